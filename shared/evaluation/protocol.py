@@ -1,0 +1,190 @@
+"""What an agent sees, what it may do, and what an episode comes to.
+
+An agent is `reset(task)` and `act(observation) -> Decision`. It sees `Observation`, never the
+page itself, so it can reach neither the reward nor a script console.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Task(_Frozen):
+    """A benchmark task: the page, its limits and where it stands in the catalogue."""
+
+    benchmark: str
+    name: str
+    category: str
+    difficulty: Literal["easy", "medium", "hard"]
+    max_steps: int = Field(ge=1, le=1000)
+    timeout_seconds: float = Field(gt=0, le=3600)
+
+
+class Element(_Frozen):
+    """One element of the page that can be seen or used. `id` is stable while it exists."""
+
+    id: int
+    tag: str
+    role: str
+    text: str
+    attributes: dict[str, str]
+    value: str | None = None
+    checked: bool | None = None
+    selected: bool | None = None
+    disabled: bool = False
+    interactive: bool
+    options: tuple[str, ...] = ()
+    box: tuple[float, float, float, float]
+    "x, y, width, height in CSS pixels of the viewport."
+
+
+class Observation(_Frozen):
+    goal: str
+    goal_fields: dict[str, str] = Field(default_factory=dict)
+    url: str
+    title: str
+    text: str
+    "Visible text of the page, whitespace folded, at most 20,000 characters."
+    elements: tuple[Element, ...]
+    step: int
+    last_error: str | None = None
+    dom_nodes: int
+
+
+class Click(_Frozen):
+    kind: Literal["click"] = "click"
+    element: int
+
+
+class DoubleClick(_Frozen):
+    kind: Literal["double_click"] = "double_click"
+    element: int
+
+
+class Fill(_Frozen):
+    kind: Literal["fill"] = "fill"
+    element: int
+    text: str = Field(max_length=10_000)
+
+
+class SelectOption(_Frozen):
+    kind: Literal["select_option"] = "select_option"
+    element: int
+    option: str = Field(max_length=1_000)
+
+
+class Press(_Frozen):
+    kind: Literal["press"] = "press"
+    element: int
+    key: str = Field(max_length=50)
+
+
+class Drag(_Frozen):
+    kind: Literal["drag"] = "drag"
+    element: int
+    onto: int
+
+
+class Scroll(_Frozen):
+    kind: Literal["scroll"] = "scroll"
+    element: int | None = None
+    dy: int = Field(ge=-10_000, le=10_000)
+
+
+class Wait(_Frozen):
+    kind: Literal["wait"] = "wait"
+    milliseconds: int = Field(ge=0, le=10_000)
+
+
+class ReportInfeasible(_Frozen):
+    kind: Literal["report_infeasible"] = "report_infeasible"
+    reason: str = Field(max_length=2_000)
+
+
+Action = Annotated[
+    Click | DoubleClick | Fill | SelectOption | Press | Drag | Scroll | Wait | ReportInfeasible,
+    Field(discriminator="kind"),
+]
+
+
+class LlmCall(_Frozen):
+    """One call of a language model as the endpoint reported it. Unknown is None, never 0."""
+
+    provider: str
+    llm_model: str
+    latency_ms: int = Field(ge=0)
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    output_tokens: int | None
+    query_length: int = Field(ge=0)
+    "Characters sent."
+    error_type: str | None = None
+    confidence: float | None = Field(default=None, ge=0, le=1)
+
+
+class Decision(NamedTuple):
+    action: Action
+    calls: tuple[LlmCall, ...] = ()
+    reasoning: str = ""
+
+
+class AgentError(Exception):
+    """The agent could not decide; `calls` are the model calls it made on the way."""
+
+    def __init__(self, message: str, calls: tuple[LlmCall, ...] = ()) -> None:
+        super().__init__(message)
+        self.calls = calls
+
+
+class Agent(Protocol):
+    """A policy over one episode. A new one is made for every episode."""
+
+    async def reset(self, task: Task, seed: int) -> None: ...
+
+    async def act(self, observation: Observation) -> Decision: ...
+
+    async def close(self) -> None: ...
+
+
+class Outcome(StrEnum):
+    """How an episode ended. Only `ENVIRONMENT_ERROR` is not the agent's result."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    AGENT_ERROR = "agent_error"
+    ENVIRONMENT_ERROR = "environment_error"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+
+
+class Step(_Frozen):
+    """One step: what was decided, and how long each part took in milliseconds."""
+
+    index: int
+    action: Action | None
+    error: str | None
+    reasoning: str
+    observe_ms: int
+    think_ms: int
+    act_ms: int
+    dom_nodes: int
+    calls: tuple[LlmCall, ...]
+
+
+class EpisodeResult(_Frozen):
+    outcome: Outcome
+    reason: str
+    raw_reward: float | None
+    "What the page gave, None when it gave none: unknown is not zero."
+    goal: str
+    page_load_ms: int | None
+    url: str
+    steps: tuple[Step, ...]
+    duration_ms: int

@@ -1,0 +1,115 @@
+"""One typed `Settings`: environment over YAML over defaults.
+
+The YAML file is `mlops.yaml` in the working folder, or what `MLOPS_CONFIG` names.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+
+class SettingsError(ValueError):
+    """A setting is missing or malformed; the message is one line for the user."""
+
+
+class Settings(BaseSettings):
+    """Every setting of every process.
+
+    `DATABASE_URL`, `REDIS_URL` and the other names of the public contract have no prefix;
+    everything else is `MLOPS_<NAME>`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="MLOPS_", extra="forbid", frozen=True)
+
+    database_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
+    database_owner_url: SecretStr | None = Field(
+        default=None, validation_alias="DATABASE_OWNER_URL"
+    )
+    redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL")
+
+    state_dir: Path = Path(".mlops")
+    tenant: str = "default"
+    api_key: SecretStr | None = None
+
+    database_pool_size: int = Field(default=5, ge=1, le=200)
+    lease_seconds: float = Field(default=60.0, gt=0)
+    job_max_attempts: int = Field(default=3, ge=1, le=100)
+    resend_after_seconds: float = Field(default=15.0, gt=0)
+
+    episodes_per_worker: int = Field(default=4, ge=1, le=256)
+    episodes_per_browser: int = Field(default=200, ge=1)
+    chromium: Path | None = None
+
+    flower_user: str = "mlops"
+    flower_password: SecretStr | None = None
+    flower_port: int = Field(default=5555, ge=0, le=65535)
+
+    @field_validator("database_url", "database_owner_url")
+    @classmethod
+    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        return _checked_url(value, {"postgresql", "postgres", "postgresql+psycopg"})
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        return _checked_url(value, {"redis", "rediss"})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        yaml_file = Path(os.environ.get("MLOPS_CONFIG", "mlops.yaml"))
+        return (
+            init_settings,
+            env_settings,
+            YamlConfigSettingsSource(settings_cls, yaml_file=yaml_file),
+        )
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the settings; a malformed one raises `SettingsError` that names it."""
+        named = os.environ.get("MLOPS_CONFIG")
+        if named and not Path(named).is_file():
+            raise SettingsError(f"MLOPS_CONFIG names {named!r}, and there is no such file")
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise SettingsError(f"setting {name}: {first['msg']}") from None
+
+
+def _checked_url(value: SecretStr | None, schemes: set[str]) -> SecretStr | None:
+    # The value is never quoted back: a URL carries a password.
+    if value is None or not value.get_secret_value().strip():
+        return None
+    parts = urlsplit(value.get_secret_value())
+    wanted = " or ".join(f"{scheme}://" for scheme in sorted(schemes))
+    if parts.scheme not in schemes:
+        raise ValueError(f"must start with {wanted}")
+    if not parts.hostname and "host=" not in parts.query:
+        raise ValueError(f"has no host; expected {wanted}user:password@host:port/name")
+    return value
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings.load()
