@@ -1,0 +1,1 @@
+"""The embedded default: PostgreSQL, Redis and Chromium found or started where there is none."""
