@@ -1,0 +1,82 @@
+"""What the stand-in answers: written rules, with stated imperfections.
+
+- It knows the families in `KNOWN` only, and reports any other goal as infeasible.
+- In `SLIPS` of 1,000 prompts it takes a worse action: it clicks an element that the rules did
+  not choose, or types the text short of its last letter.
+- In `MUMBLES` of 1,000 prompts it answers with prose and no JSON. It does so once: asked again,
+  it answers properly.
+
+Which prompts these are is told by the SHA-256 of the prompt, so the same prompt always gets the
+same answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from shared.evaluation.agents.policies.families import Choice, choose
+from shared.evaluation.protocol import Action, Click, Fill, Observation
+from shared.evaluation.stand_in.reading import UnreadablePromptError, read_prompt
+
+KNOWN = (
+    "click-button",
+    "click-button-sequence",
+    "click-dialog",
+    "click-tab",
+    "click-link",
+    "click-link-under-tabs",
+    "expand-section",
+    "choose-from-list",
+    "choose-boxes",
+    "click-widget",
+    "enter-text",
+    "enter-password",
+    "log-in",
+    "enter-date",
+    "copy-from-table",
+    "focus-text-field",
+    "navigate-tree",
+    "pick-suggestion",
+)
+SLIPS = 50
+MUMBLES = 20
+_OUT_OF = 1_000
+
+
+def answer(prompt: str, turns: int) -> str:
+    """The answer to the text of a user's first turn, in a conversation of `turns` user turns."""
+    chance = int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:8], "big")
+    draw = chance % _OUT_OF
+    if draw < MUMBLES and turns == 1:
+        return "I would have a look at the page first and then decide what to do."
+    try:
+        observation, memory = read_prompt(prompt)
+    except UnreadablePromptError as error:
+        return _reply(None, f"This is a stand-in, not a model: {error}.", 0.0)
+    choice = choose(observation, memory, KNOWN)
+    if MUMBLES <= draw < MUMBLES + SLIPS:
+        worse = _worse(choice.action, observation, chance // _OUT_OF)
+        return _reply(worse, "This looks right.", 0.3 + chance % 400 / _OUT_OF)
+    return _reply(choice.action, _reason(choice), 0.7 + chance % 300 / _OUT_OF)
+
+
+def _worse(action: Action, observation: Observation, chance: int) -> Action:
+    if isinstance(action, Fill) and action.text:
+        return action.model_copy(update={"text": action.text[:-1]})
+    chosen = getattr(action, "element", None)
+    others = [e.id for e in observation.elements if e.interactive and e.id != chosen]
+    return Click(element=others[chance % len(others)]) if others else action
+
+
+def _reason(choice: Choice) -> str:
+    return f"The goal is to {choice.family}." if choice.family else "No rule for this goal."
+
+
+def _reply(action: Action | None, reasoning: str, confidence: float) -> str:
+    shown: dict[str, object] = {"reasoning": reasoning, "confidence": round(confidence, 3)}
+    if action is None:
+        shown["action"] = {"kind": "report_infeasible", "reason": reasoning}
+    else:
+        shown["action"] = action.model_dump(mode="json")
+    return json.dumps(shown, ensure_ascii=False)
