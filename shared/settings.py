@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = None
 
     database_pool_size: int = Field(default=5, ge=1, le=200)
-    lease_seconds: float = Field(default=60.0, gt=0)
+    lease_seconds: float = Field(default=30.0, gt=0)
     job_max_attempts: int = Field(default=3, ge=1, le=100)
     resend_after_seconds: float = Field(default=15.0, gt=0)
 

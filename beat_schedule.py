@@ -1,0 +1,22 @@
+"""The whole periodic timetable: `celery -A beat_schedule beat`."""
+
+from celery.schedules import crontab
+
+from workers.celery import app
+
+app.conf.beat_schedule = {
+    # Messages that got lost, leases that ran out. Frequent, because it is what a fault waits for.
+    "sweep": {"task": "mlops.sweep", "schedule": 5.0},
+    "roll-up-dirty-hours": {"task": "mlops.roll_up_dirty_hours", "schedule": 60.0},
+    "make-event-partitions": {"task": "mlops.make_event_partitions", "schedule": crontab(minute=7)},
+    "watch-for-drift": {"task": "mlops.watch_for_drift", "schedule": crontab(minute=12)},
+    "write-cards": {
+        "task": "mlops.write_cards",
+        "schedule": crontab(minute=30, hour=3, day_of_week=1),
+    },
+}
+for entry, setting in app.conf.beat_schedule.items():
+    # The worker claims (entry, slot of the entry's period) before it acts, so that a second beat,
+    # or a backlog of ticks that nobody took, does the work once.
+    setting["kwargs"] = {"entry": entry}
+    setting["options"] = {"queue": "control"}

@@ -1,0 +1,81 @@
+"""`upgrade`: the schema at its newest version, and the application's login allowed to use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import make_url
+
+from shared.database import APPLICATION_ROLE, psycopg_url
+
+MINIMUM_POSTGRESQL = 150000  # security_invoker views
+
+
+class MigrationError(RuntimeError):
+    """The database cannot be migrated; the message says what to change."""
+
+
+def configuration() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def newest() -> str:
+    """The revision this code wants."""
+    head = ScriptDirectory.from_config(configuration()).get_current_head()
+    if head is None:
+        raise MigrationError("the package holds no migrations: reinstall it")
+    return head
+
+
+def current(connection: sa.Connection) -> str | None:
+    """The revision the database is at, None when it was never migrated."""
+    context = MigrationContext.configure(connection, opts={"version_table_schema": "mlops"})
+    return context.get_current_revision()
+
+
+def upgrade(owner_url: str, app_url: str | None = None) -> str:
+    """Migrate with the owner's URL and let the role that `app_url` names in; return the revision.
+
+    A role that does not exist yet is created with the password of the URL.
+    """
+    engine = sa.create_engine(
+        psycopg_url(owner_url), poolclass=sa.NullPool, connect_args={"connect_timeout": 5}
+    )
+    with engine.begin() as connection:
+        version = connection.scalar(sa.text("SELECT current_setting('server_version_num')::int"))
+        if version < MINIMUM_POSTGRESQL:
+            raise MigrationError(f"PostgreSQL 15 or newer is needed, this is {version // 10000}")
+        config = configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        if app_url is not None:
+            _let_in(connection, app_url)
+    engine.dispose()
+    return newest()
+
+
+def _let_in(connection: sa.Connection, app_url: str) -> None:
+    url = make_url(app_url)
+    owner = connection.scalar(sa.text("SELECT current_user"))
+    if url.username is None or url.username == owner:
+        return
+    name = connection.dialect.identifier_preparer.quote(url.username)
+    exists = connection.scalar(
+        sa.text("SELECT true FROM pg_roles WHERE rolname = :name"), {"name": url.username}
+    )
+    if not exists:
+        # CREATE ROLE takes no parameters; quote_literal is the server's own quoting.
+        literal = connection.scalar(
+            sa.text("SELECT quote_literal(CAST(:password AS text))"),
+            {"password": str(url.password or "")},
+        )
+        connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN PASSWORD {literal}")
+    connection.exec_driver_sql(f"GRANT {APPLICATION_ROLE} TO {name}")

@@ -1,0 +1,1 @@
+"""A/B tests: slot tables and assignment."""

@@ -1,0 +1,112 @@
+"""PostgreSQL: the engine, the declarative base, and the sessions that row-level security needs."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, NewType
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from shared.local import discovery
+from shared.settings import settings
+
+TenantId = NewType("TenantId", UUID)
+
+APPLICATION_ROLE = "mlops_app"
+"The role every statement of the application runs as: neither owner nor superuser."
+
+
+class Base(DeclarativeBase):
+    """All tables live in the schema `mlops`."""
+
+    metadata = sa.MetaData(
+        schema="mlops",
+        naming_convention={
+            "pk": "%(table_name)s_pkey",
+            "fk": "%(table_name)s_%(column_0_name)s_fkey",
+            "uq": "%(table_name)s_%(column_0_N_name)s_key",
+            "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+            "ck": "%(table_name)s_%(constraint_name)s_check",
+        },
+    )
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads this attribute off the class)
+        datetime: sa.TIMESTAMP(timezone=True),
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+        str: sa.Text,
+        int: sa.BigInteger,
+        bytes: sa.LargeBinary,
+    }
+
+
+_engines: dict[tuple[int, str], Engine] = {}
+_engines_lock = threading.Lock()
+
+
+def psycopg_url(url: str) -> URL:
+    """`postgres://` and `postgresql://` as SQLAlchemy wants them for psycopg 3."""
+    return make_url(url).set(drivername="postgresql+psycopg")
+
+
+def engine() -> Engine:
+    """The engine of this process, created on first use.
+
+    Keyed by process: a connection that crosses a fork is shared by two processes and breaks both.
+    """
+    url = discovery.database_url()
+    key = (os.getpid(), url)
+    with _engines_lock:
+        if key not in _engines:
+            _engines[key] = sa.create_engine(
+                psycopg_url(url),
+                pool_size=settings().database_pool_size,
+                max_overflow=settings().database_pool_size,
+                pool_pre_ping=True,
+                connect_args={"connect_timeout": 5, "application_name": "mlops"},
+            )
+        return _engines[key]
+
+
+_BEGIN = sa.text(
+    "SELECT set_config('role', :role, true), set_config('app.tenant', :tenant, true),"
+    " set_config('TimeZone', 'UTC', true)"
+)
+
+
+@contextmanager
+def tenant_session(tenant_id: TenantId) -> Iterator[Session]:
+    """One transaction that sees the rows of one tenant; commits at the end, or rolls back."""
+    with _session(str(tenant_id)) as session:
+        yield session
+
+
+@contextmanager
+def system_session() -> Iterator[Session]:
+    """One transaction of no tenant: it sees no rows, only what functions return: identifiers."""
+    with _session("") as session:
+        yield session
+
+
+@contextmanager
+def _session(tenant: str) -> Iterator[Session]:
+    with Session(engine(), expire_on_commit=False) as session, session.begin():
+        # The role is set for the transaction and not for the connection, so that it also holds
+        # behind a pooler that hands out connections by transaction.
+        session.execute(_BEGIN, {"role": APPLICATION_ROLE, "tenant": tenant})
+        yield session
+
+
+def tenant_of(session: Session) -> TenantId:
+    """The tenant whose rows this session sees; raises `LookupError` in a system session."""
+    value = session.scalar(sa.text("SELECT nullif(current_setting('app.tenant', true), '')"))
+    if value is None:
+        raise LookupError("this session has no tenant")
+    return TenantId(UUID(value))

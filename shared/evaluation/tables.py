@@ -1,0 +1,95 @@
+"""Benchmark tasks, runs, and the episodes that runs are made of."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.database import Base
+from shared.jobs.tables import JobRow
+from shared.registry.tables import ModelVersion
+from shared.tenancy.tables import Tenant
+
+
+class EvaluationTask(Base):
+    __tablename__ = "evaluation_tasks"
+    __table_args__ = (
+        sa.UniqueConstraint("tenant_id", "benchmark", "name"),
+        sa.CheckConstraint("difficulty IN ('easy', 'medium', 'hard')", name="difficulty"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id))
+    benchmark: Mapped[str]
+    name: Mapped[str]
+    category: Mapped[str]
+    difficulty: Mapped[str]
+    max_steps: Mapped[int] = mapped_column(sa.Integer)
+    timeout_seconds: Mapped[float]
+
+
+class BenchmarkRun(Base):
+    """A set of episodes. Its progress is a query over them, never a counter.
+
+    `function` is the name under which its telemetry is summed.
+    """
+
+    __tablename__ = "benchmark_runs"
+    __table_args__ = (sa.Index(None, "tenant_id", "created_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id))
+    benchmark: Mapped[str]
+    function: Mapped[str]
+    specification: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class Episode(Base):
+    """One benchmark task x seed x agent.
+
+    Tokens and cost are what all its attempts are known to have spent; `outcome`, `reason`,
+    reward, steps and duration are those of the last attempt. NULL is unknown, never zero.
+    """
+
+    __tablename__ = "episodes"
+    __table_args__ = (
+        sa.UniqueConstraint("tenant_id", "run_id", "task_id", "model_version_id", "seed"),
+        sa.UniqueConstraint("tenant_id", "job_id"),
+        sa.Index(None, "tenant_id", "model_version_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id))
+    run_id: Mapped[UUID] = mapped_column(sa.ForeignKey(BenchmarkRun.id))
+    task_id: Mapped[UUID] = mapped_column(sa.ForeignKey(EvaluationTask.id))
+    model_version_id: Mapped[UUID] = mapped_column(sa.ForeignKey(ModelVersion.id))
+    job_id: Mapped[UUID] = mapped_column(sa.ForeignKey(JobRow.id))
+    seed: Mapped[int]
+    unit_id: Mapped[str | None]
+    variant: Mapped[str | None]
+    "The A/B test's assignment of `unit_id`, as it was when the episode was made."
+
+    outcome: Mapped[str | None]
+    reason: Mapped[str | None]
+    raw_reward: Mapped[float | None]
+    goal: Mapped[str | None]
+    steps: Mapped[int | None] = mapped_column(sa.Integer)
+    duration_ms: Mapped[int | None]
+    actions: Mapped[int] = mapped_column(sa.Integer, server_default="0")
+    llm_calls: Mapped[int] = mapped_column(sa.Integer, server_default="0")
+    unpriced_calls: Mapped[int] = mapped_column(sa.Integer, server_default="0")
+    input_tokens: Mapped[int] = mapped_column(server_default="0")
+    output_tokens: Mapped[int] = mapped_column(server_default="0")
+    cost_nanos: Mapped[int] = mapped_column(server_default="0")
+    "Sum of the priced calls; `unpriced_calls` says how many are not in it."
+
+    attempt: Mapped[int | None] = mapped_column(sa.Integer)
+    worker: Mapped[str | None]
+    trace: Mapped[list[Any] | None]
+    "What was decided at each step, for people to read."
+    finished_at: Mapped[datetime | None]

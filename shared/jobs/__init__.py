@@ -1,0 +1,1 @@
+"""Jobs: the contracts, and the only writer of job state."""

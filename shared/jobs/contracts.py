@@ -1,0 +1,219 @@
+"""The contracts: what each kind of job carries. The JSON Schema of each is part of the interface.
+
+>>> parse("roll_up", {}).queue
+<Queue.COSTS: 'costs'>
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, Self
+from uuid import UUID
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
+
+from shared.jobs.errors import InvalidJobError
+
+
+class Queue(StrEnum):
+    """The six queues. Any of them scales by starting more workers for it."""
+
+    EVALUATION = "evaluation"
+    INGEST = "ingest"
+    COSTS = "costs"
+    DRIFT = "drift"
+    CARDS = "cards"
+    CONTROL = "control"
+
+
+class Contract(BaseModel):
+    """Base of all contracts: unknown fields are refused, values do not change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    queue: ClassVar[Queue]
+    keeps_payload: ClassVar[bool] = True
+    "Whether the payload is kept after success; a batch that was ingested is not stored twice."
+
+    @classmethod
+    def kind(cls) -> str:
+        return str(cls.model_fields["job"].default)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
+
+
+class AbSplit(BaseModel):
+    """Let an A/B test decide which agent gets which episode."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    test: Name
+    environment: Name = "production"
+
+
+class RunBenchmark(Contract):
+    """Make a benchmark run and its episodes: tasks x seeds x models, or one model a unit by A/B."""
+
+    queue: ClassVar[Queue] = Queue.CONTROL
+    job: Literal["run_benchmark"] = "run_benchmark"
+    benchmark: Name = "miniwob"
+    tasks: Annotated[tuple[Name, ...], Field(max_length=1000)] = ()
+    "Task names; all of the benchmark when empty."
+    seeds: Annotated[tuple[int, ...], Field(min_length=1, max_length=10_000)]
+    models: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
+    "Registered models as `name@version`, or `name` for its newest version."
+    ab: AbSplit | None = None
+    function: Name = "evaluation"
+    "The name under which the telemetry of the run is summed."
+
+    @model_validator(mode="after")
+    def _models_or_test(self) -> Self:
+        if bool(self.models) == bool(self.ab):
+            raise ValueError("name either the models or an A/B test that chooses them")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds must be distinct")
+        if min(self.seeds) < 0 or max(self.seeds) >= 2**31:
+            raise ValueError("seeds must be from 0 to 2147483647")
+        return self
+
+
+class EvaluateEpisode(Contract):
+    """Run one episode in a browser."""
+
+    queue: ClassVar[Queue] = Queue.EVALUATION
+    job: Literal["evaluate_episode"] = "evaluate_episode"
+    episode_id: UUID
+
+
+class IngestEvents(Contract):
+    """Store one batch of telemetry. Events are validated one by one when they are stored."""
+
+    queue: ClassVar[Queue] = Queue.INGEST
+    keeps_payload: ClassVar[bool] = False
+    job: Literal["ingest_events"] = "ingest_events"
+    events: Annotated[tuple[dict[str, JsonValue], ...], Field(min_length=1, max_length=5000)]
+
+
+class RollUp(Contract):
+    """Recompute the hours that changed, and the cost periods they belong to."""
+
+    queue: ClassVar[Queue] = Queue.COSTS
+    job: Literal["roll_up"] = "roll_up"
+
+
+class WindowOf(BaseModel):
+    """A window of rollups: whole hours from `start` up to, not including, `end`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: AwareDatetime
+    end: AwareDatetime
+    function: Name | None = None
+    "Only this function; all when left out."
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError("the end of a window must be after its start")
+        return self
+
+
+class DetectDrift(Contract):
+    """Compare two windows, metric by metric, for each model that has rows in either of them."""
+
+    queue: ClassVar[Queue] = Queue.DRIFT
+    job: Literal["detect_drift"] = "detect_drift"
+    baseline: WindowOf
+    current: WindowOf
+    models: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
+
+
+class WriteCard(Contract):
+    """Write the next version of a model's card."""
+
+    queue: ClassVar[Queue] = Queue.CARDS
+    job: Literal["write_card"] = "write_card"
+    model: Name
+
+
+class AnalyzeAbTest(Contract):
+    """Count an A/B test's units and successes by variant."""
+
+    queue: ClassVar[Queue] = Queue.CONTROL
+    job: Literal["analyze_ab_test"] = "analyze_ab_test"
+    test: Name
+    environment: Name = "production"
+
+
+CONTRACTS: dict[str, type[Contract]] = {
+    contract.kind(): contract
+    for contract in (
+        RunBenchmark,
+        EvaluateEpisode,
+        IngestEvents,
+        RollUp,
+        DetectDrift,
+        WriteCard,
+        AnalyzeAbTest,
+    )
+}
+
+
+class JobMessage(BaseModel):
+    """What travels through the broker: where the row is. The row says what to do."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tenant_id: UUID
+    job_id: UUID
+
+
+class SubmitMessage(BaseModel):
+    """The `kwargs` of the task `mlops.submit`, for senders in any language."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tenant: Name = "default"
+    job: dict[str, JsonValue]
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    not_before: datetime | None = None
+
+
+def parse(kind: object, payload: object) -> Contract:
+    """The contract of `kind` from its JSON; raises `InvalidJobError` that names the bad field."""
+    if not isinstance(kind, str) or kind not in CONTRACTS:
+        shown = repr(kind)[:100]
+        raise InvalidJobError(f"unknown job {shown}; there is: {', '.join(sorted(CONTRACTS))}")
+    try:
+        return CONTRACTS[kind].model_validate(payload)
+    except ValidationError as error:
+        raise InvalidJobError(f"job {kind}: {one_line(error)}") from None
+
+
+def parse_submitted(job: dict[str, Any]) -> Contract:
+    """The contract of a job that names its own kind in the field `job`."""
+    return parse(job.get("job"), job)
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema of each contract, by kind."""
+    return {kind: contract.model_json_schema() for kind, contract in CONTRACTS.items()}
+
+
+def one_line(error: ValidationError) -> str:
+    """The first mistake of a validation, without the value: it may be large, or a secret."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    more = error.error_count() - 1
+    message = first["msg"].removeprefix("Value error, ")
+    return (f"{where}: " if where else "") + message + (f" (and {more} more)" if more else "")

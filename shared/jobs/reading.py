@@ -1,0 +1,103 @@
+"""Looking at jobs, and what people may ask of them: cancel and retry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared import broker
+from shared.database import TenantId, system_session, tenant_session
+from shared.jobs.errors import JobError, UnknownJobError
+from shared.jobs.tables import JobRow, JobStatus
+from shared.settings import settings
+
+
+@dataclass(frozen=True)
+class QueueDepth:
+    queue: str
+    queued: int
+    running: int
+    oldest_queued_seconds: float | None
+
+
+def find(session: Session, identifier: str) -> JobRow:
+    """The job with this identifier or unique prefix of one; raises `UnknownJobError`."""
+    text = sa.cast(JobRow.id, sa.Text)
+    prefix = identifier.strip().lower()
+    if not prefix or not all(c in "0123456789abcdef-" for c in prefix):
+        raise UnknownJobError(f"no job {identifier!r}: an identifier is hexadecimal")
+    rows = session.scalars(sa.select(JobRow).where(text.startswith(prefix)).limit(2)).all()
+    if not rows:
+        raise UnknownJobError(f"no job {identifier!r}; `mlops job list` shows what there is")
+    if len(rows) > 1:
+        raise UnknownJobError(f"more than one job starts with {identifier!r}: give more of it")
+    return rows[0]
+
+
+def recent(
+    session: Session, *, status: JobStatus | None = None, kind: str | None = None, limit: int = 50
+) -> Sequence[JobRow]:
+    """The newest jobs first."""
+    query = sa.select(JobRow).order_by(JobRow.created_at.desc()).limit(limit)
+    if status is not None:
+        query = query.where(JobRow.status == status)
+    if kind is not None:
+        query = query.where(JobRow.kind == kind)
+    return session.scalars(query).all()
+
+
+def cancel(tenant_id: TenantId, identifier: str) -> JobRow:
+    """Cancel a queued job now; ask the worker of a running one to stop. Ended jobs stay as is."""
+    with tenant_session(tenant_id) as session:
+        job = find(session, identifier)
+        session.execute(
+            sa.update(JobRow)
+            .where(JobRow.id == job.id, JobRow.status.in_(["queued", "running"]))
+            .values(
+                cancel_requested_at=sa.func.now(),
+                status=sa.case((JobRow.status == "queued", "cancelled"), else_=JobRow.status),
+                error=sa.case((JobRow.status == "queued", "cancelled"), else_=JobRow.error),
+                finished_at=sa.case((JobRow.status == "queued", sa.func.now())),
+            )
+        )
+        session.refresh(job)
+        return job
+
+
+def retry(tenant_id: TenantId, identifier: str) -> JobRow:
+    """Queue a failed or cancelled job again, with as many new attempts as a new job has."""
+    with tenant_session(tenant_id) as session:
+        job = find(session, identifier)
+        if job.max_attempts == 0:
+            raise JobError(f"job {job.id} was refused ({job.error}): submit a corrected one")
+        changed = session.execute(
+            sa.update(JobRow)
+            .where(JobRow.id == job.id, JobRow.status.in_(["failed", "cancelled"]))
+            .values(
+                status="queued",
+                max_attempts=JobRow.attempt + settings().job_max_attempts,
+                cancel_requested_at=None,
+                error=None,
+                result=None,
+                finished_at=None,
+                not_before=sa.func.now(),
+                sent_at=sa.func.now(),
+            )
+        )
+        if changed.rowcount == 0:  # type: ignore[attr-defined]
+            raise JobError(
+                f"job {job.id} is {job.status}: only failed or cancelled ones are retried"
+            )
+        session.refresh(job)
+    broker.publish([(job.kind, job.queue, job.tenant_id, job.id)])
+    return job
+
+
+def depths() -> list[QueueDepth]:
+    """How much waits in each queue, over all tenants. A queue without jobs is left out."""
+    with system_session() as session:
+        rows = session.execute(sa.text("SELECT * FROM mlops.queue_depths()"))
+        return [QueueDepth(*row) for row in rows]

@@ -1,0 +1,108 @@
+"""Submitting: the row first, in the submitter's transaction, then the message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from shared import broker
+from shared.database import TenantId, tenant_of, tenant_session
+from shared.jobs.contracts import Contract
+from shared.jobs.tables import JobRow, JobStatus
+from shared.settings import settings
+
+
+def submit(
+    tenant_id: TenantId,
+    job: Contract,
+    *,
+    idempotency_key: str | None = None,
+    not_before: datetime | None = None,
+) -> UUID:
+    """Store and send one job; return its identifier.
+
+    The same `idempotency_key` for the same kind of job returns the first one's identifier and
+    submits nothing. When the broker is away the job waits in its row until the sweeper sends it.
+    """
+    with tenant_session(tenant_id) as session:
+        return enqueue(session, job, idempotency_key=idempotency_key, not_before=not_before)
+
+
+def enqueue(
+    session: Session,
+    job: Contract,
+    *,
+    idempotency_key: str | None = None,
+    not_before: datetime | None = None,
+) -> UUID:
+    """`submit` within the caller's transaction: stored with it, sent once it has committed."""
+    row = _row(tenant_of(session), job) | {"idempotency_key": idempotency_key}
+    if not_before is not None:
+        row["not_before"] = not_before
+    stored: UUID | None = session.scalar(
+        insert(JobRow).values(row).on_conflict_do_nothing().returning(JobRow.id)
+    )
+    if stored is None:
+        return session.scalars(
+            sa.select(JobRow.id).where(
+                JobRow.kind == job.kind(), JobRow.idempotency_key == idempotency_key
+            )
+        ).one()
+    # A job for later is sent by the sweeper when its time has come.
+    if not_before is None:
+        _send_after_commit(session, [row])
+    return stored
+
+
+def enqueue_all(session: Session, jobs: Sequence[tuple[UUID, Contract]]) -> None:
+    """`enqueue` for many jobs whose identifiers the caller has chosen."""
+    tenant_id = tenant_of(session)
+    rows = [_row(tenant_id, job) | {"id": job_id} for job_id, job in jobs]
+    if rows:
+        session.execute(sa.insert(JobRow), rows)
+        _send_after_commit(session, rows)
+
+
+def record_refused(session: Session, kind: object, payload: dict[str, Any], error: str) -> UUID:
+    """A job that came by message and is not valid: a failed row, for its sender to find."""
+    job_id = uuid4()
+    session.execute(
+        sa.insert(JobRow).values(
+            id=job_id,
+            tenant_id=tenant_of(session),
+            kind=str(kind)[:200].replace("\x00", ""),
+            queue="control",
+            payload=payload,
+            status=JobStatus.FAILED,
+            max_attempts=0,
+            error=error,
+            finished_at=sa.func.now(),
+        )
+    )
+    return job_id
+
+
+def _row(tenant_id: TenantId, job: Contract) -> dict[str, Any]:
+    return {
+        "id": uuid4(),
+        "tenant_id": tenant_id,
+        "kind": job.kind(),
+        "queue": job.queue.value,
+        "payload": job.model_dump(mode="json"),
+        "max_attempts": settings().job_max_attempts,
+    }
+
+
+def _send_after_commit(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    messages = [(row["kind"], row["queue"], row["tenant_id"], row["id"]) for row in rows]
+
+    @event.listens_for(session, "after_commit", once=True)
+    def _send(_: Session) -> None:
+        broker.publish(messages)

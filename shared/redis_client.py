@@ -1,0 +1,32 @@
+"""The Redis connections, and every key name the product uses."""
+
+from __future__ import annotations
+
+import os
+from uuid import UUID
+
+import redis
+
+from shared.local import discovery
+
+_clients: dict[tuple[int, str], redis.Redis] = {}
+
+
+def redis_client() -> redis.Redis:
+    """The client of this process; its pool reconnects by itself."""
+    url = discovery.redis_url()
+    key = (os.getpid(), url)
+    if key not in _clients:
+        _clients[key] = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_connect_timeout=3,
+            socket_timeout=5,
+            health_check_interval=30,
+        )
+    return _clients[key]
+
+
+def ab_table_key(tenant_id: UUID, environment: str, name: str) -> str:
+    """The slot table of one A/B test."""
+    return f"mlops:ab:{tenant_id}:{environment}:{name}"

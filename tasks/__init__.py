@@ -1,0 +1,1 @@
+"""One module per queue. A task claims its job, calls the domain, and returns."""
