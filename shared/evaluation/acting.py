@@ -1,0 +1,133 @@
+"""Performs an agent's action on the page: real mouse and keys, and nothing but the actions.
+
+There is no script evaluation and no address bar among them, so an agent cannot reach its reward.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+from playwright.async_api import Error as PlaywrightError
+
+from shared.evaluation.observing import within
+from shared.evaluation.protocol import (
+    Action,
+    Click,
+    DoubleClick,
+    Drag,
+    Fill,
+    Press,
+    ReportInfeasible,
+    Scroll,
+    SelectOption,
+    Wait,
+)
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+    from shared.evaluation.observing import PageReader
+
+_SETTLE_MS: Final = 800
+"jQuery's animations take 400 ms unless told otherwise."
+
+_SUGGESTIONS_MS: Final = 400
+"jQuery UI's autocomplete waits 300 ms after a key before it suggests."
+
+_TYPED_CHARACTERS: Final = 200
+"A longer text is inserted at once: every key is three messages to the browser."
+
+
+class ActionError(Exception):
+    """The action could not be done; the message is for the agent."""
+
+
+class UnknownElementError(ActionError):
+    """The action names an element that is not on the page: it makes no sense."""
+
+
+async def perform(page: Page, reader: PageReader, action: Action) -> None:
+    """Do `action` and wait until the page has come to rest, at most 0.8 s.
+
+    Raises `ActionError` with what the agent should know. Playwright's errors pass through.
+    """
+    match action:
+        case Click(element=element):
+            x, y = await _point(reader, element)
+            await within(page.mouse.click(x, y))
+        case DoubleClick(element=element):
+            x, y = await _point(reader, element)
+            await within(page.mouse.dblclick(x, y))
+        case Fill(element=element, text=text):
+            await _fill(page, reader, element, text)
+        case SelectOption(element=element, option=option):
+            folded = " ".join(option.split())
+            _checked(await reader.ask("selectOption", element, folded), element)
+        case Press(element=element, key=key):
+            _checked(await reader.ask("focus", element), element)
+            await _press(page, key)
+        case Drag(element=element, onto=onto):
+            await _drag(page, reader, element, onto)
+        case Scroll(element=element, dy=dy):
+            _checked(await reader.ask("scroll", element, dy), element)
+        case Wait(milliseconds=milliseconds):
+            await asyncio.sleep(milliseconds / 1000)
+        case ReportInfeasible():
+            return
+        case _:
+            assert_never(action)
+    await reader.ask("settle", _SETTLE_MS)
+
+
+def _checked(answer: dict[str, Any], element: int | None) -> dict[str, Any]:
+    if answer.get("unknown"):
+        raise UnknownElementError(f"there is no element {element} on the page")
+    if "error" in answer:
+        raise ActionError(answer["error"])
+    return answer
+
+
+async def _point(reader: PageReader, element: int) -> tuple[float, float]:
+    found = _checked(await reader.ask("point", element), element)
+    return found["x"], found["y"]
+
+
+async def _fill(page: Page, reader: PageReader, element: int, text: str) -> None:
+    field = _checked(await reader.ask("fill", element, text), element)
+    if field.get("done"):
+        return
+    # Enter would send a form off in the middle of the text.
+    text = " ".join(text.splitlines()) if field["oneLine"] else text
+    if not text:
+        if not field["empty"]:
+            await within(page.keyboard.press("Delete"))
+    elif len(text) <= _TYPED_CHARACTERS:
+        await within(page.keyboard.type(text))
+    else:
+        await within(page.keyboard.insert_text(text))
+    if field["suggests"]:
+        await asyncio.sleep(_SUGGESTIONS_MS / 1000)
+
+
+async def _press(page: Page, key: str) -> None:
+    try:
+        await within(page.keyboard.press(key))
+    except PlaywrightError as error:
+        if "Unknown key" not in error.message:
+            raise
+        raise ActionError(
+            f"there is no key {key!r}; keys are called Enter, Tab, ArrowDown, a, Control+a"
+        ) from None
+
+
+async def _drag(page: Page, reader: PageReader, element: int, onto: int) -> None:
+    x, y = await _point(reader, element)
+    await within(page.mouse.move(x, y))
+    await within(page.mouse.down())
+    try:
+        to_x, to_y = await _point(reader, onto)
+        # Several moves: what is dragged often follows only from the second one on.
+        await within(page.mouse.move(to_x, to_y, steps=6))
+    finally:
+        await within(page.mouse.up())

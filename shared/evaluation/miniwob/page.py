@@ -1,0 +1,67 @@
+"""How a MiniWoB++ page is seeded, started and judged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.evaluation.benchmark import Goal, Verdict
+from shared.evaluation.miniwob import server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+    from shared.evaluation.protocol import Task
+
+# The limit of a page is far beyond any deadline: the episode's own limits are the ones that
+# count. Days would overflow the 31 bits of a browser timer.
+_EPISODE_MAX_MS = 86_400_000
+
+_START = """async ({ seed, limit }) => {
+  while (!WOB_TASK_READY) await new Promise(done => setTimeout(done, 10));
+  Math.seedrandom(seed);
+  core.EPISODE_MAX_TIME = limit;
+  core.startEpisodeReal();
+  const said = core.getUtterance();
+  return typeof said === "string" ? { utterance: said, fields: {} } : said;
+}"""
+
+# `core.ept0` is null until an episode starts, so a page that was reloaded shows it.
+_VERDICT = """() => typeof core === "undefined" || core.ept0 === null
+  ? { lost: true }
+  : { lost: false, done: WOB_DONE_GLOBAL, reward: WOB_RAW_REWARD_GLOBAL,
+      reason: WOB_REWARD_REASON }"""
+
+
+class MiniWob:
+    """The MiniWoB++ pages at `base_url`; None means this process's own server.
+
+    Success is strict: a raw reward of exactly 1. Some pages give 0.1 to 0.8 for a wrong answer.
+    """
+
+    unseen = "#query, #reward-display, #click-canvas, #attention-canvas, #sync-task-cover"
+
+    def __init__(self, base_url: str | None = None) -> None:
+        self._base_url = base_url
+
+    def url(self, task: Task) -> str:
+        if self._base_url is None:
+            return server.page_url(task.name)
+        return f"{self._base_url}/miniwob/{task.name}.html"
+
+    async def start(self, page: Page, seed: int) -> Goal:
+        said = await page.evaluate(_START, {"seed": seed, "limit": _EPISODE_MAX_MS})
+        fields = said.get("fields") or {}
+        return Goal(
+            text=" ".join(str(said["utterance"]).split()),
+            fields={str(name): str(value) for name, value in fields.items()},
+        )
+
+    async def verdict(self, page: Page) -> Verdict:
+        found = await page.evaluate(_VERDICT)
+        if found["lost"]:
+            return Verdict(True, False, None, "the page was reloaded or left, and its task is lost")
+        if not found["done"]:
+            return Verdict(False, False, None, "")
+        reward = float(found["reward"])
+        reason = " ".join(str(found["reason"] or "").split())
+        return Verdict(True, reward == 1, reward, reason or f"the page gave a reward of {reward:g}")

@@ -1,0 +1,315 @@
+// Makes the reader of one document: what can be seen, and where it can be touched. The reader
+// lives in a handle of the episode's side; no script of the page can reach it or its ids.
+({ key, unseen, firstId, limits }) => {
+  const before = window[key];
+  const clickable = before ? before.clickable : new WeakSet();
+  if (before) {
+    before.startClock();
+    delete window[key];
+  }
+
+  const ids = new WeakMap();
+  const known = new Map();
+  let nextId = firstId;
+
+  const idOf = (el) => {
+    if (!ids.has(el)) {
+      ids.set(el, nextId);
+      known.set(nextId, new WeakRef(el));
+      nextId += 1;
+    }
+    return ids.get(el);
+  };
+  const byId = (id) => {
+    const el = known.has(id) ? known.get(id).deref() : undefined;
+    return el && el.isConnected ? el : undefined;
+  };
+
+  const CONTROLS = "a, button, input, select, textarea, summary, label, [contenteditable=''], " +
+    "[contenteditable=true], [tabindex], [onclick], [onmousedown], [draggable=true]";
+  const ROLES = new Set(["button", "link", "checkbox", "radio", "tab", "menuitem", "option",
+    "menuitemcheckbox", "menuitemradio", "textbox", "searchbox", "combobox", "slider",
+    "spinbutton", "switch", "treeitem", "gridcell"]);
+  const SHAPES = new Set(["circle", "ellipse", "rect", "line", "polygon", "polyline", "path",
+    "text", "tspan", "image", "use"]);
+  const SILENT = new Set(["SCRIPT", "STYLE", "NOSCRIPT", "TEMPLATE", "HEAD", "META", "LINK",
+    "TITLE", "BR", "WBR", "OPTION", "OPTGROUP", "HR"]);
+  const ATTRIBUTES = ["id", "class", "name", "type", "href", "placeholder", "title", "alt", "for",
+    "src", "min", "max", "step", "maxlength", "pattern", "contenteditable", "readonly",
+    "draggable", "fill", "stroke", "x", "y", "width", "height", "cx", "cy", "r", "rx", "ry",
+    "x1", "y1", "x2", "y2", "points", "transform", "colspan", "rowspan", "style"];
+  const INPUT_ROLES = { button: "button", submit: "button", reset: "button", image: "button",
+    checkbox: "checkbox", radio: "radio", range: "slider", number: "spinbutton",
+    search: "searchbox" };
+  const TAG_ROLES = { BUTTON: "button", TEXTAREA: "textbox", SUMMARY: "button", LI: "listitem",
+    UL: "list", OL: "list", IMG: "img", TABLE: "table", TR: "row", TD: "cell",
+    TH: "columnheader", LABEL: "label", P: "paragraph", FORM: "form", NAV: "navigation",
+    H1: "heading", H2: "heading", H3: "heading", H4: "heading", H5: "heading", H6: "heading" };
+
+  const fold = (text, limit) => text.slice(0, 20 * limit).replace(/\s+/g, " ").trim().slice(0, limit);
+  const round = (value) => Math.round(value * 10) / 10;
+  const roundBox = (r) => [round(r.x), round(r.y), round(r.width), round(r.height)];
+
+  const visible = (el) => el.checkVisibility({ checkVisibilityCSS: true });
+  const hasBox = (rect) => rect.width > 0 && rect.height > 0;
+  const ownText = (el) => {
+    for (const child of el.childNodes) {
+      if (child.nodeType === Node.TEXT_NODE && /\S/.test(child.data)) return true;
+    }
+    return false;
+  };
+
+  const role = (el) => {
+    const said = el.getAttribute("role");
+    if (said) return said;
+    const tag = el.tagName;
+    if (tag === "A") return el.hasAttribute("href") ? "link" : "generic";
+    if (tag === "INPUT") return INPUT_ROLES[el.type] || "textbox";
+    if (tag === "SELECT") return el.multiple || el.size > 1 ? "listbox" : "combobox";
+    if (el instanceof SVGElement) return SHAPES.has(tag) ? "graphic" : "img";
+    if (el.isContentEditable) return "textbox";
+    return TAG_ROLES[tag] || "generic";
+  };
+
+  const interactive = (el, style) => {
+    if (el.matches(CONTROLS) || ROLES.has(el.getAttribute("role")) || clickable.has(el)) return true;
+    if (style.cursor !== "pointer") return false;
+    // The cursor is inherited: the text in a button is no button.
+    const parent = el.parentElement;
+    return !parent || getComputedStyle(parent).cursor !== "pointer" || el.tagName === "LI";
+  };
+
+  const label = (el) => {
+    const said = el.getAttribute("aria-label");
+    if (said) return said;
+    if (el.labels && el.labels.length) return el.labels[0].innerText;
+    if (["submit", "button", "reset"].includes(el.type)) return el.value;
+    const sibling = el.previousElementSibling;
+    if (sibling && sibling.tagName === "LABEL") return sibling.innerText;
+    const previous = el.previousSibling;
+    return previous && previous.nodeType === Node.TEXT_NODE ? previous.data : "";
+  };
+
+  const describe = (el, rect, canAct) => {
+    const tag = el.tagName.toLowerCase();
+    const attributes = {};
+    for (const name of ATTRIBUTES) {
+      const value = el.getAttribute(name);
+      if (value !== null) attributes[name] = value.slice(0, limits.attribute);
+    }
+    for (const { name, value } of el.attributes) {
+      if (name.startsWith("aria-")) attributes[name] = value.slice(0, limits.attribute);
+    }
+    const control = ["input", "select", "textarea"].includes(tag);
+    const text = control ? label(el) : el.innerText ?? el.textContent;
+    const found = {
+      id: idOf(el), tag, role: role(el), text: fold(text || "", limits.elementText), attributes,
+      interactive: canAct, box: roundBox(rect),
+      disabled: Boolean(el.disabled) || el.getAttribute("aria-disabled") === "true",
+    };
+    if (tag === "select") {
+      const options = [...el.options].slice(0, limits.options);
+      found.options = options.map((option) => fold(option.label, limits.attribute));
+      found.value = [...el.selectedOptions].map((o) => fold(o.label, limits.attribute)).join(", ");
+    } else if (["checkbox", "radio"].includes(el.type) && tag === "input") {
+      found.checked = el.checked;
+    } else if (control) {
+      found.value = el.value.slice(0, limits.value);
+    } else if (el.isContentEditable) {
+      found.value = el.innerText.slice(0, limits.value);
+    }
+    if (el.hasAttribute("aria-checked")) found.checked = el.getAttribute("aria-checked") === "true";
+    if (el.hasAttribute("aria-selected")) found.selected = el.getAttribute("aria-selected") === "true";
+    return found;
+  };
+
+  const observe = () => {
+    const hidden = new Set(document.querySelectorAll(unseen));
+    const found = [];
+    const words = [];
+    let letters = 0;
+    let visited = 0;
+    const walker = document.createTreeWalker(document.body,
+      NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT, (node) => {
+        if (node.nodeType === Node.TEXT_NODE) return NodeFilter.FILTER_ACCEPT;
+        const gone = hidden.has(node) || SILENT.has(node.tagName) || !visible(node);
+        // `display: contents` and an invisible parent of visible children have no box either.
+        if (!gone) return NodeFilter.FILTER_ACCEPT;
+        return hidden.has(node) || SILENT.has(node.tagName) ||
+          getComputedStyle(node).display === "none"
+          ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_SKIP;
+      });
+    while (walker.nextNode() && visited < limits.visited) {
+      visited += 1;
+      const node = walker.currentNode;
+      if (node.nodeType === Node.TEXT_NODE) {
+        if (letters < limits.text && visible(node.parentElement)) {
+          const word = fold(node.data, limits.text);
+          if (word) { words.push(word); letters += word.length + 1; }
+        }
+        continue;
+      }
+      const rect = node.getBoundingClientRect();
+      const shape = node instanceof SVGElement && SHAPES.has(node.tagName);
+      if (!hasBox(rect) && !shape) continue;
+      const canAct = interactive(node, getComputedStyle(node));
+      const leaf = node.childElementCount === 0;
+      if (canAct || shape || leaf || ownText(node)) found.push([node, rect, canAct]);
+    }
+    // Where not everything fits, what can be used goes before what can be read.
+    let kept = found;
+    if (found.length > limits.elements) {
+      const useful = found.filter(([, , canAct]) => canAct).slice(0, limits.elements);
+      const room = limits.elements - useful.length;
+      const rest = new Set(found.filter(([, , canAct]) => !canAct).slice(0, room));
+      const chosen = new Set(useful);
+      kept = found.filter((entry) => chosen.has(entry) || rest.has(entry));
+    }
+    return {
+      url: location.href.slice(0, 2000), title: document.title.slice(0, 500),
+      text: words.join(" ").slice(0, limits.text),
+      elements: kept.map((entry) => describe(...entry)),
+      domNodes: document.getElementsByTagName("*").length, nextId,
+    };
+  };
+
+  // Resolves when what the last action set off has come to rest: its handlers have run and no
+  // finite animation is under way. Bounded: some pages never rest.
+  const settle = async (limit) => {
+    const end = performance.now() + limit;
+    const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+    const moving = () =>
+      (window.jQuery && window.jQuery.timers && window.jQuery.timers.length > 0) ||
+      document.getAnimations().some((animation) => animation.playState === "running" &&
+        animation.effect && Number.isFinite(animation.effect.getComputedTiming().endTime));
+    await pause(0);
+    while (moving() && performance.now() < end) await pause(16);
+    return null;
+  };
+
+  const name = (el) => {
+    const words = fold(el.innerText || "", 40);
+    return `<${el.tagName.toLowerCase()}${el.id ? ` id=${el.id}` : ""}>${words ? ` "${words}"` : ""}`;
+  };
+
+  // A point at which a click reaches `el` and nothing that lies over it or in it.
+  const touchable = (el) => {
+    let inside = null;
+    let over = null;
+    for (const rect of el.getClientRects()) {
+      if (!hasBox(rect) && !(el instanceof SVGElement)) continue;
+      for (const fy of [0.5, 0.25, 0.75, 0.1, 0.9]) {
+        for (const fx of [0.5, 0.25, 0.75, 0.1, 0.9]) {
+          const x = rect.x + rect.width * fx;
+          const y = rect.y + rect.height * fy;
+          if (x < 0 || y < 0 || x >= innerWidth || y >= innerHeight) continue;
+          const hit = document.elementFromPoint(x, y);
+          if (hit === el) return { x, y };
+          if (hit && el.contains(hit)) {
+            const between = [];
+            for (let at = hit; at !== el; at = at.parentElement) between.push(at);
+            const passes = !between.some((at) => interactive(at, getComputedStyle(at)));
+            if (!inside || (passes && !inside.passes)) inside = { x, y, passes };
+          } else if (hit) {
+            over = hit;
+          }
+        }
+      }
+    }
+    return inside ? { x: inside.x, y: inside.y } : { over };
+  };
+
+  const point = (id) => {
+    const el = byId(id);
+    if (!el) return { unknown: true };
+    if (!visible(el)) return { error: `element ${id} is not visible` };
+    if (el.disabled) return { error: `element ${id} is disabled` };
+    let at = touchable(el);
+    if (at.x === undefined) {
+      el.scrollIntoView({ block: "center", inline: "nearest", behavior: "instant" });
+      at = touchable(el);
+    }
+    if (at.x !== undefined) return at;
+    return { error: at.over ? `element ${id} is covered by ${name(at.over)}`
+      : `element ${id} has no point that can be clicked` };
+  };
+
+  const PICKED = { date: "YYYY-MM-DD", time: "HH:MM", month: "YYYY-MM", week: "YYYY-Www",
+    "datetime-local": "YYYY-MM-DDTHH:MM", color: "#rrggbb", range: "a number in its range" };
+  const UNTYPED = new Set(["checkbox", "radio", "button", "submit", "reset", "image", "file"]);
+
+  const changed = (el) => {
+    el.dispatchEvent(new Event("input", { bubbles: true, composed: true }));
+    el.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+
+  // Leaves `el` focused with its contents selected, ready for keys; picker inputs are set here.
+  const fill = (id, text) => {
+    const el = byId(id);
+    if (!el) return { unknown: true };
+    const typed = el.tagName === "TEXTAREA" ||
+      (el.tagName === "INPUT" && !UNTYPED.has(el.type));
+    if (!typed && !el.isContentEditable) {
+      return { error: `element ${id} is ${name(el)} and cannot be filled` };
+    }
+    if (el.disabled) return { error: `element ${id} is disabled` };
+    if (el.readOnly) return { error: `element ${id} is read-only` };
+    if (!visible(el)) return { error: `element ${id} is not visible` };
+    el.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
+    el.focus();
+    if (typed && PICKED[el.type]) {
+      const earlier = el.value;
+      el.value = text;
+      if (el.value.toLowerCase() !== text.toLowerCase()) {
+        el.value = earlier;
+        return { error: `element ${id} is a ${el.type} input and takes ${PICKED[el.type]}` };
+      }
+      changed(el);
+      return { done: true };
+    }
+    if (typed) el.select();
+    else getSelection().selectAllChildren(el);
+    return {
+      empty: typed ? el.value === "" : el.innerText === "",
+      oneLine: el.tagName === "INPUT",
+      suggests: el.matches(".ui-autocomplete-input, [role=combobox], [aria-autocomplete]"),
+    };
+  };
+
+  const selectOption = (id, wanted) => {
+    const el = byId(id);
+    if (!el) return { unknown: true };
+    if (el.tagName !== "SELECT") return { error: `element ${id} is ${name(el)}, not a select` };
+    if (el.disabled) return { error: `element ${id} is disabled` };
+    const options = [...el.options];
+    const option = options.find((o) => fold(o.label, 1000) === wanted) ||
+      options.find((o) => o.value === wanted);
+    if (!option || option.disabled) {
+      const labels = options.slice(0, 20).map((o) => fold(o.label, 50)).join(", ");
+      return { error: `element ${id} has no such option; it has: ${labels}` };
+    }
+    el.focus();
+    option.selected = true;
+    changed(el);
+    return { done: true };
+  };
+
+  const focus = (id) => {
+    const el = byId(id);
+    if (!el) return { unknown: true };
+    if (document.activeElement !== el) el.focus();
+    return { done: true };
+  };
+
+  const scroll = (id, dy) => {
+    let el = id === null ? null : byId(id);
+    if (el === undefined) return { unknown: true };
+    const scrolls = (at) => at.scrollHeight > at.clientHeight &&
+      !["visible", "hidden", "clip"].includes(getComputedStyle(at).overflowY);
+    while (el && !scrolls(el)) el = el.parentElement;
+    (el || document.scrollingElement).scrollBy({ top: dy, behavior: "instant" });
+    return { done: true };
+  };
+
+  return { observe, settle, point, fill, selectOption, focus, scroll };
+}

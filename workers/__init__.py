@@ -1,0 +1,1 @@
+"""How processes run: the Celery app, the queues, the warm browser, process metrics."""
