@@ -32,9 +32,9 @@ def database_owner_url() -> str:
     application = stated(settings().database_url)
     if application:
         # Our own workers get DATABASE_URL in their environment: it is the embedded server's.
-        record = _running()
-        if record and record.postgres and record.postgres.database_url == application:
-            return record.postgres.database_owner_url
+        postgres = _our_postgres()
+        if postgres and postgres.database_url == application:
+            return postgres.database_owner_url
         raise ServicesNotRunning(
             "DATABASE_URL is set and DATABASE_OWNER_URL is not: "
             "set it to the URL of the role that owns the database"
@@ -48,7 +48,7 @@ def redis_url() -> str:
     if url:
         return url
     record = _running()
-    if record is None or record.redis is None:
+    if record is None or record.redis is None or "redis" not in record.servers:
         raise _nothing("REDIS_URL")
     return record.redis.redis_url
 
@@ -68,11 +68,16 @@ def _running() -> Record | None:
     return record if record and record.alive else None
 
 
-def _postgres(variable: str) -> PostgresRecord:
+def _our_postgres() -> PostgresRecord | None:
     record = _running()
-    if record is None or record.postgres is None:
+    return record.postgres if record and "postgres" in record.servers else None
+
+
+def _postgres(variable: str) -> PostgresRecord:
+    postgres = _our_postgres()
+    if postgres is None:
         raise _nothing(variable)
-    return record.postgres
+    return postgres
 
 
 def _nothing(variable: str) -> ServicesNotRunning:

@@ -20,6 +20,7 @@ import psutil
 from shared.local import guard, ports, postgres, redis
 from shared.local.accounts import Account, unprivileged
 from shared.local.errors import ServiceError
+from shared.local.logs import last_line
 from shared.local.state import PostgresRecord, RedisRecord
 
 _PATIENCE = 30.0
@@ -160,12 +161,3 @@ def _ended(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log, for an error message."""
-    try:
-        lines = log.read_text(errors="replace").strip().splitlines()
-    except FileNotFoundError:
-        lines = []
-    return lines[-1] if lines else f"{log} is empty"

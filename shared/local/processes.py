@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def end(processes: Iterable[psutil.Process], patience: float = 10.0) -> None:
         try:
             # PostgreSQL waits for its clients on SIGTERM; on SIGINT it sends them away.
             if process.name() == "postgres":
-                process.send_signal(2)
+                process.send_signal(signal.SIGINT)
             else:
                 process.terminate()
         except psutil.NoSuchProcess:

@@ -104,6 +104,8 @@ class Record(_Part):
     postgres: PostgresRecord | None = None
     redis: RedisRecord | None = None
     flower: FlowerRecord | None = None
+    servers: tuple[str, ...] = ()
+    """Which of "postgres" and "redis" this start runs; the environment names the others."""
 
     @property
     def alive(self) -> bool:
