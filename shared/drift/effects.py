@@ -1,0 +1,87 @@
+"""How large a difference between two windows is, apart from how sure one may be of it.
+
+Every function takes counts of the baseline and the current window over the same bins (or figures
+made from them) and returns a finite number.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+class Effect(StrEnum):
+    """The kinds of effect size, and what none and the most is."""
+
+    KS_DISTANCE = "ks_distance"
+    "Largest share of values that moved across any one value: 0 to 1."
+    AUC = "auc"
+    "Chance that a current value exceeds a baseline one, ties half: 0.5 is none, 0 and 1 the most."
+    WASSERSTEIN = "wasserstein"
+    "Mean distance that values moved, in the metric's unit: from 0."
+    JENSEN_SHANNON = "jensen_shannon"
+    "Distance between the distributions, base 2: 0 to 1."
+    PSI = "psi"
+    "Population stability index: from 0; 0.1 is called small and 0.25 large."
+    CRAMERS_V = "cramers_v"
+    "Association of window and bin: 0 to 1."
+
+
+def magnitude(effect: Effect, size: float) -> float:
+    """`size` on a scale from 0 (no effect), so that it can be compared with a minimum.
+
+    Only AUC needs it: |2 AUC - 1|, which is Cliff's delta without its sign.
+    """
+    return abs(2 * size - 1) if effect is Effect.AUC else size
+
+
+def wasserstein(positions: Floats, steps: npt.NDArray[Any]) -> float:
+    """Wasserstein-1 distance: the area between the two cumulative distributions.
+
+    `positions` are the bins' values, rising; `steps[j]` is F(j) - G(j) at bin j.
+    """
+    return float(np.abs(steps[:-1]) @ np.diff(positions))
+
+
+def jensen_shannon(baseline: Counts, current: Counts) -> float:
+    """Jensen-Shannon distance, base 2, as scipy.spatial.distance.jensenshannon(..., base=2).
+
+    The root of the divergence of J. Lin (IEEE Transactions on Information Theory 37, 1991).
+    """
+    p = baseline / baseline.sum()
+    q = current / current.sum()
+    middle = (p + q) / 2
+    divergence = (_entropy_towards(p, middle) + _entropy_towards(q, middle)) / 2
+    return math.sqrt(min(max(divergence / math.log(2), 0.0), 1.0))
+
+
+def population_stability(baseline: Counts, current: Counts) -> float:
+    """Population stability index, sum (q - p) ln(q / p), with half a count added to every bin.
+
+    The half (Jeffreys' prior) keeps a bin that one window lacks from making it infinite.
+    """
+    p = (baseline + 0.5) / (baseline.sum() + 0.5 * baseline.size)
+    q = (current + 0.5) / (current.sum() + 0.5 * current.size)
+    return float((q - p) @ np.log(q / p))
+
+
+def auc(u_baseline: float, n_baseline: int, n_current: int) -> float:
+    """P(current > baseline) + P(equal) / 2, from Mann-Whitney's U of the baseline."""
+    return 1 - u_baseline / n_baseline / n_current
+
+
+def cramers_v(chi_square: float, total: int) -> float:
+    """Cramer's V of a table with two rows: sqrt(chi-square / n)."""
+    return math.sqrt(min(max(chi_square / total, 0.0), 1.0))
+
+
+def _entropy_towards(p: Floats, q: Floats) -> float:
+    held = p > 0
+    return float(p[held] @ np.log(p[held] / q[held]))
