@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.database import Base
 from shared.tenancy.tables import Tenant
@@ -37,3 +37,6 @@ class ModelVersion(Base):
     agent: Mapped[str]
     parameters: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+    # A version means nothing without its model's name, so they are always read together.
+    model: Mapped[Model] = relationship(lazy="joined", innerjoin=True)
