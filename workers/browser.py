@@ -79,7 +79,8 @@ class BrowserRuntime:
 
     def run(self, work: Callable[[BrowserContext], Awaitable[T]], timeout: float) -> T:
         """Give `work` a fresh context and wait for its result, see `BrowserPool.run`."""
-        future = asyncio.run_coroutine_threadsafe(self._work(work, timeout), self._running_loop())
+        loop = self._running_loop()
+        future = asyncio.run_coroutine_threadsafe(self._work(work, timeout), loop)
         try:
             return future.result()
         except concurrent.futures.CancelledError:

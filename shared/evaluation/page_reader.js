@@ -297,7 +297,13 @@
   const focus = (id) => {
     const el = byId(id);
     if (!el) return { unknown: true };
-    if (document.activeElement !== el) el.focus();
+    if (document.activeElement !== el) {
+      el.focus();
+      // Where a user's click after the text would put the caret; null where there is none.
+      if (typeof el.selectionStart === "number") {
+        el.setSelectionRange(el.value.length, el.value.length);
+      }
+    }
     return { done: true };
   };
 

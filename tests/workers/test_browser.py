@@ -1,0 +1,234 @@
+"""The warm browser of a worker: crashes, recycling, interruption, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from shared.evaluation.browser import BrowserError
+from shared.evaluation.episode import run_episode
+from shared.evaluation.miniwob.catalogue import catalogue
+from shared.evaluation.protocol import Click, Decision, Outcome, Wait
+from workers.browser import BrowserRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.async_api import BrowserContext
+
+    from shared.evaluation.protocol import EpisodeResult, Observation, Task
+
+
+class ClickOne:
+    """Solves click-test-2 after a pause; `thinking` is set when it was asked."""
+
+    def __init__(self, pause: float = 0) -> None:
+        self._pause = pause
+        self.thinking = threading.Event()
+
+    async def reset(self, task: Task, seed: int) -> None:
+        pass
+
+    async def act(self, observation: Observation) -> Decision:
+        if observation.step == 0:
+            self.thinking.set()
+            await asyncio.sleep(self._pause)
+            return Decision(Wait(milliseconds=0))
+        return Decision(Click(element=next(e.id for e in observation.elements if e.text == "ONE")))
+
+    async def close(self) -> None:
+        pass
+
+
+def episode(browser: BrowserRuntime, agent: ClickOne) -> EpisodeResult:
+    return browser.run(
+        lambda context: run_episode(
+            context,
+            agent,
+            catalogue()["click-test-2"],
+            1,
+            deadline_seconds=30,
+            cancelled=lambda: False,
+        ),
+        timeout=40,
+    )
+
+
+@pytest.fixture
+def browser() -> Iterator[BrowserRuntime]:
+    runtime = BrowserRuntime(contexts=2)
+    yield runtime
+    runtime.close()
+
+
+def descendants() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def chromiums(before: list[psutil.Process]) -> list[psutil.Process]:
+    """The main processes of the Chromiums that were started since."""
+    found = []
+    for process in descendants():
+        with suppress(psutil.NoSuchProcess):
+            line = process.cmdline()
+            renderer = any(word.startswith("--type=") for word in line)
+            if process not in before and "--remote-debugging-pipe" in line and not renderer:
+                found.append(process)
+    return found
+
+
+async def address(context: BrowserContext) -> str:
+    page = await context.new_page()
+    return await page.evaluate("location.href")
+
+
+def test_nothing_is_started_before_the_first_work() -> None:
+    before = descendants()
+
+    BrowserRuntime().close()
+
+    assert descendants() == before
+
+
+def test_a_killed_chromium_costs_the_episode_in_flight_and_not_the_next(
+    browser: BrowserRuntime,
+) -> None:
+    before = descendants()
+    agent = ClickOne(pause=1.0)
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(episode, browser, agent)
+        assert agent.thinking.wait(20)
+        (chromium,) = chromiums(before)
+        chromium.send_signal(signal.SIGKILL)
+        result = running.result(timeout=30)
+
+    assert result.outcome is Outcome.ENVIRONMENT_ERROR
+    assert result.reason.startswith("browser: ")
+    assert episode(browser, ClickOne()).outcome is Outcome.SUCCESS
+
+
+def test_a_killed_driver_costs_the_episode_in_flight_and_not_the_next(
+    browser: BrowserRuntime,
+) -> None:
+    before = descendants()
+    agent = ClickOne(pause=1.0)
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(episode, browser, agent)
+        assert agent.thinking.wait(20)
+        for process in psutil.Process().children():
+            if process not in before:
+                process.send_signal(signal.SIGKILL)
+        result = running.result(timeout=45)
+
+    assert result.outcome is Outcome.ENVIRONMENT_ERROR
+    assert episode(browser, ClickOne()).outcome is Outcome.SUCCESS
+
+
+def test_no_process_is_left_after_closing() -> None:
+    before = descendants()
+    browser = BrowserRuntime(contexts=2)
+    assert browser.run(address, timeout=30) == "about:blank"
+    started = [process for process in descendants() if process not in before]
+    assert len(started) >= 3
+
+    browser.close()
+
+    _, alive = psutil.wait_procs(started, timeout=5)
+    assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE or p.ppid() == os.getpid()] == []
+    with pytest.raises(BrowserError, match="closed"):
+        browser.run(address, timeout=5)
+
+
+def test_a_forked_process_starts_a_browser_of_its_own(browser: BrowserRuntime) -> None:
+    browser.run(address, timeout=30)
+
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        fine = browser.run(address, timeout=30) == "about:blank"
+        browser.close()
+        os._exit(0 if fine else 1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert browser.run(address, timeout=30) == "about:blank"
+
+
+def test_chromium_is_recycled_and_the_old_one_ends() -> None:
+    before = descendants()
+    browser = BrowserRuntime(contexts=1, recycle_after=2)
+    pids = []
+    for _ in range(4):
+        browser.run(address, timeout=30)
+        (chromium,) = chromiums(before)
+        pids.append(chromium.pid)
+    browser.close()
+
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+def test_only_so_many_contexts_are_open_at_once(browser: BrowserRuntime) -> None:
+    open_now, most = 0, 0
+
+    async def work(context: BrowserContext) -> None:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await asyncio.sleep(0.1)
+        open_now -= 1
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(lambda _: browser.run(work, timeout=30), range(6)))
+
+    assert most == 2
+
+
+def test_work_that_takes_too_long_is_ended_and_failing_work_raises(
+    browser: BrowserRuntime,
+) -> None:
+    async def dawdle(context: BrowserContext) -> None:
+        await asyncio.sleep(60)
+
+    async def fail(context: BrowserContext) -> None:
+        raise LookupError("mine")
+
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        browser.run(dawdle, timeout=1.5)
+    assert time.monotonic() - began < 6
+    with pytest.raises(LookupError, match="mine"):
+        browser.run(fail, timeout=10)
+    assert browser.run(address, timeout=10) == "about:blank"
+
+
+def test_closing_ends_work_in_flight(browser: BrowserRuntime) -> None:
+    working = threading.Event()
+
+    async def dawdle(context: BrowserContext) -> None:
+        working.set()
+        await asyncio.sleep(60)
+
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(browser.run, dawdle, 60)
+        assert working.wait(20)
+        browser.close()
+        with pytest.raises(BrowserError, match="closed under its work"):
+            running.result(timeout=5)
+
+
+def test_a_program_that_is_no_chromium_is_one_clear_line() -> None:
+    browser = BrowserRuntime(executable=Path("/bin/false"))
+    try:
+        with pytest.raises(BrowserError, match=r"Chromium at /bin/false does not start"):
+            browser.run(address, timeout=30)
+    finally:
+        browser.close()
