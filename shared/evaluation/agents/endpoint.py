@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import httpx2
 import openai
-from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
+from openai.types.chat import ChatCompletionMessageParam
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from shared.evaluation.agents.parameters import STAND_IN, LlmParameters
 from shared.evaluation.protocol import AgentError, LlmCall
@@ -26,12 +27,30 @@ class EndpointError(AgentError):
     """The endpoint cannot be used: unknown model, refused key, no answer, or a broken one."""
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What a call came to: the text, and the call as it is to be recorded."""
+class _Details(BaseModel):
+    cached_tokens: NonNegativeInt | None = None
 
-    text: str
-    call: LlmCall
+
+class _Usage(BaseModel):
+    prompt_tokens: NonNegativeInt | None = None
+    completion_tokens: NonNegativeInt | None = None
+    prompt_tokens_details: _Details | None = None
+
+
+class _Message(BaseModel):
+    content: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+
+
+class _Completion(BaseModel):
+    """The part of a chat completion that is used; what an endpoint leaves out stays None."""
+
+    model: str | None = None
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage | None = None
 
 
 @dataclass
@@ -46,7 +65,7 @@ class _Attempts:
 
     async def on_request(self, request: httpx2.Request) -> None:
         if self._sent_at is not None:  # the one before got no response, and is tried again
-            self.fail("connection_error")
+            self.fail("no_response")
         self._sent_at = time.monotonic()
 
     async def on_response(self, response: httpx2.Response) -> None:
@@ -100,7 +119,7 @@ class Endpoint:
         )
         self._attempts = attempts
         try:
-            completion = await client.chat.completions.create(
+            response = await client.chat.completions.with_raw_response.create(
                 model=self._parameters.model,
                 messages=messages,
                 temperature=_given(self._parameters.temperature),
@@ -110,12 +129,8 @@ class Endpoint:
             attempts.fail(_error_type(error))
             self.calls += attempts.failed
             raise EndpointError(self._explain(error)) from None
-        except ValueError as error:  # a body that is announced as JSON and is none
-            attempts.fail("invalid_response")
-            self.calls += attempts.failed
-            raise EndpointError(self._not_a_completion()) from error
         self.calls += attempts.failed
-        return self._read(completion, attempts)
+        return self._read(response.content, attempts)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -148,21 +163,18 @@ class Endpoint:
         if self._attempts is not None:
             await self._attempts.on_response(response)
 
-    def _read(self, completion: ChatCompletion, attempts: _Attempts) -> str:
-        """The client does not validate what it gets, so every step here may find nothing."""
-        choices = getattr(completion, "choices", None)
-        if not choices or getattr(choices[0], "message", None) is None:
+    def _read(self, body: bytes, attempts: _Attempts) -> str:
+        """The client takes any body for a completion, so it is validated here."""
+        try:
+            completion = _Completion.model_validate_json(body)
+        except ValidationError:
             self.calls.append(attempts.call(error_type="invalid_response"))
-            raise EndpointError(self._not_a_completion())
-        usage = completion.usage
-        details = usage.prompt_tokens_details if usage else None
-        tokens = (
-            _count(usage, "prompt_tokens"),
-            _count(details, "cached_tokens"),
-            _count(usage, "completion_tokens"),
-        )
+            raise EndpointError(self._not_a_completion()) from None
+        usage = completion.usage or _Usage()
+        details = usage.prompt_tokens_details or _Details()
+        tokens = (usage.prompt_tokens, details.cached_tokens, usage.completion_tokens)
         self.calls.append(attempts.call(model=completion.model, tokens=tokens))
-        return choices[0].message.content or ""
+        return completion.choices[0].message.content or ""
 
     def _not_a_completion(self) -> str:
         return (
@@ -229,11 +241,6 @@ def _address_and_key(parameters: LlmParameters) -> tuple[str, str]:
 
 def _given(value: Number | None) -> Number | openai.Omit:
     return openai.omit if value is None else value
-
-
-def _count(usage: object, name: str) -> int | None:
-    value = getattr(usage, name, None)
-    return value if isinstance(value, int) and value >= 0 else None
 
 
 def _error_type(error: openai.OpenAIError) -> str:

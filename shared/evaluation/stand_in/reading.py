@@ -35,7 +35,7 @@ def read_prompt(text: str) -> Reading:
     if "Goal" not in sections or "Elements" not in sections:
         raise UnreadablePromptError("the prompt has no sections '# Goal' and '# Elements'")
     page = dict(
-        line.split(": ", 1) for line in sections.get("Page", "").splitlines() if ": " in line
+        line.split(": ", 1) for line in sections.get("Page", "").split("\n") if ": " in line
     )
     elements = tuple(_elements(sections["Elements"]))
     observation = Observation(
@@ -51,7 +51,7 @@ def read_prompt(text: str) -> Reading:
 
 
 def _elements(section: str) -> list[Element]:
-    read = (_element(line) for line in section.splitlines())
+    read = (_element(line) for line in section.split("\n"))
     return [element for element in read if element is not None]
 
 
@@ -107,7 +107,7 @@ def _list(value: object) -> list[object]:
 
 
 def _past(section: str) -> list[PastAction]:
-    read = (_past_action(line) for line in section.splitlines())
+    read = (_past_action(line) for line in section.split("\n"))
     return [step for step in read if step is not None]
 
 

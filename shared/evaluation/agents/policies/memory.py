@@ -54,6 +54,15 @@ class Memory(BaseModel):
             for step in self.past
         )
 
+    def clicks_at_the_end(self, element: int) -> int:
+        """How many clicks on `element` end the past, one after the other."""
+        count = 0
+        for step in reversed(self.past):
+            if step.action != Click(element=element):
+                break
+            count += 1
+        return count
+
     def waits(self) -> int:
         """How many waits end the past, one after the other."""
         count = 0

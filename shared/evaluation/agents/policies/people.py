@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shared.evaluation.agents.policies.answers import click_or_wait, wait_for
+from shared.evaluation.agents.policies.answers import PATIENCE, click_or_wait, wait_for
 from shared.evaluation.agents.policies.looking import following, has_class
 from shared.evaluation.agents.policies.memory import Memory
 from shared.evaluation.protocol import (
@@ -54,8 +54,9 @@ def use_post(observation: Observation, memory: Memory) -> Action | None:
     if entry is not None:
         return Click(element=entry.id)
     more = next((e for e in post if has_class(e, "more")), None)
-    if more is not None and memory.clicked(more.id):
-        return wait_for(f"the menu entry {button!r}", memory)
+    if more is not None and memory.clicks_at_the_end(more.id) > PATIENCE:
+        return ReportInfeasible(reason=f"the menu of the post has no entry {button!r}")
+    # A first click can miss an icon that changes under the mouse, so the menu is asked again.
     return click_or_wait(more, memory, "the menu of the post")
 
 
