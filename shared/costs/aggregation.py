@@ -1,0 +1,83 @@
+"""Cost by day, week and month, summed from the hourly rollups.
+
+A period is replaced and never added to, so summing it twice gives the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+
+class Period(StrEnum):
+    """A stretch of the UTC calendar; weeks start on Monday."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+    def start(self, day: date) -> date:
+        """The first day of the period that holds `day`."""
+        match self:
+            case Period.DAY:
+                return day
+            case Period.WEEK:
+                return day - timedelta(days=day.weekday())
+            case Period.MONTH:
+                return day.replace(day=1)
+
+    def end(self, day: date) -> date:
+        """The first day after the period that holds `day`."""
+        start = self.start(day)
+        match self:
+            case Period.DAY:
+                return start + timedelta(days=1)
+            case Period.WEEK:
+                return start + timedelta(days=7)
+            case Period.MONTH:
+                return (start + timedelta(days=31)).replace(day=1)
+
+
+def aggregate(session: Session, hours: Iterable[datetime]) -> None:
+    """Sum the days, weeks and months again that hold any of `hours` (aware)."""
+    days = {hour.astimezone(UTC).date() for hour in hours}
+    if not days:
+        return
+    # Two transactions that each changed an hour of the same day do not see each other's: the
+    # second waits here for the first to commit, and then sums both.
+    session.execute(_ONE_AT_A_TIME)
+    for period in Period:
+        starts = sorted({period.start(day) for day in days})
+        periods = {"period": period.value, "starts": starts}
+        session.execute(_CLEAR, periods)
+        session.execute(_SUM, periods | {"ends": [period.end(start) for start in starts]})
+
+
+_ONE_AT_A_TIME: Final = sa.text(
+    "SELECT pg_advisory_xact_lock("
+    "hashtextextended('mlops.cost_tracking ' || current_setting('app.tenant'), 0))"
+)
+_CLEAR: Final = sa.text(
+    "DELETE FROM mlops.cost_tracking"
+    " WHERE period = :period AND starts_on = ANY (CAST(:starts AS date[]))"
+)
+# Every session's time zone is UTC, so a date is its midnight in UTC.
+_SUM: Final = sa.text(
+    """
+    INSERT INTO mlops.cost_tracking (tenant_id, period, starts_on, model, function, variant,
+        llm_calls, unpriced_calls, simulated_calls, cost_nanos, episodes, successes)
+    SELECT CAST(current_setting('app.tenant') AS uuid), :period, span.starts_on,
+        model, function, variant, sum(llm_calls), sum(unpriced_calls), sum(simulated_calls),
+        sum(cost_nanos), sum(episodes), sum(successes)
+    FROM unnest(CAST(:starts AS date[]), CAST(:ends AS date[])) AS span (starts_on, ends_before)
+    JOIN mlops.model_performance
+        ON hour >= CAST(span.starts_on AS timestamptz)
+        AND hour < CAST(span.ends_before AS timestamptz)
+    GROUP BY span.starts_on, model, function, variant
+    """
+)
