@@ -291,6 +291,34 @@ def test_a_reply_is_written_then_sent() -> None:
     assert decide(page(goal, full, send)) == Click(element=2)
 
 
+def test_a_flight_is_searched_for_by_place_and_day() -> None:
+    goal = "Book the shortest one-way flight from: LEX to: Troy, AL on 10/05/2016."
+    origin = element("input", placeholder="From:", value="Lexington, KY (LEX)")
+    typed = element("input", placeholder="To:", value="Troy, AL")
+    chosen = element("input", placeholder="To:", value="Troy, AL (TOI)")
+    offer = element("li", "Troy, AL (TOI)")
+    day = element("input", class_="hasDatepicker", value="")
+    month = element("span", "November", class_="ui-datepicker-month")
+    year = element("span", "2016", class_="ui-datepicker-year")
+    back = element("a", "Prev", class_="ui-datepicker-prev")
+    assert decide(page(goal, origin, typed, offer)) == Click(element=3)
+    assert decide(page(goal, origin, chosen, day)) == Click(element=3)
+    assert decide(page(goal, origin, chosen, day, month, year, back)) == Click(element=6)
+
+
+@pytest.mark.parametrize(("best", "expected"), [("shortest", 4), ("cheapest", 3)])
+def test_the_best_flight_is_booked(best: str, expected: int) -> None:
+    goal = f"Book the {best} one-way flight from: LEX to: TOI on 10/05/2016."
+    seen = page(
+        goal,
+        element("div", "10h 2m", class_="time-duration"),
+        element("div", "9h 50m", class_="time-duration"),
+        element("button", "Book flight for $99", class_="flight-price"),
+        element("button", "Book flight for $120", class_="flight-price"),
+    )
+    assert decide(seen) == Click(element=expected)
+
+
 def test_what_is_not_there_yet_is_waited_for_a_few_times_only() -> None:
     seen = page('Click on the link "sit".')
     memory = Memory()

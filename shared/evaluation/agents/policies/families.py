@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from shared.evaluation.agents.policies import (
+    booking,
     buttons,
     choices,
     fields,
@@ -46,6 +47,7 @@ FAMILIES: dict[str, Policy] = {
     "pick-suggestion": searching.pick_suggestion,
     "handle-mail": people.handle_mail,
     "use-post": people.use_post,
+    "book-flight": booking.book_flight,
 }
 "Asked in this order: `choose-from-list` reads a narrower goal than `choose-boxes`."
 
