@@ -136,7 +136,7 @@ def _copy(session: Session, events: Sequence[Event], price: PriceCall) -> None:
 
 def _row(tenant_id: TenantId, event: Event, price: PriceCall) -> list[Any]:
     """The values of `_COLUMNS`."""
-    values: dict[str, Any] = dict(event)
+    values = dict(vars(event))
     values["tenant_id"] = tenant_id
     values["success"] = event.success
     values["attributes"] = event.stored_attributes()
