@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shared.jobs.contracts import Queue
 from shared.local.state import LOOPBACK
 
-QUEUES = ("evaluation", "ingest", "costs", "drift", "cards", "control")
-
-SOFT_SHUTDOWN_SECONDS = 20
-"""How long a worker that was told to stop may take to hand its work back."""
-
-STOP_SECONDS = SOFT_SHUTDOWN_SECONDS + 10
-"""How long a program may take to end before it is killed."""
+STOP_SECONDS = 30
+"""How long a program may take to end before it is killed; a worker's soft shutdown is shorter."""
 
 WORKER_ENVIRONMENT = {"REMAP_SIGTERM": "SIGQUIT"}
 "SIGTERM then starts Celery's soft shutdown: work is handed back in time, none lost or doubled."
@@ -51,7 +47,7 @@ def programs(
     beat = ("celery", "-A", "beat_schedule", "beat")
     flower = ("celery", "-A", "workers", "flower")
     table = [
-        *(worker(queue, episodes_per_worker) for queue in QUEUES),
+        *(worker(queue.value, episodes_per_worker) for queue in Queue),
         Program("beat", (*beat, "--schedule", beat_schedule, "--loglevel", "INFO")),
         Program("flower", (*flower, f"--address={flower_address}", f"--port={flower_port}")),
     ]
@@ -64,7 +60,7 @@ def worker(queue: str, episodes_per_worker: int | str = 4) -> Program:
     Episodes wait for pages and models, so they share one process and its browser; the other
     queues compute, in a process of their own.
     """
-    pool = ("-P", "threads") if queue == "evaluation" else ()
-    concurrency = str(episodes_per_worker) if queue == "evaluation" else "1"
+    pool = ("-P", "threads") if queue == Queue.EVALUATION else ()
+    concurrency = str(episodes_per_worker) if queue == Queue.EVALUATION else "1"
     command = ("celery", "-A", "workers", "worker", "-Q", queue, *pool, "-c", concurrency)
     return Program(queue, (*command, "-n", f"{queue}@%h", "--loglevel", "INFO"), queue)

@@ -215,9 +215,12 @@ def launch(folder: StateFolder, record: Record, environment: Mapping[str, str]) 
             "the process manager is not installed: `pip install 'browser-mlops[local]'`"
         )
     folder.supervisor_pid.unlink(missing_ok=True)
+    # Its own warnings are not the user's to mend, and where PYTHONWARNINGS makes them errors it
+    # answers nothing.
+    command = (sys.executable, "-W", "ignore", "-m", "supervisor.supervisord")
     # It forks into the background by itself, so this returns at once.
     answer = subprocess.run(
-        [sys.executable, "-m", "supervisor.supervisord", "-c", folder.supervisor_configuration],
+        (*command, "-c", str(folder.supervisor_configuration)),
         env={**environment, **_importable(), INSTANCE_VARIABLE: record.instance},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -319,7 +322,9 @@ class _Transport(xmlrpc.client.Transport):
         super().__init__(headers=[("Authorization", f"Basic {authorization}")])
 
     def make_connection(self, host: Any) -> HTTPConnection:
-        return HTTPConnection(str(host), timeout=5)
+        connection = super().make_connection(host)
+        connection.timeout = 5
+        return connection
 
 
 def _client(supervisor: SupervisorRecord) -> Any:

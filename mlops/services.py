@@ -1,0 +1,347 @@
+"""`mlops up`, `down`, `restart`, `status`, `logs`, `doctor`: the services of the state folder."""
+
+from __future__ import annotations
+
+import functools
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from migrations import run as migrations
+from shared.local import discovery, doctor, logs, services
+from shared.local.errors import ServiceError
+from shared.local.programs import programs
+from shared.local.queues import EMPTY, QueueDepth, queue_depths
+from shared.local.services import Services
+from shared.local.state import StateFolder
+from shared.local.supervision import ProcessInfo
+from shared.settings import SettingsError, settings
+
+console = Console()
+errors = Console(stderr=True)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for name, command in {
+        "up": up,
+        "down": down,
+        "restart": restart,
+        "status": status,
+        "logs": show_logs,
+        "doctor": examine,
+    }.items():
+        app.command(name)(command)
+
+
+def _one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """What the user can mend is told in one line, with exit code 1."""
+
+    @functools.wraps(command)
+    def told(*arguments: P.args, **options: P.kwargs) -> R:
+        try:
+            return command(*arguments, **options)
+        except (ServiceError, SettingsError, migrations.MigrationError) as error:
+            _fail(str(error))
+        except SQLAlchemyError as error:
+            # Its own text holds the statement with its values; the server's sentence does not.
+            cause = getattr(error, "orig", None)
+            sentence = getattr(getattr(cause, "diag", None), "message_primary", None)
+            _fail(f"the database refused: {sentence or type(cause or error).__name__}")
+
+    return told
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    errors.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True, highlight=False)
+    raise typer.Exit(code)
+
+
+def _tell(line: str) -> None:
+    console.print(escape(line), soft_wrap=True, highlight=False)
+
+
+@_one_line_errors
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave them running and return.")
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the workers, beat and Flower only this one; may be repeated."),
+    ] = None,
+) -> None:
+    """Start PostgreSQL, Redis, one worker per queue, beat and Flower; Ctrl-C stops them.
+
+    What DATABASE_URL and REDIS_URL name is used and not started.
+    """
+    with _ended_by_signals():
+        running = _start(only)
+        if detach or not running.started:
+            return
+        try:
+            _stream(running.state_dir)
+        finally:
+            _tell("stopping")
+            services.stop(running.state_dir)
+            _tell("stopped")
+
+
+@_one_line_errors
+def down() -> None:
+    """Stop everything that `mlops up` started here."""
+    stopped = services.stop(settings().state_dir)
+    _tell("stopped" if stopped else f"nothing is running in {settings().state_dir}")
+
+
+@_one_line_errors
+def restart() -> None:
+    """Stop everything, and start it again in the background."""
+    services.stop(settings().state_dir)
+    _start()
+
+
+def _start(only: list[str] | None = None) -> Services:
+    unknown = sorted(set(only or ()) - set(programs()))
+    if unknown:
+        _fail(f"no program {unknown[0]!r}: there are {', '.join(programs())}", code=2)
+    running = services.start(
+        settings().state_dir, programs=only or None, migrate=migrations.upgrade
+    )
+    for note in running.notes:
+        _tell(note)
+    if running.started:
+        for name, address in _addresses(running.state_dir):
+            _tell(f"{name:<11} {address}")
+        _tell(f"running     see `mlops status`; passwords are in {running.state_dir}/services.json")
+    else:
+        _tell(f"already running in {running.state_dir}: see `mlops status`, stop with `mlops down`")
+    return running
+
+
+def _addresses(state_dir: Path) -> Iterator[tuple[str, str]]:
+    record = services.running_record(state_dir)
+    if record is None:
+        return
+    named = "named by {}, not started here"
+    ours = record.postgres if "postgres" in record.servers else None
+    broker = record.redis if "redis" in record.servers else None
+    yield (
+        "PostgreSQL",
+        f"127.0.0.1:{ours.port} (version {ours.major})" if ours else named.format("DATABASE_URL"),
+    )
+    yield "Redis", f"127.0.0.1:{broker.port}" if broker else named.format("REDIS_URL")
+    if record.flower:
+        yield "Flower", f"{record.flower.address} (user {record.flower.user})"
+
+
+def _stream(state_dir: Path) -> None:
+    """Tell each change of state until interrupted, or until the services are stopped elsewhere."""
+    told: dict[str, str] = {}
+    try:
+        while True:
+            infos = services.statuses(state_dir)
+            if not infos:
+                _tell("stopped from elsewhere")
+                return
+            for info in infos:
+                line = f"{info.name:<11} {info.state.value}" + (
+                    f" (pid {info.pid})" if info.pid else ""
+                )
+                if told.get(info.name) != line:
+                    told[info.name] = line
+                    _tell(line)
+            time.sleep(1.0)
+    except KeyboardInterrupt:
+        return
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """A closed terminal and SIGTERM end the command as Ctrl-C does: in order."""
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+@_one_line_errors
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List each process with its queue: what waits, what runs, how old the oldest is.
+
+    Exit code 1 when nothing is running.
+    """
+    state_dir = settings().state_dir
+    infos = services.statuses(state_dir)
+    depths, reason = _depths(bool(infos))
+    if as_json:
+        typer.echo(json.dumps(_status_json(state_dir, infos, depths, reason), indent=2))
+    elif infos:
+        console.print(_status_table(infos, depths))
+        if reason:
+            _tell(f"queues unknown: {reason}")
+    else:
+        _tell(f"nothing is running in {state_dir}: run `mlops up`")
+    if not infos:
+        raise typer.Exit(1)
+
+
+def _depths(running: bool) -> tuple[dict[str, QueueDepth] | None, str | None]:
+    if not running:
+        return None, None
+    try:
+        return queue_depths(discovery.database_url()), None
+    except ServiceError as error:
+        return None, str(error)
+
+
+def _queue_of(name: str) -> str | None:
+    program = programs().get(name)
+    return program.queue if program else None
+
+
+def _depth_of(name: str, depths: dict[str, QueueDepth] | None) -> QueueDepth | None:
+    queue = _queue_of(name)
+    return depths.get(queue, EMPTY) if queue and depths is not None else None
+
+
+def _status_table(infos: tuple[ProcessInfo, ...], depths: dict[str, QueueDepth] | None) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("process", "pid", "uptime", "state", "queue", "queued", "running", "oldest"):
+        numeric = column in ("pid", "uptime", "queued", "running", "oldest")
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+    for info in infos:
+        depth = _depth_of(info.name, depths)
+        table.add_row(
+            info.name,
+            str(info.pid or "-"),
+            _duration(info.uptime_seconds),
+            info.state.value,
+            _queue_of(info.name) or "",
+            *_depth_cells(info.name, depth),
+        )
+    return table
+
+
+def _depth_cells(name: str, depth: QueueDepth | None) -> tuple[str, str, str]:
+    if _queue_of(name) is None:
+        return ("", "", "")
+    if depth is None:
+        return ("-", "-", "-")
+    return (str(depth.queued), str(depth.running), _duration(depth.oldest_queued_seconds))
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    whole = int(seconds)
+    for size, unit, smaller, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "m")):
+        if whole >= size:
+            return f"{whole // size}{unit} {whole % size // smaller}{small_unit}"
+    return f"{whole // 60}m {whole % 60}s" if whole >= 60 else f"{whole}s"
+
+
+def _status_json(
+    state_dir: Path,
+    infos: tuple[ProcessInfo, ...],
+    depths: dict[str, QueueDepth] | None,
+    reason: str | None,
+) -> dict[str, Any]:
+    def row(info: ProcessInfo) -> dict[str, Any]:
+        depth = _depth_of(info.name, depths)
+        return {
+            "process": info.name,
+            "pid": info.pid,
+            "uptime_seconds": info.uptime_seconds,
+            "state": info.state.value,
+            "queue": _queue_of(info.name),
+            "queued": depth.queued if depth else None,
+            "running": depth.running if depth else None,
+            "oldest_queued_seconds": depth.oldest_queued_seconds if depth else None,
+        }
+
+    record = services.running_record(state_dir)
+    return {
+        "running": bool(infos),
+        "processes": [row(info) for info in infos],
+        "flower": record.flower.address if record and record.flower else None,
+        "queues_unknown": reason,
+    }
+
+
+@_one_line_errors
+def show_logs(
+    name: Annotated[str | None, typer.Argument(help="A process; all of them by default.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what is added.")
+    ] = False,
+    count: Annotated[int, typer.Option("-n", min=0, help="How many last lines of each.")] = 20,
+) -> None:
+    """Show the last lines of the logs."""
+    folder = StateFolder.at(settings().state_dir)
+    present = {path.stem: path for path in sorted(folder.logs.glob("*.log"))}
+    if not present:
+        _fail(f"there are no logs in {folder.path}: run `mlops up` first")
+    if name is not None and name not in present:
+        _fail(f"no log {name!r}: there are {', '.join(present)}", code=2)
+    chosen = {name: present[name]} if name else present
+    width = max(map(len, chosen))
+
+    def show(source: str, line: str) -> None:
+        typer.echo(line if name else f"{source:<{width}} | {line}")
+
+    for source, path in chosen.items():
+        for line in logs.last_lines(path, count):
+            show(source, line)
+    if follow:
+        try:
+            for source, line in logs.follow(chosen):
+                show(source, line)
+        except KeyboardInterrupt:
+            return
+
+
+@_one_line_errors
+def examine(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check everything this product needs: one line each, what is wrong and how to mend it.
+
+    Exit code 1 when something is wrong.
+    """
+    found = []
+    for check in doctor.examine(settings().state_dir, migrations.newest()):
+        found.append(check)
+        if not as_json:
+            colour = {"ok": "green", "wrong": "red"}.get(check.verdict.value, "yellow")
+            verdict = f"[{colour}]{check.verdict.value:<11}[/{colour}]"
+            line = f"{verdict} {escape(check.name)}: {escape(check.detail)}"
+            console.print(line, soft_wrap=True, highlight=False)
+    if as_json:
+        typer.echo(doctor.as_json(found))
+    if any(check.verdict is doctor.Verdict.WRONG for check in found):
+        raise typer.Exit(1)
