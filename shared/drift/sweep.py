@@ -1,0 +1,114 @@
+"""One sweep: every watched metric of every model judged together, and stored test by test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.database import tenant_of
+from shared.drift.effects import magnitude
+from shared.drift.statistics import TestResult
+from shared.drift.tables import DriftDetection
+from shared.drift.verdicts import DriftState, MetricVerdict, judge
+from shared.drift.windows import read_metrics
+from shared.jobs.contracts import DetectDrift, WindowOf
+
+FALSE_DISCOVERY_RATE: Final = 0.05
+
+
+@dataclass(frozen=True)
+class MetricFinding:
+    """What the sweep says of one metric of one model."""
+
+    model: str
+    verdict: MetricVerdict
+
+    @property
+    def metric(self) -> str:
+        return self.verdict.metric_name
+
+    @property
+    def explanation(self) -> str:
+        """The verdict's reason, or the numbers that it rests on."""
+        verdict = self.verdict
+        if verdict.reason is not None:
+            return verdict.reason
+        effect = verdict.effect_size
+        moved = "unknown" if effect is None else f"{magnitude(verdict.effect_name, effect):.3f}"
+        p_value = "unknown" if verdict.p_value is None else f"{verdict.p_value:.2g}"
+        return (
+            f"{verdict.effect_name.value} {moved} (matters from {verdict.minimum_effect:g}),"
+            f" adjusted p {p_value} (significant to {verdict.threshold:g}),"
+            f" n {verdict.n_baseline} and {verdict.n_current}"
+        )
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    sweep_id: UUID
+    baseline: WindowOf
+    current: WindowOf
+    findings: tuple[MetricFinding, ...]
+
+    def of_state(self, state: DriftState) -> tuple[MetricFinding, ...]:
+        return tuple(finding for finding in self.findings if finding.verdict.state is state)
+
+
+def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
+    """Compare the windows of the job, judge all metrics as one family, and store every test.
+
+    The false discovery rate of a sweep is 0.05. Raises `RegistryError` for a model of the job
+    that is not known; windows without data are findings, not errors.
+    """
+    watched = read_metrics(session, job)
+    verdicts = judge([metric.compared for metric in watched], FALSE_DISCOVERY_RATE)
+    findings = tuple(
+        MetricFinding(metric.model, verdict)
+        for metric, verdict in zip(watched, verdicts, strict=True)
+    )
+    sweep = SweepResult(sweep_id, job.baseline, job.current, findings)
+    rows = _rows(sweep, tenant_of(session))
+    if rows:
+        session.execute(sa.insert(DriftDetection), rows)
+    return sweep
+
+
+def _rows(sweep: SweepResult, tenant_id: UUID) -> list[dict[str, Any]]:
+    windows = {
+        "baseline": sweep.baseline.model_dump(mode="json"),
+        "current": sweep.current.model_dump(mode="json"),
+    }
+    return [
+        {"tenant_id": tenant_id, "sweep_id": sweep.sweep_id, **windows}
+        | _row(finding, test, adjusted)
+        for finding in sweep.findings
+        for test, adjusted in zip(
+            finding.verdict.tests, finding.verdict.adjusted_p_values, strict=True
+        )
+    ]
+
+
+def _row(finding: MetricFinding, test: TestResult, adjusted: float | None) -> dict[str, Any]:
+    verdict = finding.verdict
+    decides = test.effect_name is verdict.effect_name
+    return {
+        "model": finding.model,
+        "metric": finding.metric,
+        "test": test.name,
+        "n_baseline": test.n_baseline,
+        "n_current": test.n_current,
+        "statistic": test.statistic,
+        "p_value": test.p_value,
+        "p_adjusted": adjusted,
+        "threshold": verdict.threshold,
+        "effect_name": test.effect_name.value,
+        "effect_size": test.effect_size,
+        # Only one effect decides; the others are there to be looked at.
+        "minimum_effect": verdict.minimum_effect if decides else None,
+        "verdict": verdict.state.value,
+        "reason": finding.explanation,
+    }

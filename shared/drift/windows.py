@@ -1,0 +1,159 @@
+"""The two windows of every watched metric of every model, compared, from the rollups alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from shared.drift.effects import Effect
+from shared.drift.statistics import (
+    LEAST_EXPECTED,
+    Comparison,
+    WindowPair,
+    chi_square,
+    compare,
+)
+from shared.drift.verdicts import DEFAULT_RULE, ComparedMetric, MetricRule
+from shared.jobs.contracts import DetectDrift, WindowOf
+from shared.registry.models import key, resolve
+from shared.telemetry.histograms import Histogram, aligned, representatives
+from shared.telemetry.reading import Sums, Window, histograms, sums
+from shared.telemetry.rollups import Metric
+
+SUCCESS: Final = "success"
+"Share of episodes that succeed."
+ERROR_RATE: Final = "error_rate"
+"Share of actions and model calls that end in an error."
+
+METRICS: Final = (*(metric.value for metric in Metric), SUCCESS, ERROR_RATE)
+
+_RULES: Final[Mapping[str, MetricRule]] = {
+    # Errors are rare: five in a hundred more is what people are woken for.
+    ERROR_RATE: MetricRule(minimum_effect=0.05),
+}
+
+
+@dataclass(frozen=True)
+class WatchedMetric:
+    model: str
+    compared: ComparedMetric
+
+
+def read_metrics(session: Session, job: DetectDrift) -> list[WatchedMetric]:
+    """Every metric of every model that has rows in either window, or of the models of the job.
+
+    Raises `RegistryError` for a model of the job that has no rows and is not registered.
+    """
+    overlap = _overlap(job.baseline, job.current)
+    before, after = _sums(session, job.baseline), _sums(session, job.current)
+    models = _models(session, job.models, before.keys() | after.keys())
+    by_metric = {
+        metric: (
+            _histograms(session, job.baseline, metric),
+            _histograms(session, job.current, metric),
+        )
+        for metric in Metric
+    }
+    watched = []
+    for model in models:
+        comparisons = {
+            metric.value: _compared(old.get(model), new.get(model))
+            for metric, (old, new) in by_metric.items()
+        }
+        old_sums, new_sums = before.get(model), after.get(model)
+        comparisons[SUCCESS] = compare_shares(_successes(old_sums), _successes(new_sums))
+        comparisons[ERROR_RATE] = compare_shares(_errors(old_sums), _errors(new_sums))
+        watched += [
+            WatchedMetric(
+                model,
+                ComparedMetric(
+                    function_name=job.current.function or "",
+                    metric_name=metric,
+                    comparison=_untrusted(comparison, overlap) if overlap else comparison,
+                    rule=_RULES.get(metric, DEFAULT_RULE),
+                ),
+            )
+            for metric, comparison in comparisons.items()
+        ]
+    return watched
+
+
+def compare_shares(baseline: tuple[int, int], current: tuple[int, int]) -> Comparison:
+    """Two (without, with) counts, by chi-square; the effect is the difference of their shares.
+
+    For two categories that is the Kolmogorov-Smirnov distance, and unlike Cramer's V it does not
+    shrink when one window is much longer than the other.
+    """
+    pair = WindowPair.from_counts(baseline, current)
+    test = chi_square(pair)
+    if pair.problem is not None:
+        return Comparison((test,), {}, pair.n_baseline, pair.n_current, pair.problem)
+    expected = np.outer((pair.n_baseline, pair.n_current), pair.pooled) / pair.total
+    if expected.min() < LEAST_EXPECTED:
+        reason = (
+            f"{expected.min():.1f} of the rarer outcome are expected in a window; the test needs"
+            f" at least {LEAST_EXPECTED}"
+        )
+        test = replace(test, statistic=None, p_value=None, effect_size=None, reason=reason)
+        return Comparison((test,), {}, pair.n_baseline, pair.n_current, reason)
+    moved = abs(current[1] / pair.n_current - baseline[1] / pair.n_baseline)
+    test = replace(test, effect_name=Effect.KS_DISTANCE, effect_size=moved)
+    return Comparison((test,), {Effect.KS_DISTANCE: moved}, pair.n_baseline, pair.n_current, None)
+
+
+def _compared(baseline: Histogram | None, current: Histogram | None) -> Comparison:
+    bins, old, new = aligned(baseline or Histogram.empty(), current or Histogram.empty())
+    return compare(WindowPair.from_counts(old, new, representatives(bins)))
+
+
+def _untrusted(comparison: Comparison, reason: str) -> Comparison:
+    tests = tuple(
+        replace(test, statistic=None, p_value=None, effect_size=None, reason=reason)
+        for test in comparison.tests
+    )
+    return replace(comparison, tests=tests, effects={}, reason=comparison.reason or reason)
+
+
+def _overlap(baseline: WindowOf, current: WindowOf) -> str | None:
+    """Why the windows cannot be told apart: what is in both makes them alike."""
+    apart = current.start >= baseline.end or baseline.start >= current.end
+    if apart or (
+        baseline.function is not None
+        and current.function is not None
+        and baseline.function != current.function
+    ):
+        return None
+    return "the windows overlap"
+
+
+def _models(session: Session, wanted: Sequence[str], present: Iterable[str]) -> list[str]:
+    if not wanted:
+        return sorted(present)
+    known = set(present)
+    return list(
+        dict.fromkeys(name if name in known else key(resolve(session, name)) for name in wanted)
+    )
+
+
+def _sums(session: Session, window: WindowOf) -> dict[str, Sums]:
+    return sums(session, Window(window.start, window.end), function=window.function)
+
+
+def _histograms(session: Session, window: WindowOf, metric: Metric) -> dict[str, Histogram]:
+    span = Window(window.start, window.end)
+    return histograms(session, span, metric, function=window.function)
+
+
+def _successes(found: Sums | None) -> tuple[int, int]:
+    return (found.episodes - found.successes, found.successes) if found else (0, 0)
+
+
+def _errors(found: Sums | None) -> tuple[int, int]:
+    if found is None:
+        return (0, 0)
+    errors = found.action_errors + found.llm_errors
+    return (found.actions + found.llm_calls - errors, errors)

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.alerts.drifting import tell_of_drift
+from shared.alerts.tables import Alert
+from shared.database import TenantId, tenant_of, tenant_session
+from shared.drift.effects import Effect
+from shared.drift.sweep import MetricFinding, SweepResult, detect
+from shared.drift.tables import DriftDetection
+from shared.drift.verdicts import DriftState
+from shared.drift.watching import watch_for_drift
+from shared.drift.windows import METRICS, compare_shares
+from shared.jobs.contracts import DetectDrift, WindowOf
+from shared.jobs.tables import JobRow
+from shared.registry.models import RegistryError, register
+from shared.telemetry.histograms import Histogram
+from shared.telemetry.tables import ModelPerformance
+from shared.tenancy.tenants import create_tenant
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+WALKER = "walker@1.0.0"
+
+Values = dict[str, Any]
+
+
+def window(start: datetime, hours: int = 1, function: str | None = None) -> WindowOf:
+    return WindowOf(start=start, end=start + timedelta(hours=hours), function=function)
+
+
+JOB = DetectDrift(baseline=window(NOON - timedelta(hours=1)), current=window(NOON))
+
+
+def roll_up(
+    session: Session,
+    hour: datetime,
+    values: Values,
+    model: str = WALKER,
+    function: str = "shop",
+    **sums: int,
+) -> None:
+    """Store the rollup of one hour: histograms of `values`, and sums."""
+    columns = ModelPerformance.__table__.columns
+    empty = {name: 0 for name, column in columns.items() if isinstance(column.type, sa.BigInteger)}
+    metrics = [metric for metric in METRICS if metric not in ("success", "error_rate")]
+    packed = {
+        metric: Histogram.from_values(values.get(metric, [])).to_bytes() for metric in metrics
+    }
+    session.add(
+        ModelPerformance(
+            tenant_id=tenant_of(session),
+            hour=hour,
+            model=model,
+            function=function,
+            variant="",
+            errors_by_type={},
+            **(empty | sums),
+            **packed,
+        )
+    )
+    session.flush()
+
+
+def latencies(seed: int, n: int = 400, scale: float = 1.0) -> list[int]:
+    return (np.random.default_rng(seed).gamma(4, 50 * scale, n)).astype(int).tolist()
+
+
+def findings(sweep: SweepResult) -> dict[tuple[str, str], MetricFinding]:
+    return {(finding.model, finding.metric): finding for finding in sweep.findings}
+
+
+def state_of(session: Session, metric: str, job: DetectDrift = JOB) -> DriftState:
+    return findings(detect(session, job, uuid4()))[WALKER, metric].verdict.state
+
+
+def test_a_shift_of_latency_is_drift_and_the_same_distribution_is_stable(session: Session) -> None:
+    before = {"step_latency_ms": latencies(1), "tokens": latencies(2)}
+    after = {"step_latency_ms": latencies(3, scale=1.5), "tokens": latencies(4)}
+    roll_up(session, JOB.baseline.start, before)
+    roll_up(session, JOB.current.start, after)
+    found = findings(detect(session, JOB, uuid4()))
+    assert found[WALKER, "step_latency_ms"].verdict.state is DriftState.DRIFT
+    assert found[WALKER, "tokens"].verdict.state is DriftState.STABLE
+    assert {metric for _, metric in found} == set(METRICS)
+
+
+def test_every_test_is_stored_with_all_its_numbers(session: Session) -> None:
+    roll_up(session, JOB.baseline.start, {"step_latency_ms": latencies(1)})
+    roll_up(session, JOB.current.start, {"step_latency_ms": latencies(2, scale=2)})
+    sweep_id = uuid4()
+    detect(session, JOB, sweep_id)
+    rows = session.scalars(
+        sa.select(DriftDetection).where(
+            DriftDetection.sweep_id == sweep_id, DriftDetection.metric == "step_latency_ms"
+        )
+    ).all()
+    assert {row.test for row in rows} == {
+        "kolmogorov_smirnov", "mann_whitney", "anderson_darling", "chi_square",
+    }  # fmt: skip
+    for row in rows:
+        assert (row.model, row.n_baseline, row.n_current) == (WALKER, 400, 400)
+        assert (row.verdict, row.threshold) == ("drift", 0.05)
+        assert row.statistic is not None
+        assert row.p_value is not None
+        assert row.p_adjusted is not None
+        assert row.p_value <= row.p_adjusted < 0.05
+        assert row.effect_size is not None
+        assert "matters from 0.1" in row.reason
+        assert datetime.fromisoformat(row.current["start"]) == NOON
+    decisive = {row.effect_name: row.minimum_effect for row in rows}
+    assert decisive.pop(Effect.KS_DISTANCE) == 0.1
+    assert set(decisive.values()) == {None}
+
+
+def test_a_window_without_data_is_no_data_and_a_small_one_insufficient(session: Session) -> None:
+    roll_up(session, JOB.baseline.start, {"tokens": [5] * 40 + [9] * 40, "query_length": [3]})
+    roll_up(session, JOB.current.start, {"tokens": [5, 9] * 10})
+    found = findings(detect(session, JOB, uuid4()))
+    for metric, state, reason in (
+        (
+            "tokens",
+            DriftState.INSUFFICIENT,
+            "the current window holds 20 values; expected at least",
+        ),
+        ("query_length", DriftState.NO_DATA, "the current window is empty"),
+        ("success", DriftState.NO_DATA, "the baseline window is empty"),
+    ):
+        assert found[WALKER, metric].verdict.state is state
+        assert reason in found[WALKER, metric].explanation
+    stored = session.scalars(sa.select(DriftDetection.verdict)).all()
+    assert set(stored) == {"no_data", "insufficient"}
+
+
+def test_a_model_that_has_gone_quiet_is_still_looked_at(session: Session) -> None:
+    roll_up(session, JOB.baseline.start, {"tokens": latencies(1)})
+    assert state_of(session, "tokens") is DriftState.NO_DATA
+
+
+def test_fewer_successes_are_drift(session: Session) -> None:
+    roll_up(session, JOB.baseline.start, {}, episodes=200, successes=180)
+    roll_up(session, JOB.current.start, {}, episodes=200, successes=120)
+    assert state_of(session, "success") is DriftState.DRIFT
+
+
+def test_errors_of_actions_and_of_calls_are_one_rate(session: Session) -> None:
+    sums = {"actions": 500, "llm_calls": 500}
+    roll_up(session, JOB.baseline.start, {}, **sums, action_errors=10, llm_errors=10)
+    roll_up(session, JOB.current.start, {}, **sums, action_errors=50, llm_errors=50)
+    assert state_of(session, "error_rate") is DriftState.DRIFT
+
+
+def test_a_small_share_in_many_episodes_is_significant_and_no_drift(session: Session) -> None:
+    roll_up(session, JOB.baseline.start, {}, episodes=1_000_000, successes=900_000)
+    roll_up(session, JOB.current.start, {}, episodes=1_000_000, successes=897_000)
+    found = findings(detect(session, JOB, uuid4()))[WALKER, "success"].verdict
+    assert found.p_value is not None
+    assert found.p_value < 1e-9
+    assert found.state is DriftState.STABLE
+
+
+@pytest.mark.parametrize(
+    ("baseline", "current", "reason"),
+    [
+        ((0, 0), (3, 3), "the baseline window is empty"),
+        ((0, 50), (0, 50), "all values of both windows are equal"),
+        ((2, 98), (1, 99), "1.5 of the rarer outcome are expected"),
+    ],
+)
+def test_shares_that_cannot_be_tested_say_why(
+    baseline: tuple[int, int], current: tuple[int, int], reason: str
+) -> None:
+    found = compare_shares(baseline, current)
+    assert found.tests[0].p_value is None
+    assert found.reason is not None
+    assert found.reason.startswith(reason)
+
+
+def test_the_effect_of_shares_is_their_difference() -> None:
+    assert compare_shares((10, 90), (300, 700)).effects[Effect.KS_DISTANCE] == pytest.approx(0.2)
+
+
+def test_windows_that_overlap_are_never_called_stable(session: Session) -> None:
+    roll_up(session, NOON, {"tokens": latencies(1)})
+    roll_up(session, NOON, {"tokens": latencies(2)}, function="mail")
+    both = DetectDrift(baseline=window(NOON), current=window(NOON))
+    found = findings(detect(session, both, uuid4()))[WALKER, "tokens"]
+    assert (found.verdict.state, found.explanation) == (
+        DriftState.INSUFFICIENT,
+        "the windows overlap",
+    )
+    apart = DetectDrift(
+        baseline=window(NOON, function="shop"), current=window(NOON, function="mail")
+    )
+    assert state_of(session, "tokens", apart) is DriftState.STABLE
+
+
+def test_only_the_named_models_are_looked_at(session: Session) -> None:
+    for model in (WALKER, "other@1.0.0"):
+        for part in (JOB.baseline, JOB.current):
+            roll_up(session, part.start, {"tokens": latencies(1)}, model=model)
+    register(session, "quiet", "2.0.0", "rule-based", {}, check=lambda *_: None)
+    named = JOB.model_copy(update={"models": ("other@1.0.0", "quiet")})
+    found = findings(detect(session, named, uuid4()))
+    assert {model for model, _ in found} == {"other@1.0.0", "quiet@2.0.0"}
+    with pytest.raises(RegistryError, match=r"near it: quiet@2\.0\.0"):
+        detect(session, JOB.model_copy(update={"models": ("quit",)}), uuid4())
+
+
+def test_no_rollups_at_all_are_no_findings(session: Session) -> None:
+    assert detect(session, JOB, uuid4()).findings == ()
+
+
+def test_drift_raises_one_alert_until_it_is_stable_again(session: Session) -> None:
+    hours = [NOON + timedelta(hours=n) for n in range(5)]
+    for hour, scale in zip(hours, (1, 2, 2, None, 1), strict=True):
+        if scale is not None:
+            roll_up(session, hour, {"step_latency_ms": latencies(hour.hour, scale=scale)})
+
+    def look(n: int) -> dict[str, Any]:
+        job = DetectDrift(baseline=window(hours[0]), current=window(hours[n]))
+        return tell_of_drift(session, detect(session, job, uuid4()))
+
+    def open_alerts() -> list[int]:
+        return list(session.scalars(sa.select(Alert.times_seen).where(Alert.resolved_at.is_(None))))
+
+    assert look(1)["alerts_raised"] == 1
+    assert look(2)["states"]["drift"] == 1
+    assert open_alerts() == [2]
+    # A window without data says nothing: the alert stays.
+    assert look(3) | {"sweep_id": ""} == {
+        "sweep_id": "",
+        "metrics": len(METRICS),
+        "states": {"no_data": len(METRICS)},
+        "alerts_raised": 0,
+        "alerts_resolved": 0,
+    }
+    assert open_alerts() == [2]
+    assert look(4)["alerts_resolved"] == 1
+    assert open_alerts() == []
+    message = session.scalars(sa.select(Alert.message)).one()
+    assert message.startswith("step_latency_ms of walker@1.0.0 drifts: ks_distance 0.")
+
+
+def test_the_timetable_asks_once_an_hour_for_tenants_that_have_rollups(
+    tenant: TenantId,
+) -> None:
+    quiet = create_tenant(f"quiet-{uuid4()}")
+    now = datetime.now(UTC)
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    with tenant_session(tenant) as session:
+        roll_up(session, hour - timedelta(hours=2), {"tokens": [1]})
+    assert watch_for_drift(now) >= 1
+    watch_for_drift(now)
+    with tenant_session(tenant) as session:
+        jobs = session.scalars(sa.select(JobRow).where(JobRow.kind == "detect_drift")).all()
+        assert [DetectDrift.model_validate(job.payload) for job in jobs] == [
+            DetectDrift(
+                baseline=window(hour - timedelta(days=8), 7 * 24),
+                current=window(hour - timedelta(days=1), 24),
+            )
+        ]
+    with tenant_session(quiet) as session:
+        assert session.scalars(sa.select(JobRow.id)).all() == []
