@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import logging.config
 
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_shutdown
 
 from shared.broker import celery_app
+from shared.local.errors import ServiceError
+from shared.settings import SettingsError, settings
+from workers.browser import BrowserRuntime
 
-app = celery_app()
+try:
+    app = celery_app()
+except (ServiceError, SettingsError) as error:
+    # A worker that does not know where its services are says so, and not where in the code.
+    raise SystemExit(f"mlops: {error}") from None
+# Nothing is launched by this: a browser is started by the first episode of a process, and a
+# process that the pool forks starts its own.
+app.browsers = BrowserRuntime(
+    contexts=settings().episodes_per_worker,
+    recycle_after=settings().episodes_per_browser,
+    executable=settings().chromium,
+)
 app.conf.imports = [
     "tasks.control",
     "tasks.evaluation",
@@ -16,8 +30,12 @@ app.conf.imports = [
     "tasks.costs",
     "tasks.drift",
     "tasks.cards",
-    "workers.browser",
 ]
+
+
+@worker_shutdown.connect
+def _close_browsers(**_: object) -> None:
+    app.browsers.close()
 
 
 @setup_logging.connect

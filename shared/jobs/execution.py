@@ -87,8 +87,8 @@ def execute(message: JobMessage, work: Work[JobT], *, worker: str) -> str:
     except LeaseLostError as error:
         log.warning("%s: nothing was written", error)
         return "lost"
-    except InvalidJobError:
-        ending = _record(claim, lambda _: Failed(str(error)))
+    except InvalidJobError as error:
+        ending = _record(claim, _after(error))
     except Exception as error:
         log.warning(
             "job %s (%s) attempt %d", claim.job_id, claim.kind, claim.attempt, exc_info=True

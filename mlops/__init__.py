@@ -1,0 +1,25 @@
+"""The public face: submit work and read what came of it.
+
+import mlops
+
+job = mlops.submit({"job": "run_benchmark", "models": ["my-agent@1.0.0"], "seeds": [1, 2, 3]})
+job.wait()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlops.client import Job, submit
+
+__all__ = ["Job", "submit"]
+
+
+def __getattr__(name: str) -> Any:
+    # `import mlops` costs nothing until something of it is used.
+    if name in __all__:
+        from mlops import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module 'mlops' has no attribute {name!r}")

@@ -1,0 +1,67 @@
+"""The command line: `mlops` or `python -m mlops.cli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlops import admin, jobs, services
+from mlops.console import complain, err, one_line_errors
+
+app = typer.Typer(
+    name="mlops",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Evaluate, watch and roll out LLM browser agents.",
+    epilog="Start with: mlops up --detach, then mlops demo",
+)
+services.register(app)
+app.add_typer(jobs.app, name="job")
+app.add_typer(admin.model, name="model")
+app.add_typer(admin.db, name="db")
+app.add_typer(admin.tenant, name="tenant")
+app.add_typer(admin.key, name="key")
+
+
+@app.command()
+def demo(
+    model: Annotated[
+        str | None,
+        typer.Option(help="Evaluate this model (needs OPENAI_API_KEY) instead of the stand-in."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Evaluate two agents through every queue and show what came of it.
+
+    Starts the services if they do not run and leaves them running.
+
+    Example: mlops demo --model gpt-4.1-mini
+    """
+    with one_line_errors():
+        from mlops import demo as demonstration
+        from mlops import demo_report
+        from shared.settings import settings
+
+        try:
+            demonstration.llm_parameters(model)
+            running = services.bring_up(fresh_environment=model is not None)
+            done = demonstration.run(model, Path(settings().state_dir) / "demo")
+        except demonstration.DemoError as error:
+            raise complain(str(error)) from None
+        demo_report.show(done, running.flower, as_json=as_json)
+        problems = demonstration.check(done, running.flower)
+        for problem in problems:
+            complain(problem)
+        if problems:
+            raise typer.Exit(1)
+        err.print("[green]All of it is there.[/green] `mlops down` stops the services.")
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""What a demonstration shows at its end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from mlops.console import out, print_json, print_table
+
+if TYPE_CHECKING:
+    from mlops.demo import Demo
+    from shared.evaluation.reading import AgentSummary
+    from shared.local.state import FlowerRecord
+
+NANOS = 1_000_000_000
+
+_SIMULATED = sa.text(
+    "SELECT model, sum(simulated_calls)::bigint AS calls FROM mlops.model_performance GROUP BY model"
+)
+
+
+def show(demo: Demo, flower: FlowerRecord | None, *, as_json: bool) -> None:
+    """The figures as tables on stdout, or as one JSON object."""
+    report = _figures(demo)
+    report["flower"] = None if flower is None else f"http://127.0.0.1:{flower.port}"
+    if as_json:
+        print_json(report)
+        return
+    out.print()
+    print_table(
+        ["agent", "success", "95 % interval", "steps", "p50 ms", "p95 ms", "tokens", "cost"],
+        [
+            (
+                row["agent"],
+                None if row["scored"] == 0 else f"{row['success_rate']:.0%} of {row['scored']}",
+                row["interval"] and "{:.0%} to {:.0%}".format(*row["interval"]),
+                row["mean_steps"] and f"{row['mean_steps']:.1f}",
+                row["p50_ms"] and f"{row['p50_ms']:.0f}",
+                row["p95_ms"] and f"{row['p95_ms']:.0f}",
+                f"{row['input_tokens'] + row['output_tokens']:,}",
+                row["cost"],
+            )
+            for row in report["agents"]
+        ],
+        title="Agents (Wilson intervals; latency of a step; environment errors are not scored)",
+    )
+    out.print(f"A/B test: {report['ab_test']['sentence']}", markup=False)
+    print_table(
+        ["model", "metric", "verdict", "effect", "why"],
+        [
+            (
+                row["model"],
+                row["metric"],
+                row["verdict"],
+                row["effect"],
+                row["reason"],
+            )
+            for row in report["drift"]
+        ],
+        title="Drift: the traffic window against the benchmark window",
+    )
+    costs = ", ".join(f"{period} {text}" for period, text in report["costs"].items())
+    out.print(f"Cost of this run's tenant: {costs}", markup=False)
+    for card in report["cards"]:
+        out.print(f"Model card: {card}", markup=False, soft_wrap=True)
+    if report["flower"]:
+        out.print(f"Flower: {report['flower']} (user and password: mlops status --secrets)")
+    out.print(f"Look further: MLOPS_TENANT={demo.tenant} mlops job list", markup=False)
+
+
+def _figures(demo: Demo) -> dict[str, Any]:
+    from shared.costs.reading import totals
+    from shared.database import tenant_session
+    from shared.evaluation.reading import summarize
+
+    with tenant_session(demo.tenant_id) as session:
+        periods = totals(session, datetime.now(UTC).date())
+        simulated = {row.model: row.calls for row in session.execute(_SIMULATED)}
+        return {
+            "tenant": demo.tenant,
+            "runs": demo.runs,
+            "agents": [
+                _agent(row, simulated.get(row.model, 0)) for row in summarize(session, demo.runs)
+            ],
+            "ab_test": demo.ab_analysis,
+            "drift": _drift(session),
+            "costs": {
+                name: _cost(period.cost_nanos, period.unpriced_calls, period.simulated_calls)
+                for name, period in (
+                    ("day", periods.day),
+                    ("week", periods.week),
+                    ("month", periods.month),
+                )
+            },
+            "cards": [str(path) for path in demo.cards],
+        }
+
+
+def _agent(row: AgentSummary, simulated: int) -> dict[str, Any]:
+    return {
+        "agent": row.model,
+        "episodes": row.episodes,
+        "scored": row.scored,
+        "successes": row.successes,
+        "success_rate": row.success_rate,
+        "interval": row.interval and (row.interval.low, row.interval.high),
+        "mean_steps": row.mean_steps,
+        "p50_ms": row.step_latency.quantile(0.5),
+        "p95_ms": row.step_latency.quantile(0.95),
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "llm_calls": row.llm_calls,
+        "cost_nanos": row.cost_nanos,
+        "cost": _cost(row.cost_nanos, row.unpriced_calls, simulated),
+    }
+
+
+def _drift(session: Any) -> list[dict[str, Any]]:
+    from shared.drift.tables import DriftDetection
+
+    rows = session.scalars(
+        sa.select(DriftDetection).order_by(
+            DriftDetection.model, DriftDetection.metric, DriftDetection.p_adjusted.nulls_last()
+        )
+    ).all()
+    return [
+        {
+            "model": row.model,
+            "metric": row.metric,
+            "test": row.test,
+            "verdict": row.verdict,
+            "reason": row.reason,
+            "effect": row.effect_size and f"{row.effect_name} {row.effect_size:.3f}",
+        }
+        for row in rows
+    ]
+
+
+def _cost(nanos: int | None, unpriced: int, simulated: int) -> str:
+    """Dollars; unknown is said, and a simulated price is called one."""
+    text = "unknown" if nanos is None else f"${nanos / NANOS:.4f}"
+    if simulated:
+        text += " (simulated price)"
+    return text + (f" + unpriced: {unpriced} calls" if unpriced else "")

@@ -1,0 +1,103 @@
+"""An episode as telemetry: the same events that an agent in production would send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+from shared.evaluation.protocol import EpisodeResult, LlmCall, Outcome, Step, Task
+from shared.telemetry.events import ActionEvent, EpisodeEvent, Event, LlmCallEvent, PageLoadEvent
+
+_SAYS_NOTHING_OF_THE_AGENT = (Outcome.ENVIRONMENT_ERROR, Outcome.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Emitter:
+    """Whose events they are. The attempt makes a retry's events other ones: both were paid for."""
+
+    episode_id: UUID
+    attempt: int
+    model: str
+    function: str
+    variant: str
+
+    def common(self, kind: str, number: int, at: datetime) -> dict[str, Any]:
+        """What every event has. The identifier is made of what it is, so a resend is absorbed."""
+        return {
+            "event_id": uuid5(self.episode_id, f"{self.attempt}/{kind}/{number}"),
+            "occurred_at": at,
+            "model": self.model,
+            "function": self.function,
+            "variant": self.variant,
+            "episode_id": self.episode_id,
+        }
+
+
+def timed_calls(result: EpisodeResult, started_at: datetime) -> Iterator[tuple[LlmCall, datetime]]:
+    """Each model call of an attempt with the time it began at: cost is reckoned at that time."""
+    for step, at in timed_steps(result, started_at):
+        at += timedelta(milliseconds=step.observe_ms)
+        for call in step.calls:
+            yield call, at
+            at += timedelta(milliseconds=call.latency_ms)
+
+
+def timed_steps(result: EpisodeResult, started_at: datetime) -> Iterator[tuple[Step, datetime]]:
+    """Each step of an attempt with the time it began at."""
+    at = started_at + timedelta(milliseconds=result.page_load_ms or 0)
+    for step in result.steps:
+        yield step, at
+        at += timedelta(milliseconds=_duration_ms(step))
+
+
+def episode_events(
+    emitter: Emitter, task: Task, result: EpisodeResult, started_at: datetime
+) -> list[Event]:
+    """The events of one attempt: its page load, model calls, actions, and the episode itself."""
+    events: list[Event] = []
+    if result.page_load_ms is not None:
+        events.append(
+            PageLoadEvent(
+                **emitter.common("page_load", 0, started_at),
+                url=result.url,
+                latency_ms=result.page_load_ms,
+            )
+        )
+    for number, (call, at) in enumerate(timed_calls(result, started_at)):
+        events.append(
+            LlmCallEvent(
+                **emitter.common("llm_call", number, at),
+                **call.model_dump(),
+            )
+        )
+    for step, at in timed_steps(result, started_at):
+        if step.action is not None:
+            events.append(
+                ActionEvent(
+                    **emitter.common("action", step.index, at),
+                    action=step.action.kind,
+                    success=step.error is None,
+                    error_type=None if step.error is None else "action_refused",
+                    latency_ms=_duration_ms(step),
+                    dom_nodes=step.dom_nodes,
+                )
+            )
+    success = result.outcome is Outcome.SUCCESS
+    events.append(
+        EpisodeEvent(
+            **emitter.common("episode", 0, started_at + timedelta(milliseconds=result.duration_ms)),
+            success=None if result.outcome in _SAYS_NOTHING_OF_THE_AGENT else success,
+            outcome=result.outcome.value,
+            error_type=None if success else result.outcome.value,
+            latency_ms=result.duration_ms,
+            attributes={"task": f"{task.benchmark}/{task.name}"},
+        )
+    )
+    return events
+
+
+def _duration_ms(step: Step) -> int:
+    return step.observe_ms + step.think_ms + step.act_ms

@@ -1,0 +1,148 @@
+"""Benchmark runs: from a contract to episodes, each a job of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from shared.database import tenant_of
+from shared.evaluation.miniwob.catalogue import catalogue
+from shared.evaluation.protocol import Task
+from shared.evaluation.tables import BenchmarkRun, Episode, EvaluationTask
+from shared.jobs.contracts import AbSplit, EvaluateEpisode, RunBenchmark
+from shared.jobs.submission import enqueue_all
+from shared.registry.models import resolve
+from shared.registry.tables import ModelVersion
+
+CATALOGUES: Mapping[str, Callable[[], dict[str, Task]]] = {"miniwob": catalogue}
+
+EPISODES_AT_MOST = 100_000
+
+
+class EvaluationError(ValueError):
+    """A run that cannot be made as asked; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """What an A/B test gave a unit: the variant, and the model it stands for."""
+
+    variant: str
+    model: str
+
+
+Chooser = Callable[[str], Assigned]
+
+
+def create_run(
+    session: Session, job: RunBenchmark, chooser: Callable[[Session, AbSplit], Chooser]
+) -> dict[str, Any]:
+    """Make the run, its episodes and their jobs; return the run's identifier and its size.
+
+    `chooser` gives the assignment of an A/B test. Raises `EvaluationError` for a benchmark or
+    task that is not there, and what `resolve` and `chooser` raise for a model or test.
+    """
+    tasks = _tasks(job)
+    plan = list(_plan(session, job, tasks, chooser))
+    if len(plan) > EPISODES_AT_MOST:
+        raise EvaluationError(f"{len(plan)} episodes in one run; at most {EPISODES_AT_MOST}")
+    tenant_id = tenant_of(session)
+    run = BenchmarkRun(
+        id=uuid4(),
+        tenant_id=tenant_id,
+        benchmark=job.benchmark,
+        function=job.function,
+        specification=job.model_dump(mode="json"),
+    )
+    session.add(run)
+    session.flush()
+    task_ids = _stored_tasks(session, tasks)
+    episodes = [
+        {
+            "id": uuid4(),
+            "tenant_id": tenant_id,
+            "run_id": run.id,
+            "task_id": task_ids[planned.task.name],
+            "model_version_id": planned.version.id,
+            "job_id": uuid4(),
+            "seed": planned.seed,
+            "unit_id": planned.unit_id,
+            "variant": planned.variant,
+        }
+        for planned in plan
+    ]
+    enqueue_all(
+        session, [(row["job_id"], EvaluateEpisode(episode_id=row["id"])) for row in episodes]
+    )
+    session.execute(sa.insert(Episode), episodes)
+    return {"run_id": str(run.id), "episodes": len(episodes)}
+
+
+@dataclass(frozen=True)
+class _Planned:
+    task: Task
+    seed: int
+    version: ModelVersion
+    unit_id: str | None = None
+    variant: str | None = None
+
+
+def _tasks(job: RunBenchmark) -> Sequence[Task]:
+    if job.benchmark not in CATALOGUES:
+        raise EvaluationError(
+            f"no benchmark {job.benchmark!r}; there is: {', '.join(sorted(CATALOGUES))}"
+        )
+    known = CATALOGUES[job.benchmark]()
+    unknown = [name for name in job.tasks if name not in known]
+    if unknown:
+        raise EvaluationError(
+            f"no task {unknown[0]!r} in {job.benchmark}; there is: {', '.join(sorted(known))}"
+        )
+    return [known[name] for name in dict.fromkeys(job.tasks)] or list(known.values())
+
+
+def _plan(
+    session: Session,
+    job: RunBenchmark,
+    tasks: Sequence[Task],
+    chooser: Callable[[Session, AbSplit], Chooser],
+) -> Sequence[_Planned]:
+    # Seed by seed, so that a run that is stopped half-way has seen every task.
+    units = [(task, seed) for seed in job.seeds for task in tasks]
+    if job.ab is None:
+        versions = {v.id: v for v in (resolve(session, name) for name in job.models)}
+        return [_Planned(task, seed, v) for task, seed in units for v in versions.values()]
+    choose = chooser(session, job.ab)
+    resolved: dict[str, ModelVersion] = {}
+    plan = []
+    for task, seed in units:
+        unit_id = f"{job.benchmark}/{task.name}:{seed}"
+        assigned = choose(unit_id)
+        if assigned.model not in resolved:
+            resolved[assigned.model] = resolve(session, assigned.model)
+        plan.append(_Planned(task, seed, resolved[assigned.model], unit_id, assigned.variant))
+    return plan
+
+
+def _stored_tasks(session: Session, tasks: Sequence[Task]) -> dict[str, UUID]:
+    tenant_id = tenant_of(session)
+    statement = insert(EvaluationTask)
+    limits = ("category", "difficulty", "max_steps", "timeout_seconds")
+    rows = session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["tenant_id", "benchmark", "name"],
+            set_={name: statement.excluded[name] for name in limits},
+        ).returning(EvaluationTask.name, EvaluationTask.id),
+        [
+            {"id": uuid4(), "tenant_id": tenant_id, **task.model_dump()}
+            # One order for all writers: two runs at once must not wait for each other's rows.
+            for task in sorted(tasks, key=lambda task: task.name)
+        ],
+    )
+    return {row.name: row.id for row in rows}

@@ -1,0 +1,106 @@
+"""What the tests stand on: a real PostgreSQL and a real Redis, one pair per test process.
+
+Every test has a tenant of its own. The wall between tenants is what the product rests on, so it is
+also what keeps the tests apart: nothing is rolled back and nothing is truncated.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy.orm import Session
+
+from migrations.run import upgrade
+from shared import broker, database
+from shared.database import TenantId, tenant_session
+from shared.local.ephemeral import TemporaryServices, temporary_services
+from shared.redis_client import redis_client
+from shared.settings import settings
+from shared.tenancy.tenants import create_tenant
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporaryServices]:
+    """PostgreSQL, migrated, and Redis; the environment of this process names both."""
+    with ExitStack() as stack:
+        found = stack.enter_context(temporary_services(tmp_path_factory.mktemp("services")))
+        environment = {
+            "DATABASE_URL": found.database_url,
+            "DATABASE_OWNER_URL": found.database_owner_url,
+            "REDIS_URL": found.redis_url,
+            "MLOPS_STATE_DIR": str(tmp_path_factory.mktemp("state")),
+            "MLOPS_LEASE_SECONDS": "3",
+            "MLOPS_RESEND_AFTER_SECONDS": "2",
+        }
+        stack.callback(_restore, {name: os.environ.get(name) for name in environment})
+        os.environ.update(environment)
+        _forget()
+        upgrade(found.database_owner_url, found.database_url)
+        yield found
+        for engine in database._engines.values():
+            engine.dispose()
+        if broker.celery_app.cache_info().currsize:
+            broker.celery_app().close()
+        redis_client().close()
+
+
+def _restore(before: dict[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    _forget()
+
+
+def _forget() -> None:
+    settings.cache_clear()
+    broker.celery_app.cache_clear()
+
+
+@pytest.fixture
+def tenant(services: TemporaryServices) -> TenantId:
+    """A tenant that only this test knows."""
+    return create_tenant(f"test-{uuid.uuid4()}")
+
+
+@pytest.fixture
+def session(tenant: TenantId) -> Iterator[Session]:
+    """A transaction of the test's tenant, committed at the end of the test."""
+    with tenant_session(tenant) as open_session:
+        yield open_session
+
+
+@pytest.fixture
+def clean_redis(services: TemporaryServices) -> redis.Redis:
+    """The test process's own Redis, emptied."""
+    client = redis_client()
+    client.flushall()
+    return client
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of the test's own."""
+    monkeypatch.setenv("MLOPS_STATE_DIR", str(tmp_path / "state"))
+    settings.cache_clear()
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def with_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Set environment variables as keywords; the settings are read anew."""
+
+    def set_all(**variables: str) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        settings.cache_clear()
+
+    yield set_all
+    settings.cache_clear()

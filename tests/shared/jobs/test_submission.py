@@ -1,0 +1,61 @@
+"""The row comes first: a job is stored with its transaction and sent when that has committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+import sqlalchemy as sa
+
+from shared import broker
+from shared.broker import queue_lengths
+from shared.database import TenantId, tenant_session
+from shared.jobs.contracts import Queue, RollUp, WriteCard
+from shared.jobs.submission import enqueue, submit
+from shared.jobs.tables import JobRow
+
+
+def test_a_submitted_job_is_a_row_and_a_message(tenant: TenantId, clean_redis: redis.Redis) -> None:
+    job_id = submit(tenant, RollUp())
+    with tenant_session(tenant) as session:
+        assert session.get_one(JobRow, job_id).status == "queued"
+    assert queue_lengths()[Queue.COSTS] == 1
+
+
+def test_what_is_rolled_back_is_never_sent(tenant: TenantId, clean_redis: redis.Redis) -> None:
+    with pytest.raises(RuntimeError), tenant_session(tenant) as session:
+        enqueue(session, RollUp())
+        raise RuntimeError("the caller's own trouble")
+    assert queue_lengths()[Queue.COSTS] == 0
+    with tenant_session(tenant) as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(JobRow)) == 0
+
+
+def test_the_same_idempotency_key_submits_once_even_from_many_at_once(
+    tenant: TenantId, clean_redis: redis.Redis
+) -> None:
+    with ThreadPoolExecutor(6) as threads:
+        ids = set(threads.map(lambda _: submit(tenant, RollUp(), idempotency_key="k"), range(12)))
+    assert len(ids) == 1
+    assert queue_lengths()[Queue.COSTS] == 1
+
+
+def test_a_key_belongs_to_its_kind_and_tenant(tenant: TenantId) -> None:
+    first = submit(tenant, RollUp(), idempotency_key="k")
+    assert submit(tenant, WriteCard(model="m"), idempotency_key="k") != first
+
+
+def test_a_job_is_kept_while_the_broker_is_away(
+    tenant: TenantId, with_environment: Callable[..., None]
+) -> None:
+    with_environment(REDIS_URL="redis://127.0.0.1:1/0")
+    broker.celery_app.cache_clear()
+    try:
+        job_id = submit(tenant, RollUp())
+    finally:
+        broker.celery_app().close()
+        broker.celery_app.cache_clear()
+    with tenant_session(tenant) as session:
+        assert session.get_one(JobRow, job_id).status == "queued"

@@ -1,0 +1,159 @@
+"""The wall between tenants is PostgreSQL's: no statement of the application looks over it."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.exc import DBAPIError, ProgrammingError
+
+from migrations.run import upgrade
+from shared.database import TenantId, psycopg_url, system_session, tenant_session
+from shared.local.ephemeral import TemporaryServices
+from shared.tables import metadata
+from shared.tenancy.tenants import create_tenant
+
+TENANT_TABLES = sorted(
+    table.name for table in metadata.tables.values() if "tenant_id" in table.columns
+)
+
+
+@pytest.fixture
+def owner(services: TemporaryServices) -> sa.Connection:
+    engine = sa.create_engine(psycopg_url(services.database_owner_url), poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        yield connection
+
+
+def test_every_table_that_knows_a_tenant_is_walled(owner: sa.Connection) -> None:
+    """Also the partitions, also against the owner."""
+    rows = owner.execute(
+        sa.text(
+            "SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity FROM pg_class c"
+            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'"
+            " WHERE c.relnamespace = 'mlops'::regnamespace AND c.relkind IN ('r', 'p')"
+        )
+    ).all()
+    assert {name for name, _, _ in rows} >= set(TENANT_TABLES)
+    assert [name for name, enabled, forced in rows if not (enabled and forced)] == []
+
+
+def test_every_unique_constraint_of_a_tenants_table_holds_its_tenant() -> None:
+    for table in metadata.tables.values():
+        if "tenant_id" not in table.columns:
+            continue
+        for constraint in table.constraints:
+            if isinstance(constraint, sa.UniqueConstraint):
+                assert "tenant_id" in constraint.columns, f"{table.name}: {constraint.name}"
+
+
+def test_views_ask_with_the_rights_of_their_reader(owner: sa.Connection) -> None:
+    options = owner.scalars(
+        sa.text(
+            "SELECT reloptions::text FROM pg_class"
+            " WHERE relnamespace = 'mlops'::regnamespace AND relkind = 'v'"
+        )
+    ).all()
+    assert options
+    assert all("security_invoker=true" in option for option in options)
+
+
+def test_the_application_is_neither_owner_nor_superuser(services: TemporaryServices) -> None:
+    with system_session() as session:
+        row = session.execute(
+            sa.text(
+                "SELECT current_user, rolsuper, rolbypassrls, rolcreaterole FROM pg_roles"
+                " WHERE rolname = current_user"
+            )
+        ).one()
+        owners = session.scalars(
+            sa.text(
+                "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class"
+                " WHERE relnamespace = 'mlops'::regnamespace"
+            )
+        ).all()
+    assert tuple(row) == ("mlops_app", False, False, False)
+    assert "mlops_app" not in owners
+
+
+@pytest.mark.parametrize("table", TENANT_TABLES)
+def test_without_a_tenant_there_are_no_rows(tenant: TenantId, table: str) -> None:
+    with system_session() as session:
+        assert session.scalar(sa.text(f"SELECT count(*) FROM mlops.{table}")) == 0
+
+
+def test_a_tenant_sees_and_changes_only_its_own(tenant: TenantId) -> None:
+    other = create_tenant(f"other-{uuid.uuid4()}")
+    with tenant_session(other) as session:
+        session.execute(
+            sa.text("INSERT INTO mlops.models (id, tenant_id, name) VALUES (:id, :t, 'theirs')"),
+            {"id": uuid.uuid4(), "t": other},
+        )
+    with tenant_session(tenant) as session:
+        assert session.scalar(sa.text("SELECT count(*) FROM mlops.models")) == 0
+        assert session.execute(sa.text("UPDATE mlops.models SET name = 'mine'")).rowcount == 0
+        assert session.execute(sa.text("DELETE FROM mlops.models")).rowcount == 0
+        assert session.scalar(sa.text("SELECT count(*) FROM mlops.tenants")) == 1
+
+
+def test_a_row_cannot_be_written_into_another_tenant(tenant: TenantId) -> None:
+    other = create_tenant(f"other-{uuid.uuid4()}")
+    with (
+        pytest.raises(ProgrammingError, match="row-level security"),
+        tenant_session(tenant) as session,
+    ):
+        session.execute(
+            sa.text("INSERT INTO mlops.models (id, tenant_id, name) VALUES (:id, :t, 'x')"),
+            {"id": uuid.uuid4(), "t": other},
+        )
+
+
+def test_the_tenant_of_a_session_ends_with_it(tenant: TenantId) -> None:
+    """A pooled connection must not carry the last tenant into the next session."""
+    with tenant_session(tenant) as session:
+        assert session.scalar(sa.text("SELECT count(*) FROM mlops.tenants")) == 1
+    for _ in range(10):
+        with system_session() as session:
+            assert session.scalar(sa.text("SELECT count(*) FROM mlops.tenants")) == 0
+
+
+def test_what_is_in_the_audit_log_stays_there(tenant: TenantId) -> None:
+    for statement in ("DELETE FROM mlops.audit_log", "UPDATE mlops.audit_log SET actor = 'me'"):
+        with (
+            pytest.raises(ProgrammingError, match="permission denied"),
+            tenant_session(tenant) as session,
+        ):
+            session.execute(sa.text(statement))
+
+
+def test_partitions_cannot_be_read_around_the_wall(tenant: TenantId) -> None:
+    with tenant_session(tenant) as session:
+        partition = session.scalar(
+            sa.text("SELECT inhrelid::regclass::text FROM pg_inherits LIMIT 1")
+        )
+    with pytest.raises(DBAPIError, match="permission denied"), tenant_session(tenant) as session:
+        session.execute(sa.text(f"SELECT count(*) FROM {partition}"))
+
+
+def test_the_migrations_make_exactly_the_mapped_tables(owner: sa.Connection) -> None:
+    context = MigrationContext.configure(
+        owner,
+        opts={
+            "include_schemas": True,
+            "include_name": lambda name, kind, _: kind != "schema" or name == "mlops",
+            "include_object": lambda item, name, kind, reflected, _: not (
+                kind == "table" and name.startswith(("events_2", "alembic_"))
+            ),
+            "compare_server_default": False,
+        },
+    )
+    assert compare_metadata(context, metadata) == []
+
+
+def test_migrating_twice_changes_nothing(services: TemporaryServices) -> None:
+    assert upgrade(services.database_owner_url, services.database_url) == upgrade(
+        services.database_owner_url, services.database_url
+    )
