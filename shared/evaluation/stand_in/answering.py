@@ -6,14 +6,15 @@
 - In `MUMBLES` of 1,000 prompts it answers with prose and no JSON. It does so once: asked again,
   it answers properly.
 
-Which prompts these are is told by the SHA-256 of the prompt, so the same prompt always gets the
-same answer.
+Which prompts these are is told by the SHA-256 of the prompt without its `url:` line, whose port
+changes from run to run: the same page and past always get the same answer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 
 from shared.evaluation.agents.policies.families import Choice, choose
 from shared.evaluation.protocol import Action, Click, Fill, Observation
@@ -42,11 +43,12 @@ KNOWN = (
 SLIPS = 50
 MUMBLES = 20
 _OUT_OF = 1_000
+_URL = re.compile(r"^url: .*$", re.MULTILINE)
 
 
 def answer(prompt: str, turns: int) -> str:
     """The answer to the text of a user's first turn, in a conversation of `turns` user turns."""
-    chance = int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:8], "big")
+    chance = _draw(prompt)
     draw = chance % _OUT_OF
     if draw < MUMBLES and turns == 1:
         return "I would have a look at the page first and then decide what to do."
@@ -59,6 +61,11 @@ def answer(prompt: str, turns: int) -> str:
         worse = _worse(choice.action, observation, chance // _OUT_OF)
         return _reply(worse, "This looks right.", 0.3 + chance % 400 / _OUT_OF)
     return _reply(choice.action, _reason(choice), 0.7 + chance % 300 / _OUT_OF)
+
+
+def _draw(prompt: str) -> int:
+    lasting = _URL.sub("", prompt, count=1)
+    return int.from_bytes(hashlib.sha256(lasting.encode()).digest()[:8], "big")
 
 
 def _worse(action: Action, observation: Observation, chance: int) -> Action:

@@ -164,6 +164,14 @@ def test_the_imperfections_come_in_the_stated_shares() -> None:
     assert all("{" in answer(prompts[n], 2) for n in mumbled)
 
 
+def test_the_port_that_a_page_is_served_on_changes_no_answer() -> None:
+    for number in range(50):
+        seen = page("Click button ONE.", button(1, "ONE"), button(2, str(number)))
+        moved = seen.model_copy(update={"url": "http://127.0.0.1:4711/"})
+        prompts = [step_prompt("v1", shown, Memory(), 999) for shown in (seen, moved)]
+        assert answer(prompts[0], 1) == answer(prompts[1], 1)
+
+
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 
 
