@@ -64,14 +64,7 @@ def load(session: Session, episode_id: UUID) -> EpisodePlan:
     episode, task, version, run = row.tuple()
     return EpisodePlan(
         id=episode.id,
-        task=Task(
-            benchmark=task.benchmark,
-            name=task.name,
-            category=task.category,
-            difficulty=task.difficulty,
-            max_steps=task.max_steps,
-            timeout_seconds=task.timeout_seconds,
-        ),
+        task=Task.model_validate({name: getattr(task, name) for name in Task.model_fields}),
         seed=episode.seed,
         agent=version.agent,
         parameters=version.parameters,

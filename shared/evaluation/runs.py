@@ -15,7 +15,7 @@ from shared.database import tenant_of
 from shared.evaluation.miniwob.catalogue import catalogue
 from shared.evaluation.protocol import Task
 from shared.evaluation.tables import BenchmarkRun, Episode, EvaluationTask
-from shared.jobs.contracts import AbSplit, EvaluateEpisode, RunBenchmark
+from shared.jobs.contracts import AbSplit, Contract, EvaluateEpisode, RunBenchmark
 from shared.jobs.submission import enqueue_all
 from shared.registry.models import resolve
 from shared.registry.tables import ModelVersion
@@ -63,23 +63,25 @@ def create_run(
     session.add(run)
     session.flush()
     task_ids = _stored_tasks(session, tasks)
-    episodes = [
-        {
-            "id": uuid4(),
-            "tenant_id": tenant_id,
-            "run_id": run.id,
-            "task_id": task_ids[planned.task.name],
-            "model_version_id": planned.version.id,
-            "job_id": uuid4(),
-            "seed": planned.seed,
-            "unit_id": planned.unit_id,
-            "variant": planned.variant,
-        }
-        for planned in plan
-    ]
-    enqueue_all(
-        session, [(row["job_id"], EvaluateEpisode(episode_id=row["id"])) for row in episodes]
-    )
+    jobs: list[tuple[UUID, Contract]] = []
+    episodes: list[dict[str, Any]] = []
+    for planned in plan:
+        episode_id, job_id = uuid4(), uuid4()
+        jobs.append((job_id, EvaluateEpisode(episode_id=episode_id)))
+        episodes.append(
+            {
+                "id": episode_id,
+                "tenant_id": tenant_id,
+                "run_id": run.id,
+                "task_id": task_ids[planned.task.name],
+                "model_version_id": planned.version.id,
+                "job_id": job_id,
+                "seed": planned.seed,
+                "unit_id": planned.unit_id,
+                "variant": planned.variant,
+            }
+        )
+    enqueue_all(session, jobs)
     session.execute(sa.insert(Episode), episodes)
     return {"run_id": str(run.id), "episodes": len(episodes)}
 
