@@ -1,0 +1,138 @@
+"""What an event may be, and what is said of one that may not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import ValidationError
+
+from shared.telemetry.events import (
+    LlmCallEvent,
+    PageLoadEvent,
+    location_only,
+    parse_events,
+)
+
+NOW = datetime(2026, 9, 14, 12, 30, tzinfo=UTC)
+
+
+def call(**changes: object) -> dict[str, Any]:
+    return {
+        "kind": "llm_call",
+        "event_id": str(uuid4()),
+        "occurred_at": NOW.isoformat(),
+        "model": "buyer@1",
+        "function": "checkout",
+        "provider": "openai",
+        "llm_model": "gpt-4.1-mini",
+        "latency_ms": 420,
+        "input_tokens": 900,
+        "output_tokens": 30,
+    } | changes
+
+
+def page(**changes: object) -> dict[str, Any]:
+    return {
+        "kind": "page_load",
+        "event_id": str(uuid4()),
+        "occurred_at": NOW.isoformat(),
+        "model": "buyer@1",
+        "function": "checkout",
+        "latency_ms": 80,
+    } | changes
+
+
+BAD = {
+    "negative tokens": (call(input_tokens=-1), "input_tokens"),
+    "absurd tokens": (call(output_tokens=10**9 + 1), "output_tokens"),
+    "the year 1990": (call(occurred_at="1990-01-01T00:00:00Z"), "more than 400 days ago"),
+    "the year 1": (call(occurred_at="0001-01-01T00:00:00+14:00"), "more than 400 days ago"),
+    "the year 9999": (call(occurred_at="9999-12-31T23:59:59-14:00"), "in the future"),
+    "two hours ahead": (
+        call(occurred_at=(NOW + timedelta(hours=2)).isoformat()),
+        "more than 1 hour in the future",
+    ),
+    "a time without a zone": (call(occurred_at="2026-09-14T12:00:00"), "timezone"),
+    "a NUL in a name": (call(model="a\x00b"), "model"),
+    "a NUL in an attribute": (call(attributes={"note": "\x00"}), "attributes.note"),
+    "a NUL in the name of an attribute": (call(attributes={"\x00": "note"}), "attributes"),
+    "half a surrogate pair": (call(function="\ud800"), "function"),
+    "an unknown kind": (call(kind="telepathy"), "expected one of llm_call, action"),
+    "no kind": ({}, "expected one of llm_call, action"),
+    "an unknown field": (call(mood="good"), "mood"),
+    "a text of ten megabytes": (call(llm_model="x" * 10**7), "llm_model"),
+    "a large attribute": (call(attributes={"note": "x" * 1001}), "attributes.note"),
+    "many attributes": (call(attributes={str(n): n for n in range(33)}), "attributes"),
+    "a nested attribute": (call(attributes={"note": {"a": 1}}), "attributes.note"),
+    "an attribute that is no number": (call(attributes={"x": float("nan")}), "attributes.x"),
+    "a confidence above 1": (call(confidence=1.01), "confidence"),
+    "a confidence that is no number": (call(confidence=float("nan")), "confidence"),
+    "an identifier of no kind": (call(event_id="seven"), "event_id"),
+    "an address that is none": (page(url="http://[::1"), "url"),
+    "a number instead of an event": (7, "dictionary"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_event_is_refused_with_a_reason_and_the_rest_is_kept(case: str) -> None:
+    bad, reason = BAD[case]
+    before, after = call(), call()
+    events, rejected = parse_events([before, bad, after], NOW)
+    assert [str(event.event_id) for event in events] == [before["event_id"], after["event_id"]]
+    (refused,) = rejected
+    assert reason in refused.reason
+    assert len(refused.reason) <= 300
+    assert refused.reason.isprintable()
+
+
+def test_a_refused_event_is_named_by_its_identifier_or_its_place() -> None:
+    known, nameless = call(input_tokens=-1), call(event_id=7)
+    _, rejected = parse_events([call(), known, nameless, "text"], NOW)
+    assert [refused.event for refused in rejected] == [known["event_id"], "#2", "#3"]
+
+
+def test_a_reason_does_not_repeat_the_value() -> None:
+    _, (refused,) = parse_events([call(latency_ms="sk-secret")], NOW)
+    assert "sk-secret" not in refused.reason
+
+
+@pytest.mark.parametrize("at", [NOW - timedelta(days=400), NOW + timedelta(hours=1)])
+def test_the_bounds_of_time_themselves_are_allowed(at: datetime) -> None:
+    events, rejected = parse_events([call(occurred_at=at.isoformat())], NOW)
+    assert (len(events), rejected) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://user:password@shop.test:8443/cart?token=1#top", "https://shop.test:8443/cart"),
+        ("http://[::1]:80/a?b", "http://[::1]:80/a"),
+        ("file:///tmp/page.html?x", "file:///tmp/page.html"),
+        ("data:text/html,<b>secret</b>", "data:"),
+        ("about:blank", "about:"),
+    ],
+)
+def test_an_address_is_kept_without_what_may_be_secret(url: str, kept: str) -> None:
+    assert location_only(url) == kept
+    event = PageLoadEvent.model_validate(page(url=url))
+    assert event.stored_attributes() == {"url": kept}
+
+
+def test_a_long_query_does_not_make_an_address_too_long() -> None:
+    events, _ = parse_events([page(url="https://shop.test/?q=" + "x" * 5000)], NOW)
+    assert [event.stored_attributes() for event in events] == [{"url": "https://shop.test/"}]
+
+
+def test_an_event_survives_the_way_through_json() -> None:
+    event = LlmCallEvent.model_validate(call(attributes={"a": 1, "b": True, "c": 1.5, "d": None}))
+    (again,), _ = parse_events([event.model_dump(mode="json")], NOW)
+    assert again == event
+
+
+def test_an_event_does_not_change() -> None:
+    event = LlmCallEvent.model_validate(call())
+    with pytest.raises(ValidationError, match="frozen"):
+        event.latency_ms = 1

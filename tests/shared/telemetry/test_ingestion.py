@@ -1,0 +1,231 @@
+"""A batch is stored once, whatever is sent twice, and its hours are marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.database import TenantId, tenant_session
+from shared.telemetry.events import LlmCallEvent
+from shared.telemetry.ingestion import CallCost, IngestCounts, ingest
+from shared.telemetry.tables import DirtyHour, EventRow
+from shared.tenancy.tenants import create_tenant
+
+NOW = datetime.now(UTC)
+HOUR = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
+
+
+def call(at: datetime = HOUR, **changes: object) -> dict[str, Any]:
+    return {
+        "kind": "llm_call",
+        "event_id": str(uuid4()),
+        "occurred_at": at.isoformat(),
+        "model": "buyer@1",
+        "function": "checkout",
+        "provider": "openai",
+        "llm_model": "gpt-4.1-mini",
+        "latency_ms": 420,
+        "input_tokens": 900,
+        "output_tokens": 30,
+    } | changes
+
+
+def priced(event: LlmCallEvent) -> CallCost:
+    return CallCost((event.input_tokens or 0) * 400, "a price", simulated=True)
+
+
+def send(tenant: TenantId, batch: Sequence[object]) -> IngestCounts:
+    with tenant_session(tenant) as session:
+        return ingest(session, batch, priced, NOW)
+
+
+def marks(session: Session) -> list[datetime]:
+    return list(session.scalars(sa.select(DirtyHour.hour).order_by(DirtyHour.hour)))
+
+
+def clear_marks(tenant: TenantId) -> None:
+    with tenant_session(tenant) as session:
+        session.execute(sa.delete(DirtyHour))
+
+
+def test_every_field_is_stored(session: Session) -> None:
+    common = {
+        "occurred_at": (HOUR + timedelta(microseconds=1)).isoformat(),
+        "model": "buyer@1",
+        "function": "checkout",
+        "variant": "b",
+        "episode_id": str(uuid4()),
+    }
+    batch = [
+        call(
+            **common,
+            cached_input_tokens=100,
+            query_length=3000,
+            confidence=0.75,
+            error_type="rate_limit",
+            attributes={"retry": 1, "note": 'a "quoted" Ünïcode note'},
+        ),
+        {
+            "kind": "action",
+            "event_id": str(uuid4()),
+            **common,
+            "action": "click",
+            "success": False,
+            "error_type": "timeout",
+            "latency_ms": 5,
+            "dom_nodes": 200,
+        },
+        {
+            "kind": "page_load",
+            "event_id": str(uuid4()),
+            **common,
+            "url": "https://u:p@shop.test/cart?token=secret",
+            "latency_ms": 80,
+        },
+        {"kind": "episode", "event_id": str(uuid4()), **common, "success": None, "outcome": "x"},
+    ]
+    assert ingest(session, batch, priced, NOW) == IngestCounts(4, 0)
+    llm, action, page, episode = (
+        session.get_one(
+            EventRow,
+            (
+                session.scalar(sa.select(DirtyHour.tenant_id)),
+                event["event_id"],
+                common["occurred_at"],
+            ),
+        )
+        for event in batch
+    )
+    assert (llm.model, llm.function, llm.variant) == ("buyer@1", "checkout", "b")
+    assert str(llm.episode_id) == common["episode_id"]
+    assert (llm.input_tokens, llm.cached_input_tokens, llm.output_tokens) == (900, 100, 30)
+    assert (llm.query_length, llm.confidence, llm.latency_ms) == (3000, 0.75, 420)
+    assert (llm.success, llm.error_type) == (False, "rate_limit")
+    assert (llm.cost_nanos, llm.cost_reason, llm.price_simulated) == (360_000, "a price", True)
+    assert llm.attributes == {"retry": 1, "note": 'a "quoted" Ünïcode note'}
+    assert (action.success, action.error_type, action.dom_nodes) == (False, "timeout", 200)
+    assert (action.cost_nanos, action.cost_reason, action.price_simulated) == (None, None, False)
+    assert action.attributes == {"action": "click"}
+    assert (page.success, page.attributes) == (True, {"url": "https://shop.test/cart"})
+    assert (episode.success, episode.latency_ms) == (None, None)
+
+
+def test_a_batch_sent_twice_is_stored_once_and_marks_nothing_again(tenant: TenantId) -> None:
+    batch = [call(HOUR + timedelta(minutes=n)) for n in range(50)]
+    assert send(tenant, batch) == IngestCounts(50, 0)
+    clear_marks(tenant)
+    assert send(tenant, batch) == IngestCounts(0, 50)
+    with tenant_session(tenant) as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(EventRow)) == 50
+        assert marks(session) == []
+
+
+def test_an_event_that_is_twice_in_a_batch_is_stored_once(tenant: TenantId) -> None:
+    event = call()
+    assert send(tenant, [event, event]) == IngestCounts(1, 1)
+
+
+def test_two_batches_in_one_transaction_are_kept_apart(session: Session) -> None:
+    assert ingest(session, [call()], priced, NOW) == IngestCounts(1, 0)
+    assert ingest(session, [call()], priced, NOW) == IngestCounts(1, 0)
+
+
+def test_only_hours_with_new_events_are_marked(tenant: TenantId) -> None:
+    old = call(HOUR)
+    send(tenant, [old])
+    clear_marks(tenant)
+    later = HOUR + timedelta(hours=1)
+    # 30 minutes off UTC, where an hour of the clock is not an hour of the rollups.
+    shifted = datetime.fromisoformat(f"{(later + timedelta(hours=5.5)):%Y-%m-%dT%H:%M}+05:30")
+    send(tenant, [old, call(shifted)])
+    with tenant_session(tenant) as session:
+        assert marks(session) == [later]
+
+
+def test_bad_events_are_counted_and_the_rest_is_stored(tenant: TenantId) -> None:
+    bad = [
+        call(input_tokens=-1),
+        call(datetime(1990, 1, 1, tzinfo=UTC)),
+        call(NOW + timedelta(days=1)),
+        call(model="a\x00b"),
+        call(kind="telepathy"),
+    ]
+    counts = send(tenant, [call(), *bad, call()])
+    assert (counts.stored, counts.duplicates) == (2, 0)
+    assert [refused.event for refused in counts.rejected] == [event["event_id"] for event in bad]
+
+
+def test_a_batch_of_bad_events_stores_nothing(tenant: TenantId) -> None:
+    counts = send(tenant, [call(input_tokens=-1)])
+    assert (counts.stored, len(counts.rejected)) == (0, 1)
+
+
+def test_a_late_event_finds_a_partition_of_its_own_day_alone(tenant: TenantId) -> None:
+    late, today = NOW - timedelta(days=399), NOW
+    assert send(tenant, [call(late), call(today)]) == IngestCounts(2, 0)
+    with tenant_session(tenant) as session:
+        names = [
+            session.scalar(sa.text("SELECT to_regclass(:name)"), {"name": f"mlops.events_{day}"})
+            for day in (f"{late:%Y%m%d}", f"{late + timedelta(days=1):%Y%m%d}")
+        ]
+    assert names[0] is not None
+    assert names[1] is None
+
+
+def test_a_transaction_that_fails_stores_nothing(tenant: TenantId) -> None:
+    event = call()
+
+    def taken_over() -> None:
+        with tenant_session(tenant) as session:
+            ingest(session, [event], priced, NOW)
+            raise RuntimeError("the job was taken over")
+
+    with pytest.raises(RuntimeError):
+        taken_over()
+    with tenant_session(tenant) as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(EventRow)) == 0
+        assert marks(session) == []
+    assert send(tenant, [event]) == IngestCounts(1, 0)
+
+
+def test_an_unknown_cost_is_stored_as_unknown(session: Session) -> None:
+    ingest(session, [call()], lambda _: CallCost(None, "no price is known"), NOW)
+    row = session.scalars(sa.select(EventRow)).one()
+    assert (row.cost_nanos, row.cost_reason) == (None, "no price is known")
+
+
+@pytest.mark.parametrize("nanos", [-1, 2**63])
+def test_a_cost_out_of_range_is_a_mistake_in_the_price(nanos: int) -> None:
+    with pytest.raises(ValueError, match="expected 0 to"):
+        CallCost(nanos, "a price")
+
+
+def test_tenants_do_not_see_each_others_events(tenant: TenantId) -> None:
+    other = create_tenant(f"other-{uuid4()}")
+    event = call()
+    assert send(tenant, [event]) == IngestCounts(1, 0)
+    # The same identifier at another tenant is another event.
+    assert send(other, [event, call()]) == IngestCounts(2, 0)
+    with tenant_session(tenant) as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(EventRow)) == 1
+        assert marks(session) == [HOUR]
+
+
+def test_batches_that_share_events_at_once_neither_deadlock_nor_store_twice(
+    tenant: TenantId,
+) -> None:
+    batch = [call(HOUR - timedelta(minutes=n)) for n in range(300)]
+    with ThreadPoolExecutor(4) as pool:
+        orders = [batch, batch[::-1], batch[150:] + batch[:150], batch[::2] + batch[1::2]] * 3
+        counts = list(pool.map(lambda order: send(tenant, order), orders))
+    assert sum(count.stored for count in counts) == 300
+    assert sum(count.duplicates for count in counts) == 300 * 11
+    with tenant_session(tenant) as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(EventRow)) == 300

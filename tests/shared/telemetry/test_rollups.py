@@ -1,0 +1,295 @@
+"""A rollup equals what is computed from the events directly, however often it is made."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.database import TenantId, tenant_session
+from shared.telemetry.events import LlmCallEvent
+from shared.telemetry.histograms import Histogram
+from shared.telemetry.ingestion import CallCost, ingest
+from shared.telemetry.reading import Sums, Window, histograms, sums
+from shared.telemetry.rollups import Metric, roll_up_dirty_hours
+from shared.telemetry.tables import DirtyHour, EventRow, ModelPerformance
+from shared.tenancy.tenants import create_tenant
+
+NOW = datetime.now(UTC)
+HOUR = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=5)
+NO_SUMS = dict.fromkeys((name for name in Sums.__dataclass_fields__ if name != "errors_by_type"), 0)
+UNPRICED = "unheard-of"
+ROW_KEY = ("hour", "model", "function", "variant")
+
+
+def event(kind: str, at: datetime = HOUR, **fields: object) -> dict[str, Any]:
+    required: Mapping[str, dict[str, Any]] = {
+        "llm_call": {"provider": "p", "llm_model": "m", "latency_ms": 400},
+        "action": {"success": True, "latency_ms": 700},
+        "page_load": {"latency_ms": 90},
+        "episode": {"success": True},
+    }
+    common = {"model": "buyer@1", "function": "checkout", "event_id": str(uuid4())}
+    return {"kind": kind, "occurred_at": at.isoformat()} | common | required[kind] | fields
+
+
+def priced(call: LlmCallEvent) -> CallCost:
+    if call.llm_model == UNPRICED:
+        return CallCost(None, "no price is known")
+    nanos = (call.input_tokens or 0) * 400 + (call.output_tokens or 0) * 1600
+    return CallCost(nanos, "a price", simulated=call.provider == "stand-in")
+
+
+def send(tenant: TenantId, batch: Sequence[object]) -> None:
+    with tenant_session(tenant) as session:
+        assert not ingest(session, batch, priced, NOW).rejected
+
+
+def roll_up(tenant: TenantId) -> tuple[datetime, ...]:
+    with tenant_session(tenant) as session:
+        return roll_up_dirty_hours(session)
+
+
+def rows(session: Session) -> list[dict[str, Any]]:
+    found = session.execute(sa.select(ModelPerformance.__table__)).mappings()
+    kept = [{k: v for k, v in row.items() if k != "computed_at"} for row in found]
+    return sorted(kept, key=lambda row: tuple(row[name] for name in ROW_KEY))
+
+
+def some_traffic(seed: int, number: int) -> list[dict[str, Any]]:
+    rng = random.Random(seed)
+    made = []
+    for _ in range(number):
+        common = {
+            "at": HOUR + timedelta(seconds=rng.uniform(0, 3 * 3600 - 1)),
+            "model": rng.choice(["buyer@1", "buyer@2"]),
+            "function": rng.choice(["checkout", "search"]),
+            "variant": rng.choice(["", "a", "b"]),
+        }
+        match rng.choice(["llm_call", "action", "page_load", "episode"]):
+            case "llm_call":
+                more: dict[str, Any] = {
+                    "latency_ms": int(rng.lognormvariate(7, 1)),
+                    "provider": rng.choice(["openai", "stand-in"]),
+                    "llm_model": rng.choice(["m", UNPRICED]),
+                    "input_tokens": rng.choice([None, rng.randrange(20_000)]),
+                    "cached_input_tokens": rng.choice([None, 0, 5]),
+                    "output_tokens": rng.choice([None, rng.randrange(900)]),
+                    "query_length": rng.choice([None, rng.randrange(50_000)]),
+                    "confidence": rng.choice([None, rng.random()]),
+                    "error_type": rng.choice([None, None, "timeout", "rate_limit"]),
+                }
+                made.append(event("llm_call", **common, **more))
+            case "action":
+                fine = rng.random() < 0.8
+                more = {"success": fine, "error_type": None if fine else "timeout"}
+                more |= {"latency_ms": int(rng.lognormvariate(6, 1)), "dom_nodes": rng.randrange(9)}
+                made.append(event("action", **common, **more))
+            case "page_load":
+                more = {"latency_ms": rng.randrange(4000), "dom_nodes": rng.randrange(5000)}
+                made.append(event("page_load", **common, **more))
+            case "episode":
+                made.append(event("episode", **common, success=rng.choice([True, False, None])))
+    return made
+
+
+def directly(batch: Sequence[dict[str, Any]]) -> tuple[dict[str, Sums], dict[str, dict[str, Any]]]:
+    """The sums, and the values of each metric, of each model, from the events themselves."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    errors: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    values: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for sent in batch:
+        of, kind, seen = counts[sent["model"]], sent["kind"], values[sent["model"]]
+        if sent.get("error_type"):
+            errors[sent["model"]][f"{kind}.{sent['error_type']}"] += 1
+        if sent.get("dom_nodes") is not None:
+            seen["dom_nodes"].append(sent["dom_nodes"])
+        if kind == "episode":
+            of["episodes"] += sent["success"] is not None
+            of["successes"] += sent["success"] is True
+        elif kind == "action":
+            of["actions"] += 1
+            of["action_errors"] += not sent["success"]
+            seen["step_latency_ms"].append(sent["latency_ms"])
+        elif kind == "page_load":
+            of["page_loads"] += 1
+            seen["page_load_ms"].append(sent["latency_ms"])
+        else:
+            call = LlmCallEvent.model_validate(sent)
+            cost = priced(call)
+            of["llm_calls"] += 1
+            of["llm_errors"] += call.error_type is not None
+            of["cost_nanos"] += cost.nanos or 0
+            of["unpriced_calls"] += cost.nanos is None
+            of["simulated_calls"] += cost.simulated
+            for name in ("input_tokens", "cached_input_tokens", "output_tokens"):
+                of[name] += getattr(call, name) or 0
+            seen["llm_latency_ms"].append(call.latency_ms)
+            if call.query_length is not None:
+                seen["query_length"].append(call.query_length)
+            if call.confidence is not None:
+                seen["confidence"].append(round(call.confidence * 10_000))
+            if call.input_tokens is not None and call.output_tokens is not None:
+                seen["tokens"].append(call.input_tokens + call.output_tokens)
+    models = {
+        model: Sums(**(NO_SUMS | dict(of)), errors_by_type=dict(errors[model]))
+        for model, of in counts.items()
+    }
+    return models, {model: dict(seen) for model, seen in values.items()}
+
+
+def test_a_rollup_equals_the_events(tenant: TenantId) -> None:
+    batch = some_traffic(seed=7, number=3000)
+    send(tenant, batch)
+    assert roll_up(tenant) == tuple(HOUR + timedelta(hours=n) for n in range(3))
+    expected, values = directly(batch)
+    window = Window(HOUR, HOUR + timedelta(hours=3))
+    with tenant_session(tenant) as session:
+        assert sums(session, window) == expected
+        for metric in Metric:
+            found = histograms(session, window, metric)
+            assert set(found) == set(expected)
+            for model, histogram in found.items():
+                assert histogram == Histogram.from_values(values[model][metric.value])
+
+
+def test_quantiles_of_a_rollup_are_within_half_a_percent(tenant: TenantId) -> None:
+    batch = some_traffic(seed=11, number=3000)
+    send(tenant, batch)
+    roll_up(tenant)
+    _, values = directly(batch)
+    with tenant_session(tenant) as session:
+        for metric in Metric:
+            found = histograms(session, Window(HOUR, HOUR + timedelta(hours=3)), metric)
+            for model, histogram in found.items():
+                for q in (0.01, 0.25, 0.5, 0.9, 0.95, 0.99, 1.0):
+                    exact = np.quantile(values[model][metric.value], q, method="inverted_cdf")
+                    assert histogram.quantile(q) == pytest.approx(exact, rel=0.005)
+
+
+def test_reading_filters_by_model_function_and_variant(tenant: TenantId) -> None:
+    batch = some_traffic(seed=3, number=800)
+    send(tenant, batch)
+    roll_up(tenant)
+    chosen = {"model": "buyer@2", "function": "search", "variant": "b"}
+    wanted = [sent for sent in batch if chosen.items() <= sent.items()]
+    expected, values = directly(wanted)
+    window = Window(HOUR, HOUR + timedelta(hours=3))
+    with tenant_session(tenant) as session:
+        assert sums(session, window, **chosen) == expected
+        found = histograms(session, window, Metric.DOM_NODES, **chosen)
+    assert found == {"buyer@2": Histogram.from_values(values["buyer@2"]["dom_nodes"])}
+
+
+def test_a_window_holds_its_first_hour_and_not_its_end(tenant: TenantId) -> None:
+    send(tenant, [event("action", HOUR + timedelta(minutes=59, hours=n)) for n in range(4)])
+    roll_up(tenant)
+    window = Window(HOUR + timedelta(hours=1), HOUR + timedelta(hours=3))
+    with tenant_session(tenant) as session:
+        assert sums(session, window)["buyer@1"].actions == 2
+        assert sums(session, Window(NOW, NOW + timedelta(hours=1))) == {}
+
+
+def test_a_window_has_a_time_zone_and_an_order() -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        Window(NOW.replace(tzinfo=None), NOW)
+    with pytest.raises(ValueError, match="expected after"):
+        Window(NOW, NOW)
+
+
+def test_the_same_batch_twice_gives_the_same_rollup(tenant: TenantId) -> None:
+    batch = some_traffic(seed=5, number=400)
+    send(tenant, batch)
+    roll_up(tenant)
+    with tenant_session(tenant) as session:
+        before = rows(session)
+    send(tenant, batch)
+    assert roll_up(tenant) == ()
+    with tenant_session(tenant) as session:
+        # Even an hour that is marked for nothing comes out the same.
+        session.execute(
+            sa.insert(DirtyHour).values(tenant_id=before[0]["tenant_id"], hour=before[0]["hour"])
+        )
+        assert roll_up_dirty_hours(session) == (before[0]["hour"],)
+        assert rows(session) == before
+
+
+def test_a_late_event_changes_its_old_hour_alone(tenant: TenantId) -> None:
+    hours = [HOUR, HOUR + timedelta(hours=1)]
+    send(tenant, [event("action", at) for at in hours])
+    roll_up(tenant)
+    send(tenant, [event("action", HOUR + timedelta(minutes=30))])
+    assert roll_up(tenant) == (HOUR,)
+    with tenant_session(tenant) as session:
+        assert [(row["hour"], row["actions"]) for row in rows(session)] == [
+            (hours[0], 2),
+            (hours[1], 1),
+        ]
+
+
+def test_a_group_that_vanished_leaves_no_row(tenant: TenantId) -> None:
+    gone = event("action", model="mistake@1")
+    send(tenant, [gone, event("action")])
+    roll_up(tenant)
+    with tenant_session(tenant) as session:
+        session.execute(sa.delete(EventRow).where(EventRow.model == "mistake@1"))
+        session.execute(
+            sa.insert(DirtyHour).values(tenant_id=rows(session)[0]["tenant_id"], hour=HOUR)
+        )
+        roll_up_dirty_hours(session)
+        assert [row["model"] for row in rows(session)] == ["buyer@1"]
+        session.execute(sa.delete(EventRow))
+        session.execute(
+            sa.insert(DirtyHour).values(tenant_id=rows(session)[0]["tenant_id"], hour=HOUR)
+        )
+        roll_up_dirty_hours(session)
+        assert rows(session) == []
+
+
+def test_unpriced_calls_are_counted_apart_and_cost_nothing_known(tenant: TenantId) -> None:
+    tokens = {"input_tokens": 10, "output_tokens": 1}
+    send(
+        tenant,
+        [
+            event("llm_call", **tokens),
+            event("llm_call", llm_model=UNPRICED, **tokens),
+            event("llm_call", provider="stand-in", **tokens),
+        ],
+    )
+    roll_up(tenant)
+    with tenant_session(tenant) as session:
+        found = sums(session, Window(HOUR, HOUR + timedelta(hours=1)))["buyer@1"]
+    assert (found.llm_calls, found.unpriced_calls, found.simulated_calls) == (3, 1, 1)
+    assert found.cost_nanos == 2 * (10 * 400 + 1600)
+
+
+def test_many_hours_are_taken_a_part_at_a_time_oldest_first(tenant: TenantId) -> None:
+    send(tenant, [event("action", HOUR + timedelta(hours=n)) for n in range(5)])
+    with tenant_session(tenant) as session:
+        assert roll_up_dirty_hours(session, at_most=3) == tuple(
+            HOUR + timedelta(hours=n) for n in range(3)
+        )
+    assert len(roll_up(tenant)) == 2
+    assert roll_up(tenant) == ()
+
+
+def test_tenants_do_not_see_each_others_rollups(tenant: TenantId) -> None:
+    other = create_tenant(f"other-{uuid4()}")
+    send(tenant, [event("action")])
+    send(other, [event("action"), event("action")])
+    assert roll_up(tenant) == (HOUR,)
+    window = Window(HOUR, HOUR + timedelta(hours=1))
+    with tenant_session(other) as session:
+        assert sums(session, window) == {}
+    assert roll_up(other) == (HOUR,)
+    with tenant_session(tenant) as session:
+        assert sums(session, window)["buyer@1"].actions == 1
+        assert histograms(session, window, Metric.STEP_LATENCY)["buyer@1"].total == 1

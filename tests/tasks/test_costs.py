@@ -1,0 +1,86 @@
+"""The roll-up job: hours and their cost together, and one job at a time per tenant."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+import redis
+import sqlalchemy as sa
+
+from shared.costs.reading import totals
+from shared.database import TenantId, tenant_session
+from shared.jobs.contracts import JobMessage, RollUp
+from shared.jobs.submission import submit
+from shared.jobs.tables import JobRow
+from shared.telemetry.events import LlmCallEvent
+from shared.telemetry.ingestion import CallCost, store
+from shared.telemetry.tables import DirtyHour
+from shared.tenancy.tenants import create_tenant
+from tasks import costs
+from tasks.costs import enqueue_roll_ups, roll_up
+
+AT = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def record_calls(tenant: TenantId, hours: int) -> None:
+    calls = [
+        LlmCallEvent(
+            event_id=uuid4(),
+            occurred_at=AT - timedelta(hours=hour),
+            model="buyer@1",
+            function="checkout",
+            provider="p",
+            llm_model="m",
+            latency_ms=1,
+        )
+        for hour in range(hours)
+    ]
+    with tenant_session(tenant) as session:
+        store(session, calls, lambda _: CallCost(7, "a price"))
+
+
+def queued(tenant: TenantId) -> int:
+    with tenant_session(tenant) as session:
+        return session.scalar(
+            sa.select(sa.func.count()).where(JobRow.kind == "roll_up", JobRow.status == "queued")
+        )
+
+
+def run(tenant: TenantId) -> str:
+    job_id = submit(tenant, RollUp())
+    outcome: str = roll_up(**JobMessage(tenant_id=tenant, job_id=job_id).model_dump(mode="json"))
+    return outcome
+
+
+def test_the_job_rolls_up_and_aggregates(tenant: TenantId, clean_redis: redis.Redis) -> None:
+    record_calls(tenant, hours=1)
+    assert run(tenant) == "succeeded"
+    with tenant_session(tenant) as session:
+        assert totals(session, AT.date()).day.cost_nanos == 7
+        assert session.scalar(sa.select(JobRow.result)) == {"hours": 1}
+
+
+def test_hours_beyond_one_transaction_are_left_to_the_next_job(
+    tenant: TenantId, clean_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(costs, "HOURS_AT_ONCE", 2)
+    record_calls(tenant, hours=2)
+    assert run(tenant) == "succeeded"
+    assert queued(tenant) == 1
+
+
+def test_each_tenant_with_changed_hours_gets_one_job_and_no_second_while_it_waits(
+    tenant: TenantId, clean_redis: redis.Redis
+) -> None:
+    other, idle = create_tenant(f"other-{uuid4()}"), create_tenant(f"idle-{uuid4()}")
+    record_calls(tenant, hours=3)
+    record_calls(other, hours=1)
+    assert enqueue_roll_ups() >= 2
+    assert enqueue_roll_ups() == 0
+    assert [queued(tenant), queued(other), queued(idle)] == [1, 1, 0]
+    with tenant_session(tenant) as session:
+        session.execute(sa.update(JobRow).values(status="succeeded"))
+        session.execute(sa.delete(DirtyHour))
+    assert enqueue_roll_ups() == 0
