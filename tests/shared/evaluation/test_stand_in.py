@@ -75,12 +75,18 @@ def test_a_prompt_is_answered_as_a_chat_completion(base_url: str) -> None:
     assert status == 200
     assert completion["model"] == "stand-in"
     content = completion["choices"][0]["message"]["content"]
-    assert json.loads(content)["action"] == {"kind": "click", "element": 5}
+    assert content == answer(json.loads(body)["messages"][1]["content"], 1)
     usage = completion["usage"]
     assert usage["completion_tokens"] == count_tokens(content)
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     sent = "\n".join(f"{m['role']}: {m['content']}" for m in json.loads(body)["messages"])
     assert usage["prompt_tokens"] == count_tokens(sent)
+
+
+def test_the_answer_is_an_action_on_the_page_of_the_prompt() -> None:
+    seen = page("Click button ONE.", button(3, "TWO"), button(5, "ONE"), step=1)
+    text = answer(step_prompt("v1", seen, Memory(), 20_000), 2)
+    assert json.loads(text)["action"] == {"kind": "click", "element": 5}
 
 
 def test_the_only_model_is_called_a_stand_in(base_url: str) -> None:
