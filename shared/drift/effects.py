@@ -1,14 +1,13 @@
 """How large a difference between two windows is, apart from how sure one may be of it.
 
 Every function takes counts of the baseline and the current window over the same bins (or figures
-made from them) and returns a finite number.
+made from them) and returns a number.
 """
 
 from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,12 +41,16 @@ def magnitude(effect: Effect, size: float) -> float:
     return abs(2 * size - 1) if effect is Effect.AUC else size
 
 
-def wasserstein(positions: Floats, steps: npt.NDArray[Any]) -> float:
+def wasserstein(positions: Floats, steps: Floats) -> float:
     """Wasserstein-1 distance: the area between the two cumulative distributions.
 
-    `positions` are the bins' values, rising; `steps[j]` is F(j) - G(j) at bin j.
+    `positions` are the bins' values, rising; `steps[j]` is F(j) - G(j) at bin j. Infinite if the
+    positions lie further apart than a float can tell.
     """
-    return float(np.abs(steps[:-1]) @ np.diff(positions))
+    with np.errstate(over="ignore"):
+        areas = np.diff(positions)
+    areas *= steps[:-1]
+    return float(np.abs(areas, out=areas).sum())
 
 
 def jensen_shannon(baseline: Counts, current: Counts) -> float:

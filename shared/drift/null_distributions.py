@@ -27,7 +27,8 @@ def kolmogorov_smirnov_sf(distance: float, n_baseline: int, n_current: int) -> f
     (J. Vrbik, "Small-sample corrections to Kolmogorov-Smirnov test statistic", Pioneer Journal of
     Theoretical and Applied Statistics 15, 2018). Its relative error against `kstwo.sf` at n = 1,000
     is below 0.1 % for p > 0.01, 0.3 % for p > 0.001, 6 % for p > 1e-10, and falls as 1 / n.
-    Ties make the true p smaller: the test is conservative on discrete values.
+    Ties make the true p smaller: the test is conservative on discrete values. With fewer than
+    about 20 values in a window it is only a rough guide, and too small far out.
     """
     n = round(n_baseline / (n_baseline + n_current) * n_current)
     if n <= _EXACT_UP_TO:

@@ -158,9 +158,14 @@ class WindowPair:
         return np.cumsum(self.pooled)
 
     @cached_property
+    def below(self) -> Counts:
+        """Cumulative counts of the baseline."""
+        return np.cumsum(self.baseline)
+
+    @cached_property
     def steps(self) -> npt.NDArray[Any]:
         """e_j = n2 A_j - n1 B_j: exact integers while they fit, else floats."""
-        below = np.cumsum(self.baseline)
+        below = self.below
         if self.n_baseline * self.total <= _INT64:
             # B = C - A turns two products into one and a shift by n1 C.
             return below * self.total - self.n_baseline * self.cumulative
@@ -184,8 +189,9 @@ class WindowPair:
         """
         smaller = min(self.n_baseline, self.n_current)
         ends = _group_ends(self.cumulative, self.total, self.total * LEAST_EXPECTED / smaller)
-        left = np.diff(np.cumsum(self.baseline)[ends], prepend=0)
-        return left, np.diff(self.cumulative[ends], prepend=0) - left
+        left = np.ediff1d(self.below[ends], to_begin=self.below[ends[0]])
+        pooled = np.ediff1d(self.cumulative[ends], to_begin=self.cumulative[ends[0]])
+        return left, pooled - left
 
 
 @dataclass(frozen=True)
@@ -216,7 +222,9 @@ def compare(pair: WindowPair) -> Comparison:
             effects[Effect.PSI] = population_stability(*pair.grouped)
         if pair.positions is not None:
             shares = pair.steps / (float(pair.n_baseline) * pair.n_current)
-            effects[Effect.WASSERSTEIN] = wasserstein(pair.positions, shares)
+            moved = wasserstein(pair.positions, shares)
+            if math.isfinite(moved):
+                effects[Effect.WASSERSTEIN] = moved
     return Comparison(tests, effects, pair.n_baseline, pair.n_current, pair.problem)
 
 
@@ -240,7 +248,7 @@ def mann_whitney(pair: WindowPair) -> TestResult:
         return _untested("mann_whitney", Effect.AUC, pair)
     n1, n2, total = pair.n_baseline, pair.n_current, pair.total
     pairs = n1 * n2
-    excess = -float(pair.pooled.astype(np.float64) @ pair.midsteps) / (2 * total)
+    excess = -float((pair.pooled * pair.midsteps).sum()) / (2 * total)
     u = pairs / 2 + excess
     if pairs < 2**52:
         # U is a multiple of one half; rounding removes what the sum of floats lost.
@@ -267,9 +275,14 @@ def anderson_darling(pair: WindowPair) -> TestResult:
     after = pair.cumulative.astype(np.float64)
     before = np.concatenate(([0.0], after[:-1]))
     # 4 (B (n - B) - n t / 4) of the paper, as a sum of positive terms.
-    spread = after * (total - after) + before * (total - before) + 2 * before * (total - after)
-    weights = pair.pooled / spread
-    squared = float(weights @ pair.midsteps**2) * (total - 1) / total / n1 / n2
+    spread = (after + 2 * before) * (total - after)
+    spread += before * (total - before)
+    terms = pair.pooled / spread
+    # Multiplied in place and summed pairwise: at millions of values new arrays cost more than
+    # sums do, and BLAS would start threads for its dot product.
+    terms *= pair.midsteps
+    terms *= pair.midsteps
+    squared = float(terms.sum()) * (total - 1) / total / n1 / n2
     deviation = null.anderson_darling_deviation(n1, n2)
     standard = (squared - 1) / deviation
     tied = 1.0
@@ -354,9 +367,11 @@ def _tie_factor(pooled: Counts, total: int) -> float:
     """
     largest = int(pooled.max())
     exact = (total**3 - total) - (largest**3 - largest)
-    counts = pooled.astype(np.float64)
-    counts[int(pooled.argmax())] = 0
-    rest = float((counts**3 - counts).sum())
+    rest = 0.0
+    if largest > 1:
+        counts = pooled.astype(np.float64)
+        counts[int(pooled.argmax())] = 0
+        rest = float((counts * (counts * counts - 1)).sum())
     return (exact - rest) / (total * (total - 1))
 
 
@@ -367,10 +382,10 @@ def _group_ends(cumulative: Counts, total: int, least: float) -> npt.NDArray[np.
     candidates = np.unique(np.searchsorted(cumulative, targets).clip(max=cumulative.size - 1))
     ends: list[int] = []
     reached = 0
-    for end in candidates.tolist():
-        if cumulative[end] - reached >= least:
+    for end, upto in zip(candidates.tolist(), cumulative[candidates].tolist(), strict=True):
+        if upto - reached >= least:
             ends.append(end)
-            reached = int(cumulative[end])
+            reached = upto
     if not ends or reached < total:
         # What is left over is too small for a group of its own and joins the last one.
         ends[-1:] = [cumulative.size - 1]
@@ -387,9 +402,9 @@ def _count_distinct(
     merged = both[order]
     last = np.append(np.flatnonzero(merged[1:] != merged[:-1]), merged.size - 1)
     below = np.cumsum(order < left.size)[last]
-    counts_left = np.diff(below, prepend=0)
-    counts_right = np.diff(last, prepend=-1) - counts_left
-    return counts_left, counts_right, merged[last].astype(np.float64)
+    counts_left = np.ediff1d(below, to_begin=below[0])
+    counts_right = np.ediff1d(last, to_begin=last[0] + 1) - counts_left
+    return counts_left, counts_right, merged[last].astype(np.float64, copy=False)
 
 
 def _counts(counts: npt.ArrayLike, window: str) -> Counts:

@@ -301,6 +301,12 @@ def test_one_huge_outlier_changes_neither_rank_nor_state():
     assert math.isfinite(far.effects[Effect.WASSERSTEIN])
 
 
+def test_values_further_apart_than_a_float_can_tell_have_no_distance():
+    outcome = compare(WindowPair.from_arrays([-1.7e308] * 2, [1.7e308] * 2))
+    assert outcome.reason is None
+    assert Effect.WASSERSTEIN not in outcome.effects
+
+
 def test_rare_categories_are_pooled_for_the_chi_square():
     pair = pooled_categories(WindowPair.from_counts([90, 1, 2, 0, 7], [80, 2, 0, 3, 15]))
     assert pair.baseline.tolist() == [90, 7, 3]
