@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.database import TenantId, tenant_session
+from shared.database import TenantId, system_session, tenant_session
 from shared.telemetry.events import LlmCallEvent
 from shared.telemetry.ingestion import CallCost, IngestCounts, ingest
 from shared.telemetry.tables import DirtyHour, EventRow
@@ -216,6 +217,32 @@ def test_tenants_do_not_see_each_others_events(tenant: TenantId) -> None:
     with tenant_session(tenant) as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(EventRow)) == 1
         assert marks(session) == [HOUR]
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["the same events", "the same hours"])
+def test_two_batches_that_wait_for_each_others_rows_wait_in_one_order(
+    tenant: TenantId, shared: bool
+) -> None:
+    earlier, later = call(HOUR - timedelta(hours=1)), call(HOUR)
+    second = [later, earlier] if shared else [call(HOUR), call(HOUR - timedelta(hours=1))]
+    with ThreadPoolExecutor(1) as pool:
+        with tenant_session(tenant) as session:
+            ingest(session, [earlier], priced, NOW)
+            other = pool.submit(send, tenant, second)
+            until_somebody_waits()
+            ingest(session, [later], priced, NOW)
+        assert other.result() == (IngestCounts(0, 2) if shared else IngestCounts(2, 0))
+
+
+def until_somebody_waits() -> None:
+    """For a lock, in this test's own server."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with system_session() as session:
+            if session.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waited for a lock within 20 s")
 
 
 def test_batches_that_share_events_at_once_neither_deadlock_nor_store_twice(
