@@ -13,14 +13,25 @@ if TYPE_CHECKING:
     from shared.evaluation.protocol import Task
 
 # The limit of a page is far beyond any deadline: the episode's own limits are the ones that
-# count. Days would overflow the 31 bits of a browser timer.
+# count. A month would overflow the 31 bits of a browser timer.
 _EPISODE_MAX_MS = 86_400_000
 
+# Icons that a style sheet gives as content have no size until they are loaded, and they would be
+# asked for only once the problem is made: an early look would not find their elements.
 _START = """async ({ seed, limit }) => {
   while (!WOB_TASK_READY) await new Promise(done => setTimeout(done, 10));
+  const loaded = (image) => image.complete || new Promise((done) => {
+    image.onload = image.onerror = done;
+  });
+  const icons = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules].flatMap((rule) => {
+    const named = /url\\("(.*?)"\\)/.exec(rule.style?.content ?? "");
+    return named ? [Object.assign(new Image(), { src: named[1] })] : [];
+  }));
+  await Promise.all(icons.map(loaded));
   Math.seedrandom(seed);
   core.EPISODE_MAX_TIME = limit;
   core.startEpisodeReal();
+  await Promise.all([...document.images].map(loaded));
   const said = core.getUtterance();
   return typeof said === "string" ? { utterance: said, fields: {} } : said;
 }"""
