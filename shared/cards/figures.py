@@ -28,6 +28,7 @@ _UNKNOWN_STATES: Final = frozenset({"no_data", "insufficient"})
 
 class Unit(StrEnum):
     SHARE = "share"
+    POINTS = "percentage points"
     MILLISECONDS = "ms"
     STEPS = "steps"
     EPISODES = "episodes"
@@ -197,8 +198,8 @@ def compute_figures(session: Session, version: ModelVersion, computed_at: dateti
         ),
         interval_width=episodes.figure(
             "width of the interval of the success rate",
-            success_rate.interval and success_rate.interval[1] - success_rate.interval[0],
-            Unit.SHARE,
+            success_rate.interval and 100 * (success_rate.interval[1] - success_rate.interval[0]),
+            Unit.POINTS,
             n=success_rate.n,
             method="upper less lower bound",
         ),

@@ -9,9 +9,11 @@ LONGEST: Final = 500
 "Characters of a value that somebody typed; a card is no place for more."
 
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
-_BACKSLASHED: Final = frozenset("\\`*_{}[]#|~$")
+_BACKSLASHED: Final = frozenset("\\`*{}[]#|~$")
+# Within a word an underscore does nothing.
+_UNDERSCORE: Final = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 # GitHub makes links of bare addresses: the colon and the dot are what it looks for.
-_ADDRESS: Final = re.compile(r"(?i)(https?|ftp|mailto|xmpp|javascript|data):|(www)\.")
+_ADDRESS: Final = re.compile(r"(?i)(https?|ftp|mailto|xmpp|javascript):|(www)\.")
 
 
 def escaped(text: str) -> str:
@@ -22,6 +24,7 @@ def escaped(text: str) -> str:
     cut = text if len(text) <= LONGEST else text[:LONGEST] + "…"
     seen = "".join(c if c.isprintable() else _visible(c) for c in cut)
     inert = "".join(_ENTITIES.get(c) or (f"\\{c}" if c in _BACKSLASHED else c) for c in seen)
+    inert = _UNDERSCORE.sub(r"\\_", inert)
     return _ADDRESS.sub(lambda m: f"{m[1]}&#58;" if m[1] else f"{m[2]}&#46;", inert)
 
 

@@ -78,6 +78,8 @@ def _in_unit(value: float | str, unit: Unit) -> str:
     match unit:
         case Unit.SHARE:
             return f"{100 * value:.1f} %"
+        case Unit.POINTS:
+            return f"{value:.1f} points"
         case Unit.MILLISECONDS:
             return f"{value:,.0f} ms"
         case Unit.STEPS:

@@ -304,7 +304,7 @@ def test_a_stand_in_is_never_called_a_model_of_language(session: Session) -> Non
     register(session, "keyless", "1.0.0", "llm", parameters, check=lambda *_: None)
     content = write_card(session, "keyless").content
     assert "**This agent asks the stand-in" in content
-    assert "| prompt\\_sha256 |" in content
+    assert "| prompt_sha256 |" in content
     make(session)
     assert "stand-in" not in write_card(session, "walker").content
 

@@ -1,0 +1,81 @@
+"""The drift job: its rows are named after it, and its end comes with them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import redis
+import sqlalchemy as sa
+
+from shared.database import TenantId, tenant_session
+from shared.drift.tables import DriftDetection
+from shared.jobs.contracts import DetectDrift, JobMessage, WindowOf
+from shared.jobs.submission import submit
+from shared.jobs.tables import JobRow
+from shared.telemetry.events import LlmCallEvent
+from shared.telemetry.ingestion import CallCost, store
+from shared.telemetry.rollups import roll_up_dirty_hours
+from tasks.drift import detect_drift
+
+AT = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+HOUR = timedelta(hours=1)
+JOB = DetectDrift(
+    baseline=WindowOf(start=AT - HOUR, end=AT), current=WindowOf(start=AT, end=AT + HOUR)
+)
+
+
+def record_calls(tenant: TenantId, hour: datetime, latency_ms: int) -> None:
+    calls = [
+        LlmCallEvent(
+            event_id=uuid4(),
+            occurred_at=hour,
+            model="buyer@1.0.0",
+            function="checkout",
+            provider="p",
+            llm_model="m",
+            latency_ms=latency_ms + number,
+        )
+        for number in range(50)
+    ]
+    with tenant_session(tenant) as session:
+        store(session, calls, lambda _: CallCost(7, "a price"))
+        roll_up_dirty_hours(session)
+
+
+def run(tenant: TenantId) -> UUID:
+    job_id = submit(tenant, JOB)
+    message = JobMessage(tenant_id=tenant, job_id=job_id).model_dump(mode="json")
+    assert detect_drift(**message) == "succeeded"
+    # The same message again finds the job ended.
+    assert detect_drift(**message) == "not ours"
+    return job_id
+
+
+def test_events_become_a_verdict_under_the_name_of_the_job(
+    tenant: TenantId, clean_redis: redis.Redis
+) -> None:
+    record_calls(tenant, AT - HOUR, 100)
+    record_calls(tenant, AT, 400)
+    job_id = run(tenant)
+    with tenant_session(tenant) as session:
+        result = session.scalars(sa.select(JobRow.result)).one()
+        assert result is not None
+        assert (result["sweep_id"], result["alerts_raised"]) == (str(job_id), 1)
+        found = session.execute(
+            sa.select(DriftDetection.metric, DriftDetection.verdict)
+            .where(DriftDetection.sweep_id == job_id)
+            .distinct()
+        ).all()
+    assert ("llm_latency_ms", "drift") in found
+    assert ("page_load_ms", "no_data") in found
+
+
+def test_a_tenant_without_any_telemetry_has_a_sweep_without_findings(
+    tenant: TenantId, clean_redis: redis.Redis
+) -> None:
+    run(tenant)
+    with tenant_session(tenant) as session:
+        result = session.scalars(sa.select(JobRow.result)).one()
+    assert result is not None
+    assert (result["metrics"], result["states"]) == (0, {})
