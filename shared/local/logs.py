@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,33 +34,54 @@ def last_line(log: Path) -> str:
 
 
 def follow(logs: Mapping[str, Path], interval: float = 0.3) -> Iterator[tuple[str, str]]:
-    """Every line that is added from now on, as (name, line), until the caller stops.
+    """Every line that is added from this call on, as (name, line), until the caller stops.
 
-    A log that is rotated is read on in its new file.
+    A log that is rotated is read to its end and then on in the new file.
     """
-    seen = {name: _identity(path) for name, path in logs.items()}
-    rest = dict.fromkeys(logs, "")
-    while True:
-        for name, path in logs.items():
-            inode, size = _identity(path)
-            old_inode, offset = seen[name]
-            if inode != old_inode or size < offset:
-                offset = 0
-            if size > offset:
-                with path.open("rb") as file:
-                    file.seek(offset)
-                    added = file.read()
-                offset += len(added)
-                *lines, rest[name] = (rest[name] + added.decode(errors="replace")).split("\n")
-                for line in lines:
-                    yield name, line
-            seen[name] = (inode, offset)
-        time.sleep(interval)
+    return _added({name: _Tail(path) for name, path in logs.items()}, interval)
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _added(tails: Mapping[str, _Tail], interval: float) -> Iterator[tuple[str, str]]:
     try:
-        facts = path.stat()
-    except FileNotFoundError:
-        return (0, 0)
-    return (facts.st_ino, facts.st_size)
+        while True:
+            for name, tail in tails.items():
+                for line in tail.lines():
+                    yield name, line
+            time.sleep(interval)
+    finally:
+        for tail in tails.values():
+            tail.close()
+
+
+class _Tail:
+    """One log file, read from its present end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("rb") if path.exists() else None
+        self._rest = b""
+        if self._file:
+            self._file.seek(0, os.SEEK_END)
+
+    def lines(self) -> list[str]:
+        added = self._file.read() if self._file else b""
+        if self._moved():
+            self.close()
+            self._file = self._path.open("rb")
+            added += self._file.read()
+        *complete, self._rest = (self._rest + added).split(b"\n")
+        return [line.decode(errors="replace") for line in complete]
+
+    def _moved(self) -> bool:
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            return False  # between two names; it will be there at the next look
+        if self._file is None:
+            return True
+        here = os.fstat(self._file.fileno())
+        return here.st_ino != there.st_ino or there.st_size < self._file.tell()
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()

@@ -1,0 +1,125 @@
+"""The commands, as a user runs them: in a process of their own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from shared.local.state import StateFolder
+
+# The commands alone, so that only they are tested here.
+_COMMAND = "import typer; from mlops import services; a = typer.Typer(); services.register(a); a()"
+
+
+@pytest.fixture
+def folder():
+    path = Path(tempfile.mkdtemp(prefix="mlops-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def environment(folder):
+    named = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")
+    environment = {k: v for k, v in os.environ.items() if k not in named}
+    environment.update(MLOPS_STATE_DIR=str(folder / "state"), MLOPS_FLOWER_PORT="0", COLUMNS="200")
+    return environment
+
+
+@pytest.fixture
+def mlops(environment):
+    def run(*arguments, **variables):
+        return subprocess.run(
+            [sys.executable, "-c", _COMMAND, *arguments],
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+
+    yield run
+    run("down")
+
+
+def test_up_status_logs_doctor_down(mlops, folder):
+    before = mlops("status")
+    assert (before.returncode, before.stderr) == (1, "")
+    assert "run `mlops up`" in before.stdout
+
+    up = mlops("up", "--detach", "--only", "flower")
+    assert up.returncode == 0, up.stderr
+    again = mlops("up", "--detach")
+    assert again.returncode == 0
+    assert "already running" in again.stdout
+
+    status = json.loads(mlops("status", "--json").stdout)
+    assert status["running"]
+    assert [p["process"] for p in status["processes"]] == ["postgres", "redis", "flower"]
+    assert all(p["state"] == "running" and p["pid"] for p in status["processes"])
+    assert status["queues_unknown"] is None
+    assert "postgres" in mlops("status").stdout
+
+    assert "ready to accept connections" in mlops("logs", "postgres", "-n", "50").stdout
+    wrong_log = mlops("logs", "nothing")
+    assert (wrong_log.returncode, wrong_log.stderr.count("\n")) == (2, 1)
+
+    doctor = mlops("doctor", "--json")
+    verdicts = {check["name"]: check["verdict"] for check in json.loads(doctor.stdout)}
+    assert doctor.returncode == 1
+    for good in ("Python", "database", "schema", "Redis", "Chromium", "MiniWoB++", "ports"):
+        assert verdicts[good] == "ok", doctor.stdout
+    # Only Flower was started.
+    assert verdicts["worker of drift"] == verdicts["beat"] == "wrong"
+
+    record = StateFolder.at(folder / "state").load()
+    told = "".join(r.stdout + r.stderr for r in (up, again, doctor))
+    for password in (record.postgres.owner_password, record.redis.password, record.flower.password):
+        assert password not in told
+
+    assert mlops("down").stdout == "stopped\n"
+    assert "nothing is running" in mlops("down").stdout
+
+
+def test_up_in_the_foreground_stops_everything_when_it_is_interrupted(environment, mlops):
+    with subprocess.Popen(
+        [sys.executable, "-c", _COMMAND, "up", "--only", "flower"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as up:
+        for line in up.stdout:
+            if line.startswith("flower "):
+                break
+        up.send_signal(signal.SIGINT)
+        rest = up.stdout.read()
+    assert up.returncode == 0
+    assert rest.endswith("stopping\nstopped\n")
+    assert mlops("status").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "told"),
+    [
+        ("DATABASE_URL", "mysql://u:hunter2@127.0.0.1/x", "must start with"),
+        ("DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/x", "nothing listens at 127.0.0.1:1"),
+        ("REDIS_URL", "redis://:hunter2@127.0.0.1:1/0", "listens at 127.0.0.1:1"),
+    ],
+)
+def test_a_wrong_url_is_one_line_and_exit_code_1(mlops, variable, url, told):
+    answer = mlops("up", "--detach", **{variable: url})
+    assert answer.returncode == 1
+    assert told in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    assert "hunter2" not in answer.stdout + answer.stderr
+
+
+def test_an_unknown_program_is_a_mistake_of_usage(mlops):
+    answer = mlops("up", "--only", "nothing")
+    assert (answer.returncode, answer.stderr.count("\n")) == (2, 1)
