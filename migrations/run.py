@@ -1,8 +1,9 @@
-"""`upgrade`: the schema at its newest version, and the application's login allowed to use it."""
+"""`upgrade`: the schema at its newest version, the application let in, the first tenant made."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
 import sqlalchemy as sa
 from alembic import command
@@ -12,6 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import make_url
 
 from shared.database import APPLICATION_ROLE, psycopg_url
+from shared.settings import settings
 
 MINIMUM_POSTGRESQL = 150000  # security_invoker views
 
@@ -44,7 +46,8 @@ def current(connection: sa.Connection) -> str | None:
 def upgrade(owner_url: str, app_url: str | None = None) -> str:
     """Migrate with the owner's URL and let the role that `app_url` names in; return the revision.
 
-    A role that does not exist yet is created with the password of the URL.
+    A role that does not exist yet is created with the password of the URL. The tenant of the
+    settings is made if it is not there.
     """
     engine = sa.create_engine(
         psycopg_url(owner_url), poolclass=sa.NullPool, connect_args={"connect_timeout": 5}
@@ -58,8 +61,22 @@ def upgrade(owner_url: str, app_url: str | None = None) -> str:
         command.upgrade(config, "head")
         if app_url is not None:
             _let_in(connection, app_url)
+        _make_tenant(connection, settings().tenant)
     engine.dispose()
     return newest()
+
+
+def _make_tenant(connection: sa.Connection, name: str) -> None:
+    # As the application does it: the wall holds against the owner too.
+    tenant_id = uuid4()
+    connection.execute(
+        sa.text("SELECT set_config('role', :role, true), set_config('app.tenant', :id, true)"),
+        {"role": APPLICATION_ROLE, "id": str(tenant_id)},
+    )
+    connection.execute(
+        sa.text("INSERT INTO mlops.tenants (id, name) VALUES (:id, :name) ON CONFLICT DO NOTHING"),
+        {"id": tenant_id, "name": name},
+    )
 
 
 def _let_in(connection: sa.Connection, app_url: str) -> None:

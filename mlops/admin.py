@@ -27,14 +27,11 @@ def upgrade() -> None:
         from migrations.run import MigrationError
         from migrations.run import upgrade as migrate
         from shared.local import discovery
-        from shared.settings import settings
-        from shared.tenancy.tenants import ensure_tenant
 
         try:
             revision = migrate(discovery.database_owner_url(), discovery.database_url())
         except MigrationError as error:
             raise complain(str(error)) from None
-        ensure_tenant(settings().tenant)
         out.print(f"the schema is at {revision}")
 
 

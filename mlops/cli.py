@@ -46,7 +46,7 @@ def demo(
 
         try:
             demonstration.llm_parameters(model)
-            running = services.bring_up(fresh_environment=model is not None)
+            running = demonstration.bring_up(fresh_environment=model is not None)
             done = demonstration.run(model, Path(settings().state_dir) / "demo")
         except demonstration.DemoError as error:
             raise complain(str(error)) from None

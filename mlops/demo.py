@@ -18,6 +18,7 @@ from mlops.console import err
 if TYPE_CHECKING:
     from shared.database import TenantId
     from shared.jobs.contracts import Contract
+    from shared.local.services import Services
     from shared.local.state import FlowerRecord
 
 TASKS = (
@@ -66,6 +67,22 @@ def llm_parameters(model: str | None) -> tuple[str, dict[str, Any]]:
     if url := os.environ.get("OPENAI_BASE_URL"):
         parameters["base_url"] = url
     return model.replace("@", "-"), parameters
+
+
+def bring_up(*, fresh_environment: bool) -> Services:
+    """Start what does not run; all of it anew with `fresh_environment`: workers read keys there."""
+    from migrations.run import upgrade
+    from shared.local import services
+    from shared.settings import settings
+
+    state_dir = settings().state_dir
+    with err.status("starting PostgreSQL, Redis, the workers, beat and Flower"):
+        if fresh_environment:
+            services.stop(state_dir)
+        running = services.start(state_dir, migrate=upgrade)
+    for note in running.notes:
+        err.print(note, markup=False)
+    return running
 
 
 def run(model: str | None, directory: Path) -> Demo:
@@ -232,7 +249,6 @@ class _Steps:
 
 def _export(tenant_id: TenantId, directory: Path) -> tuple[Path, ...]:
     from shared.cards.writing import export
-
     from shared.database import tenant_session
 
     with tenant_session(tenant_id) as session:
@@ -284,10 +300,18 @@ def _totals(session: Any) -> dict[str, tuple[int, int]]:
     """The same sums from the episodes and from the rollups."""
     import sqlalchemy as sa
 
-    names = ("episodes", "llm calls", "input tokens", "output tokens", "nano-dollars", "unpriced")
+    names = (
+        "scored episodes",
+        "llm calls",
+        "input tokens",
+        "output tokens",
+        "nano-dollars",
+        "unpriced",
+    )
     episodes = session.execute(
         sa.text(
-            "SELECT count(*), sum(llm_calls)::bigint, sum(input_tokens)::bigint,"
+            "SELECT count(*) FILTER (WHERE outcome NOT IN ('environment_error', 'cancelled')),"
+            " sum(llm_calls)::bigint, sum(input_tokens)::bigint,"
             " sum(output_tokens)::bigint, sum(cost_nanos)::bigint, sum(unpriced_calls)::bigint"
             " FROM mlops.episode_results"
         )

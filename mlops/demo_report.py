@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from mlops.console import out, print_json, print_table
+from mlops.demo import AB_TEST
+from shared.settings import settings
 
 if TYPE_CHECKING:
     from mlops.demo import Demo
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 NANOS = 1_000_000_000
 
 _SIMULATED = sa.text(
-    "SELECT model, sum(simulated_calls)::bigint AS calls FROM mlops.model_performance GROUP BY model"
+    "SELECT model, sum(simulated_calls)::bigint AS calls FROM mlops.model_performance"
+    " GROUP BY model"
 )
 
 
@@ -30,43 +33,37 @@ def show(demo: Demo, flower: FlowerRecord | None, *, as_json: bool) -> None:
         return
     out.print()
     print_table(
-        ["agent", "success", "95 % interval", "steps", "p50 ms", "p95 ms", "tokens", "cost"],
+        ["agent", "success (95 %)", "steps", "p50 / p95", "tokens", "cost"],
         [
             (
                 row["agent"],
-                None if row["scored"] == 0 else f"{row['success_rate']:.0%} of {row['scored']}",
-                row["interval"] and "{:.0%} to {:.0%}".format(*row["interval"]),
+                _rate(row),
                 row["mean_steps"] and f"{row['mean_steps']:.1f}",
-                row["p50_ms"] and f"{row['p50_ms']:.0f}",
-                row["p95_ms"] and f"{row['p95_ms']:.0f}",
-                f"{row['input_tokens'] + row['output_tokens']:,}",
-                row["cost"],
+                row["p50_ms"] and f"{row['p50_ms']:.0f} / {row['p95_ms']:.0f} ms",
+                f"{row['input_tokens'] + row['output_tokens']:,}" if row["llm_calls"] else "none",
+                row["cost"] if row["llm_calls"] else "no calls",
             )
             for row in report["agents"]
         ],
-        title="Agents (Wilson intervals; latency of a step; environment errors are not scored)",
+        title="Agents: Wilson intervals; latency of a step; environment errors are not scored",
     )
-    out.print(f"A/B test: {report['ab_test']['sentence']}", markup=False)
+    out.print(f"A/B test {AB_TEST}: {report['ab_test']['verdict']}", markup=False)
+    out.print()
     print_table(
-        ["model", "metric", "verdict", "effect", "why"],
-        [
-            (
-                row["model"],
-                row["metric"],
-                row["verdict"],
-                row["effect"],
-                row["reason"],
-            )
-            for row in report["drift"]
-        ],
-        title="Drift: the traffic window against the benchmark window",
+        ["model", "metric", "verdict", "effect"],
+        [(row["model"], row["metric"], row["verdict"], row["effect"]) for row in report["drift"]],
+        title="Drift of the traffic window against the benchmark window",
     )
     costs = ", ".join(f"{period} {text}" for period, text in report["costs"].items())
     out.print(f"Cost of this run's tenant: {costs}", markup=False)
     for card in report["cards"]:
         out.print(f"Model card: {card}", markup=False, soft_wrap=True)
     if report["flower"]:
-        out.print(f"Flower: {report['flower']} (user and password: mlops status --secrets)")
+        out.print(
+            f"Flower: {report['flower']} (user {flower.user if flower else ''}, its password is in"
+            f" {settings().state_dir}/services.json)",
+            soft_wrap=True,
+        )
     out.print(f"Look further: MLOPS_TENANT={demo.tenant} mlops job list", markup=False)
 
 
@@ -118,29 +115,43 @@ def _agent(row: AgentSummary, simulated: int) -> dict[str, Any]:
 
 
 def _drift(session: Any) -> list[dict[str, Any]]:
+    """One line per model and metric: the verdict is the metric's, from all its tests."""
     from shared.drift.tables import DriftDetection
 
     rows = session.scalars(
-        sa.select(DriftDetection).order_by(
-            DriftDetection.model, DriftDetection.metric, DriftDetection.p_adjusted.nulls_last()
+        sa.select(DriftDetection)
+        .distinct(DriftDetection.model, DriftDetection.metric)
+        .order_by(
+            DriftDetection.model,
+            DriftDetection.metric,
+            DriftDetection.effect_size.desc().nulls_last(),
         )
     ).all()
     return [
         {
             "model": row.model,
             "metric": row.metric,
-            "test": row.test,
             "verdict": row.verdict,
             "reason": row.reason,
-            "effect": row.effect_size and f"{row.effect_name} {row.effect_size:.3f}",
+            "effect": None
+            if row.effect_size is None
+            else f"{row.effect_name} {row.effect_size:.3f}",
         }
         for row in rows
     ]
+
+
+def _rate(row: dict[str, Any]) -> str | None:
+    """The rate with its interval and what it is of; None where nothing was scored."""
+    if row["interval"] is None:
+        return None
+    low, high = (round(100 * end) for end in row["interval"])
+    return f"{row['success_rate']:.0%} ({low} to {high}) of {row['scored']}"
 
 
 def _cost(nanos: int | None, unpriced: int, simulated: int) -> str:
     """Dollars; unknown is said, and a simulated price is called one."""
     text = "unknown" if nanos is None else f"${nanos / NANOS:.4f}"
     if simulated:
-        text += " (simulated price)"
+        text += " (simulated)"
     return text + (f" + unpriced: {unpriced} calls" if unpriced else "")

@@ -15,10 +15,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
 
-from migrations import run as migrations
-from shared.local import discovery, doctor, logs, services
+from shared.local import discovery, logs, services
 from shared.local.errors import ServiceError
 from shared.local.programs import programs
 from shared.local.queues import EMPTY, QueueDepth, queue_depths
@@ -54,13 +52,8 @@ def _one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
     def told(*arguments: P.args, **options: P.kwargs) -> R:
         try:
             return command(*arguments, **options)
-        except (ServiceError, SettingsError, migrations.MigrationError) as error:
+        except (ServiceError, SettingsError) as error:
             _fail(str(error))
-        except SQLAlchemyError as error:
-            # Its own text holds the statement with its values; the server's sentence does not.
-            cause = getattr(error, "orig", None)
-            sentence = getattr(getattr(cause, "diag", None), "message_primary", None)
-            _fail(f"the database refused: {sentence or type(cause or error).__name__}")
 
     return told
 
@@ -118,9 +111,7 @@ def _start(only: list[str] | None = None) -> Services:
     unknown = sorted(set(only or ()) - set(programs()))
     if unknown:
         _fail(f"no program {unknown[0]!r}: there are {', '.join(programs())}", code=2)
-    running = services.start(
-        settings().state_dir, programs=only or None, migrate=migrations.upgrade
-    )
+    running = services.start(settings().state_dir, programs=only or None, migrate=_migrate)
     for note in running.notes:
         _tell(note)
     if running.started:
@@ -130,6 +121,24 @@ def _start(only: list[str] | None = None) -> Services:
     else:
         _tell(f"already running in {running.state_dir}: see `mlops status`, stop with `mlops down`")
     return running
+
+
+def _migrate(owner_url: str, login_url: str) -> None:
+    # Alembic and SQLAlchemy take most of a second to import, and only a start needs them.
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from migrations.run import MigrationError, upgrade
+
+    try:
+        upgrade(owner_url, login_url)
+    except MigrationError as error:
+        raise ServiceError(str(error)) from None
+    except SQLAlchemyError as error:
+        # Its own text holds the statement with its values; the server's sentence does not.
+        cause = getattr(error, "orig", None)
+        sentence = getattr(getattr(cause, "diag", None), "message_primary", None)
+        reason = sentence or type(cause or error).__name__
+        raise ServiceError(f"the database refused the migration: {reason}") from None
 
 
 def _addresses(state_dir: Path) -> Iterator[tuple[str, str]]:
@@ -333,6 +342,10 @@ def examine(
 
     Exit code 1 when something is wrong.
     """
+    # As in `_migrate`: the other commands do without.
+    from migrations import run as migrations
+    from shared.local import doctor
+
     found = []
     for check in doctor.examine(settings().state_dir, migrations.newest()):
         found.append(check)

@@ -21,6 +21,7 @@ from shared.evaluation.observing import PageHungError, PageReader, within
 from shared.evaluation.protocol import (
     AgentError,
     Decision,
+    EndpointError,
     EpisodeResult,
     Outcome,
     ReportInfeasible,
@@ -234,8 +235,8 @@ async def _steps(
                 calls=answer.calls,
             )
         )
-        if answer.fatal:
-            return _End(Outcome.AGENT_ERROR, answer.error or "the agent gave up")
+        if answer.fatal is not None:
+            return _End(answer.fatal, answer.error or "the agent gave up")
         if isinstance(answer.action, ReportInfeasible):
             reason = f"the agent reported the task infeasible: {answer.action.reason}"
             return _End(Outcome.FAILURE, reason)
@@ -257,7 +258,8 @@ class _Answer(NamedTuple):
     calls: tuple[LlmCall, ...] = ()
     reasoning: str = ""
     error: str | None = None
-    fatal: bool = False
+    fatal: Outcome | None = None
+    "How the episode ends, where it does."
 
 
 async def _reset(agent: Agent, task: Task, seed: int) -> str | None:
@@ -272,10 +274,12 @@ async def _reset(agent: Agent, task: Task, seed: int) -> str | None:
 async def _think(agent: Agent, observation: Observation) -> _Answer:
     try:
         decision: object = await agent.act(observation)
+    except EndpointError as error:
+        return _Answer(calls=error.calls, error=_blame(error), fatal=Outcome.ENVIRONMENT_ERROR)
     except AgentError as error:
-        return _Answer(calls=error.calls, error=_blame(error), fatal=True)
+        return _Answer(calls=error.calls, error=_blame(error), fatal=Outcome.AGENT_ERROR)
     except Exception as error:  # noqa: BLE001
-        return _Answer(error=_blame(error), fatal=True)
+        return _Answer(error=_blame(error), fatal=Outcome.AGENT_ERROR)
     if not isinstance(decision, Decision):
         return _Answer(error=f"the agent answered a {type(decision).__name__}, not a Decision")
     try:

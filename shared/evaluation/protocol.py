@@ -143,6 +143,13 @@ class AgentError(Exception):
         self.calls = calls
 
 
+class EndpointError(AgentError):
+    """The agent's model cannot be asked: unknown, key refused, no answer, or a broken one.
+
+    That says nothing of the agent, so it does not count against it.
+    """
+
+
 class Agent(Protocol):
     """A policy over one episode. A new one is made for every episode."""
 

@@ -55,7 +55,7 @@ _END = sa.text(
     """
     UPDATE mlops.jobs SET status = :status, error = :error, lease_expires_at = NULL,
         result = CAST(:result AS jsonb),
-        payload = CASE WHEN :keeps_payload THEN payload ELSE '{}' END,
+        payload = CASE WHEN :keeps_payload THEN payload ELSE CAST('{}' AS json) END,
         finished_at = CASE WHEN :status = 'queued' THEN NULL ELSE now() END,
         not_before = now() + :wait
     WHERE id = :job_id AND attempt = :attempt AND status = 'running'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session
 from shared import broker
 from shared.database import TenantId, tenant_of, tenant_session
 from shared.jobs.contracts import Contract
+from shared.jobs.errors import InvalidJobError
 from shared.jobs.tables import JobRow, JobStatus
 from shared.settings import settings
 
@@ -90,12 +92,19 @@ def record_refused(session: Session, kind: object, payload: dict[str, Any], erro
 
 
 def _row(tenant_id: TenantId, job: Contract) -> dict[str, Any]:
+    payload = job.model_dump(mode="json")
+    try:
+        json.dumps(payload, allow_nan=False)
+    except ValueError:
+        raise InvalidJobError(
+            f"job {job.kind()} holds NaN or infinity: JSON has neither, null says unknown"
+        ) from None
     return {
         "id": uuid4(),
         "tenant_id": tenant_id,
         "kind": job.kind(),
         "queue": job.queue.value,
-        "payload": job.model_dump(mode="json"),
+        "payload": payload,
         "max_attempts": settings().job_max_attempts,
     }
 

@@ -42,7 +42,8 @@ class JobRow(Base):
     tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id))
     kind: Mapped[str]
     queue: Mapped[str]
-    payload: Mapped[dict[str, Any]]
+    payload: Mapped[dict[str, Any]] = mapped_column(sa.JSON)
+    "As it was sent. `jsonb` would refuse what a single bad event of a batch may hold."
     idempotency_key: Mapped[str | None]
     status: Mapped[str] = mapped_column(server_default=JobStatus.QUEUED)
     attempt: Mapped[int] = mapped_column(sa.Integer, server_default="0")

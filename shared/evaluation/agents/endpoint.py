@@ -16,15 +16,11 @@ from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from shared.evaluation.agents.parameters import STAND_IN, LlmParameters
-from shared.evaluation.protocol import AgentError, LlmCall
+from shared.evaluation.protocol import EndpointError, LlmCall
 
 Number = TypeVar("Number", int, float)
 
 _LOOKS_LIKE_A_KEY = re.compile(r"(?i)\b(?:sk|key|pk|rk)[-_][\w*.-]{4,}|bearer\s+\S+")
-
-
-class EndpointError(AgentError):
-    """The endpoint cannot be used: unknown model, refused key, no answer, or a broken one."""
 
 
 class _Details(BaseModel):

@@ -5,11 +5,18 @@ from __future__ import annotations
 from openai.types.chat import ChatCompletionMessageParam
 
 from shared.evaluation.agents.answering import Answer, UnusableAnswerError, read_answer
-from shared.evaluation.agents.endpoint import Endpoint, EndpointError
+from shared.evaluation.agents.endpoint import Endpoint
 from shared.evaluation.agents.parameters import LlmParameters
 from shared.evaluation.agents.policies.memory import Memory
 from shared.evaluation.agents.prompting import repair_prompt, step_prompt, system_prompt
-from shared.evaluation.protocol import AgentError, Decision, LlmCall, Observation, Task
+from shared.evaluation.protocol import (
+    AgentError,
+    Decision,
+    EndpointError,
+    LlmCall,
+    Observation,
+    Task,
+)
 
 MAX_REASONING = 2_000
 

@@ -12,7 +12,9 @@ import sqlalchemy as sa
 from shared import broker
 from shared.broker import queue_lengths
 from shared.database import TenantId, tenant_session
-from shared.jobs.contracts import Queue, RollUp, WriteCard
+from shared.jobs.claims import claim
+from shared.jobs.contracts import IngestEvents, Queue, RollUp, WriteCard
+from shared.jobs.errors import InvalidJobError
 from shared.jobs.submission import enqueue, submit
 from shared.jobs.tables import JobRow
 
@@ -40,6 +42,20 @@ def test_the_same_idempotency_key_submits_once_even_from_many_at_once(
         ids = set(threads.map(lambda _: submit(tenant, RollUp(), idempotency_key="k"), range(12)))
     assert len(ids) == 1
     assert queue_lengths()[Queue.COSTS] == 1
+
+
+def test_one_bad_event_does_not_keep_its_batch_from_being_stored(tenant: TenantId) -> None:
+    """What PostgreSQL's text cannot hold is the receiver's to refuse, event by event."""
+    bad = "\x00 and \ud800"
+    job_id = submit(tenant, IngestEvents(events=({"kind": "x", "model": bad}, {"kind": "y"})))
+    found = claim(tenant, job_id, worker="w", lease_seconds=30)
+    assert found is not None
+    assert found.payload["events"][0]["model"] == bad
+
+
+def test_what_json_cannot_say_is_refused_before_anything_is_stored(tenant: TenantId) -> None:
+    with pytest.raises(InvalidJobError, match="NaN or infinity"):
+        submit(tenant, IngestEvents(events=({"kind": "x", "confidence": float("nan")},)))
 
 
 def test_a_key_belongs_to_its_kind_and_tenant(tenant: TenantId) -> None:

@@ -1,0 +1,198 @@
+"""The whole product under its own process manager, for tests that kill parts of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+import mlops
+from migrations.run import upgrade
+from shared import broker
+from shared.database import TenantId, tenant_session
+from shared.evaluation.agents.registry import describe_agent
+from shared.evaluation.reading import Progress, progress
+from shared.jobs.contracts import RollUp, RunBenchmark
+from shared.jobs.tables import JobRow
+from shared.local import services
+from shared.registry import models
+from shared.settings import settings
+from shared.tenancy.tenants import create_tenant
+
+TASKS = ("click-test", "click-button", "click-dialog", "enter-text", "click-option", "focus-text")
+PATIENCE = 180.0
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for what must come, however slow the machine."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE:g} s for {what}"
+        time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A benchmark run of a tenant of its own, by an agent that solves all of its tasks."""
+
+    tenant: TenantId
+    id: uuid.UUID
+    episodes: int
+
+    def progress(self) -> Progress:
+        with tenant_session(self.tenant) as session:
+            return progress(session, [self.id])
+
+    def under_way(self, ended: int = 3) -> None:
+        """Wait until some episodes have ended, and others not."""
+        until(lambda: self.progress().ended >= ended, f"{ended} episodes")
+        assert not self.progress().done, "the run ended before the fault"
+
+    def outlives_a_restart_of_postgresql(self) -> None:
+        def answers() -> bool:
+            try:
+                return self.progress().total > 0
+            except sa.exc.DBAPIError:
+                return False
+
+        until(answers, "PostgreSQL")
+
+    def assert_one_result_per_episode(self) -> None:
+        until(lambda: self.progress().done, "all episodes")
+        with tenant_session(self.tenant) as session:
+            rows = session.execute(
+                sa.text("SELECT outcome, reason FROM mlops.episode_results")
+            ).all()
+        assert len(rows) == self.episodes
+        assert [tuple(row) for row in rows if row.outcome != "success"] == []
+
+    def assert_totals_are_those_of_the_episodes(self) -> None:
+        """Of the events, of the rollup, and of the episodes, once everything is stored."""
+        until(lambda: self._unstored() == 0, "every batch of events")
+        rolled = mlops.submit(RollUp(), tenant_id=self.tenant).wait(PATIENCE)
+        assert rolled.status == "succeeded", rolled.error
+        with tenant_session(self.tenant) as session:
+            episodes, events, rollups = (
+                tuple(session.execute(sa.text(query)).one())
+                for query in (
+                    "SELECT count(*), sum(actions)::bigint FROM mlops.episode_results",
+                    "SELECT count(*) FILTER (WHERE kind = 'episode' AND success),"
+                    " count(*) FILTER (WHERE kind = 'action') FROM mlops.events",
+                    "SELECT sum(episodes)::bigint, sum(actions)::bigint"
+                    " FROM mlops.model_performance",
+                )
+            )
+        assert events == episodes
+        assert rollups == episodes
+
+    def _unstored(self) -> int:
+        with tenant_session(self.tenant) as session:
+            return session.scalar(
+                sa.select(sa.func.count()).where(
+                    JobRow.kind == "ingest_events", JobRow.finished_at.is_(None)
+                )
+            )
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """PostgreSQL, Redis, a worker per queue, beat and Flower, as `mlops up` runs them."""
+
+    running: services.Services
+
+    def process(self, name: str) -> psutil.Process:
+        """The process of that name, once it is up."""
+        found: list[psutil.Process] = []
+
+        def up() -> bool:
+            for info in services.statuses(self.running.state_dir):
+                if info.name == name and info.pid is not None:
+                    found.append(psutil.Process(info.pid))
+            return bool(found)
+
+        until(up, f"{name} to be up")
+        return found[-1]
+
+    @contextmanager
+    def also(self, *celery: str) -> Iterator[subprocess.Popen[bytes]]:
+        """One more process, started by hand with a Celery command line."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "celery", *celery],
+            env=os.environ
+            | {
+                "DATABASE_URL": self.running.database_url,
+                "REDIS_URL": self.running.redis_url,
+                "REMAP_SIGTERM": "SIGQUIT",
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
+
+    def start_run(self, seeds: int = 5) -> Run:
+        """Submit a run and wait until its episodes are made, not until they have ended."""
+        tenant = create_tenant(f"cluster-{uuid.uuid4()}")
+        with tenant_session(tenant) as session:
+            models.register(session, "rules", "1.0.0", "rule-based", {}, check=describe_agent)
+        made = mlops.submit(
+            RunBenchmark(
+                tasks=TASKS, seeds=tuple(range(seeds)), models=("rules",), function="cluster"
+            ),
+            tenant_id=tenant,
+        ).wait(PATIENCE)
+        assert made.status == "succeeded", made.error
+        return Run(tenant, uuid.UUID(made.result["run_id"]), seeds * len(TASKS))
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        until(condition, what)
+
+
+@pytest.fixture(scope="package")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    state = tmp_path_factory.mktemp("cluster") / "state"
+    environment = {
+        "MLOPS_STATE_DIR": str(state),
+        "MLOPS_LEASE_SECONDS": "4",
+        "MLOPS_RESEND_AFTER_SECONDS": "2",
+        "MLOPS_EPISODES_PER_WORKER": "2",
+        "MLOPS_FLOWER_PORT": "0",
+    }
+    # The services that other tests of this process use are not the ones that are killed here.
+    hidden = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")
+    before = {name: os.environ.pop(name, None) for name in (*environment, *hidden)}
+    os.environ.update(environment)
+    _forget()
+    try:
+        with services.running_services(state, durable=False, migrate=upgrade) as running:
+            yield Cluster(running)
+            broker.celery_app().close()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        _forget()
+
+
+def _forget() -> None:
+    settings.cache_clear()
+    broker.celery_app.cache_clear()
+
+
+@pytest.fixture
+def run(cluster: Cluster) -> Run:
+    """A run that has been submitted and has not ended."""
+    return cluster.start_run()
