@@ -12,7 +12,6 @@ from shared.database import tenant_session
 from shared.evaluation import episodes
 from shared.evaluation.agents.registry import make_agent
 from shared.evaluation.browser import BrowserPool
-from shared.evaluation.episode import run_episode
 from shared.evaluation.protocol import LlmCall
 from shared.jobs.contracts import EvaluateEpisode
 from shared.jobs.execution import Ending, Record
@@ -25,6 +24,9 @@ MARGIN_SECONDS = 30.0
 
 def evaluate(browsers: BrowserPool, job: EvaluateEpisode, lease: Lease) -> Record:
     """Run the episode in a fresh browser context; the result is written by what this returns."""
+    # Every worker imports this module; only those that get here need Playwright.
+    from shared.evaluation.episode import run_episode
+
     with tenant_session(lease.claim.tenant_id) as session:
         plan = episodes.load(session, job.episode_id)
     agent = make_agent(plan.agent, plan.parameters)

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import logging.config
+from typing import Any
 
-from celery.signals import setup_logging, worker_shutdown
+from celery.signals import celeryd_after_setup, setup_logging, worker_shutdown
 
 from shared.broker import celery_app
+from shared.jobs.contracts import Queue
 from shared.local.errors import ServiceError
 from shared.settings import SettingsError, settings
-from workers.browser import BrowserRuntime
 
 try:
     app = celery_app()
 except (ServiceError, SettingsError) as error:
     # A worker that does not know where its services are says so, and not where in the code.
     raise SystemExit(f"mlops: {error}") from None
-# Nothing is launched by this: a browser is started by the first episode of a process, and a
-# process that the pool forks starts its own.
-app.browsers = BrowserRuntime(
-    contexts=settings().episodes_per_worker,
-    recycle_after=settings().episodes_per_browser,
-    executable=settings().chromium,
-)
 app.conf.imports = [
     "tasks.control",
     "tasks.evaluation",
@@ -33,9 +27,25 @@ app.conf.imports = [
 ]
 
 
+@celeryd_after_setup.connect
+def _with_browsers(instance: Any, **_: object) -> None:
+    """A worker of the queue `evaluation` has a browser; the others need not even import it."""
+    if Queue.EVALUATION not in instance.app.amqp.queues.consume_from:
+        return
+    from workers.browser import BrowserRuntime
+
+    # Nothing is launched by this: the first episode of the process starts the browser.
+    app.browsers = BrowserRuntime(
+        contexts=settings().episodes_per_worker,
+        recycle_after=settings().episodes_per_browser,
+        executable=settings().chromium,
+    )
+
+
 @worker_shutdown.connect
 def _close_browsers(**_: object) -> None:
-    app.browsers.close()
+    if hasattr(app, "browsers"):
+        app.browsers.close()
 
 
 @setup_logging.connect

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from shared.cards.figures import CardFigures, Figure, Unit
 from shared.cards.markdown import escaped
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 TEMPLATE: Final = "model_card.md.j2"
 
@@ -38,6 +40,9 @@ class Subject:
 
 def render(subject: Subject, figures: CardFigures) -> str:
     """The card: YAML metadata as Hugging Face reads it, and Markdown."""
+    # Every worker imports this module, and only a card being written needs the half second.
+    from huggingface_hub import ModelCard, ModelCardData
+
     body = _environment().get_template(TEMPLATE).render(card=subject, figures=figures)
     data = ModelCardData(
         model_name=subject.name,
@@ -148,6 +153,8 @@ def _eval_results(figures: CardFigures) -> list[EvalResult]:
 
 
 def _eval_result(benchmark: str, task: str | None, figure: Figure) -> EvalResult:
+    from huggingface_hub import EvalResult
+
     low, high = figure.interval or (None, None)
     return EvalResult(
         task_type="browser-automation",

@@ -44,7 +44,9 @@ def test_emptying_redis(cluster: Any, run: Any) -> None:
 
 def test_restarting_postgresql(cluster: Any, run: Any) -> None:
     run.under_way()
-    cluster.process("postgres").send_signal(signal.SIGINT)  # its "fast" shutdown
+    postgres = cluster.process("postgres")
+    postgres.send_signal(signal.SIGINT)  # its "fast" shutdown
+    postgres.wait()
     run.outlives_a_restart_of_postgresql()
 
 
