@@ -28,6 +28,8 @@ TASKS = (
     "use-autocomplete",
 )  # fmt: skip
 SEEDS = 3
+FIRST_TRAFFIC_SEED = 100
+"The traffic's episodes are other ones than the benchmark's."
 AB_TEST = "agent-choice"
 PATIENCE_SECONDS = 600.0
 
@@ -39,9 +41,18 @@ class DemoError(Exception):
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How much is evaluated: each task with each seed, by each agent and once by the A/B test."""
+
+    tasks: tuple[str, ...] = TASKS
+    seeds: int = SEEDS
+
+
+@dataclass(frozen=True)
 class Demo:
     """What a demonstration leaves behind, to be shown and checked."""
 
+    plan: Plan
     tenant_id: TenantId
     tenant: str
     models: tuple[str, ...]
@@ -85,7 +96,7 @@ def bring_up(*, fresh_environment: bool) -> Services:
     return running
 
 
-def run(model: str | None, directory: Path) -> Demo:
+def run(model: str | None, directory: Path, plan: Plan = Plan()) -> Demo:
     """Evaluate, roll up, test for drift, compare, and write the cards; every step is a job.
 
     Raises `DemoError` as soon as something is missing.
@@ -134,14 +145,17 @@ def run(model: str | None, directory: Path) -> Demo:
         benchmark = steps.episodes(
             "benchmark: every task, seed and agent",
             RunBenchmark(
-                tasks=TASKS, seeds=tuple(range(SEEDS)), models=names, function="benchmark"
+                tasks=plan.tasks,
+                seeds=tuple(range(plan.seeds)),
+                models=names,
+                function="benchmark",
             ),
         )
         traffic = steps.episodes(
             "traffic: an A/B test chooses the agent",
             RunBenchmark(
-                tasks=TASKS,
-                seeds=tuple(range(100, 100 + SEEDS)),
+                tasks=plan.tasks,
+                seeds=tuple(range(FIRST_TRAFFIC_SEED, FIRST_TRAFFIC_SEED + plan.seeds)),
                 ab=AbSplit(test=AB_TEST),
                 function="traffic",
             ),
@@ -161,6 +175,7 @@ def run(model: str | None, directory: Path) -> Demo:
         for name in names:
             steps.job(f"card: {name}", WriteCard(model=name))
     return Demo(
+        plan=plan,
         tenant_id=tenant_id,
         tenant=tenant,
         models=names,
@@ -268,7 +283,7 @@ def check(demo: Demo, flower: FlowerRecord | None) -> Sequence[str]:
     problems = []
     with tenant_session(demo.tenant_id) as session:
         now = progress(session, demo.runs)
-        expected = len(TASKS) * SEEDS * (len(demo.models) + 1)
+        expected = len(demo.plan.tasks) * demo.plan.seeds * (len(demo.models) + 1)
         if (now.ended, now.total) != (expected, expected):
             problems.append(f"{now.ended} of {expected} episodes have a result")
         for summary in summarize(session, demo.runs):

@@ -101,7 +101,7 @@ def timetable_task(name: str, every: timedelta) -> Callable[[Callable[[], None]]
     def declare(act: Callable[[], None]) -> Any:
         @shared_task(name=name, queue="control")
         def run(entry: str) -> str:
-            if not _take_slot(entry, every):
+            if not take_slot(entry, every, datetime.now(UTC)):
                 return "done already"
             act()
             return "done"
@@ -111,10 +111,10 @@ def timetable_task(name: str, every: timedelta) -> Callable[[Callable[[], None]]
     return declare
 
 
-def _take_slot(entry: str, every: timedelta) -> bool:
-    seconds = every.total_seconds()
-    now = datetime.now(UTC).timestamp()
-    slot = datetime.fromtimestamp(now - now % seconds, UTC)
+def take_slot(entry: str, every: timedelta, now: datetime) -> bool:
+    """Whether the caller is the first to come for the slot of `every` that `now` lies in."""
+    since_epoch = now.timestamp()
+    slot = datetime.fromtimestamp(since_epoch - since_epoch % every.total_seconds(), UTC)
     with system_session() as session:
         # Slots tell something only while a second beat may still send the same one.
         session.execute(

@@ -1,0 +1,91 @@
+"""The demonstration is really there, and a second one does not mix with the first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from mlops import demo, demo_report
+from shared.abtest.assignment import assign
+from shared.abtest.lifecycle import find, table_of
+from shared.database import tenant_session
+
+pytestmark = [pytest.mark.xdist_group("cluster"), pytest.mark.timeout(300)]
+
+PLAN = demo.Plan(tasks=("click-test", "click-button", "enter-text", "login-user"), seeds=2)
+
+
+@pytest.fixture(scope="module")
+def demonstrations(
+    cluster: Any, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[demo.Demo, demo.Demo]:
+    directory = tmp_path_factory.mktemp("cards")
+    return demo.run(None, directory, PLAN), demo.run(None, directory, PLAN)
+
+
+def test_nothing_is_missing(cluster: Any, demonstrations: tuple[demo.Demo, ...]) -> None:
+    for done in demonstrations:
+        assert demo.check(done, cluster.running.flower) == []
+
+
+def test_what_is_missing_is_told(cluster: Any, demonstrations: tuple[demo.Demo, ...]) -> None:
+    first, second = demonstrations
+    with tenant_session(first.tenant_id) as session:
+        session.execute(sa.text("DELETE FROM mlops.drift_detection WHERE model LIKE 'stand-in%'"))
+        session.execute(sa.text("UPDATE mlops.model_performance SET llm_calls = llm_calls + 1"))
+    problems = demo.check(first, cluster.running.flower)
+    assert any("no drift test" in problem for problem in problems)
+    assert any("llm calls" in problem for problem in problems)
+    assert demo.check(second, cluster.running.flower) == []
+
+
+def test_the_report_holds_a_figure_for_each_agent_and_says_what_is_simulated(
+    demonstrations: tuple[demo.Demo, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo_report.show(demonstrations[1], None, as_json=True)
+    report = json.loads(capsys.readouterr().out)
+    rules, stand_in = report["agents"]
+    episodes = len(PLAN.tasks) * PLAN.seeds
+    assert rules["agent"] == "rule-based@1.0.0"
+    assert rules["scored"] + stand_in["scored"] == 3 * episodes
+    assert rules["llm_calls"] == 0
+    assert stand_in["cost_nanos"] > 0
+    assert "(simulated)" in stand_in["cost"]
+    low, high = stand_in["interval"]
+    assert low < stand_in["success_rate"] <= high
+    assert set(report["costs"]) == {"day", "week", "month"}
+
+
+def test_each_unit_had_the_agent_that_the_table_gives_it(
+    demonstrations: tuple[demo.Demo, ...],
+) -> None:
+    with tenant_session(demonstrations[1].tenant_id) as session:
+        table = table_of(find(session, demo.AB_TEST))
+        rows = session.execute(
+            sa.text(
+                "SELECT e.unit_id, e.variant, m.name || '@' || v.version AS model"
+                " FROM mlops.episodes e JOIN mlops.model_versions v ON v.id = e.model_version_id"
+                " JOIN mlops.models m ON m.id = v.model_id WHERE e.unit_id IS NOT NULL"
+            )
+        ).all()
+    assert len(rows) == len(PLAN.tasks) * PLAN.seeds
+    for row in rows:
+        assigned = assign(table, row.unit_id)
+        assert (assigned.name, assigned.model) == (row.variant, row.model)
+
+
+def test_a_model_without_a_key_is_told_before_anything_is_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(demo.DemoError, match="needs OPENAI_API_KEY"):
+        demo.llm_parameters("gpt-4.1-mini")
+
+
+def test_cards_are_written_where_it_says(demonstrations: tuple[demo.Demo, ...]) -> None:
+    for done in demonstrations:
+        assert [isinstance(path, Path) and path.exists() for path in done.cards] == [True, True]
