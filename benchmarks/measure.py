@@ -49,6 +49,10 @@ class Skipped:
     reason: str
 
 
+class MeasurementError(Exception):
+    """Our own side did not do what was to be measured; the message is one line."""
+
+
 class Medians(NamedTuple):
     ours: float
     other: float
@@ -61,11 +65,18 @@ def interleaved(
 
     One round of each beforehand is not counted. ValueError for fewer than five rounds.
     """
+    return interleaved_values(lambda: _seconds(ours), lambda: _seconds(other), rounds)
+
+
+def interleaved_values(
+    ours: Callable[[], float], other: Callable[[], float], rounds: int = 5
+) -> Medians:
+    """`interleaved` for work that times itself: the median of what each call returns."""
     if rounds < 5:
         raise ValueError(f"{rounds} rounds; expected at least 5 for a median")
-    _seconds(ours)
-    _seconds(other)
-    pairs = [(_seconds(ours), _seconds(other)) for _ in range(rounds)]
+    ours()
+    other()
+    pairs = [(ours(), other()) for _ in range(rounds)]
     return Medians(*(statistics.median(side) for side in zip(*pairs, strict=True)))
 
 

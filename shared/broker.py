@@ -13,7 +13,7 @@ from kombu import Exchange
 from kombu import Queue as KombuQueue
 from kombu.exceptions import OperationalError
 
-from shared.jobs.contracts import JobMessage, Queue
+from shared.jobs.contracts import CONTRACTS, JobMessage, Queue
 from shared.local import discovery
 from shared.redis_client import redis_client
 
@@ -37,6 +37,10 @@ def configuration(broker_url: str) -> dict[str, Any]:
             KombuQueue(queue.value, Exchange(queue.value), routing_key=queue.value)
             for queue in Queue
         ],
+        "task_routes": {
+            task_name(kind): {"queue": contract.queue.value} for kind, contract in CONTRACTS.items()
+        },
+        # What is no job: submissions from outside, and the timetable.
         "task_default_queue": Queue.CONTROL.value,
         "task_create_missing_queues": False,
         # A message leaves the broker when its work is done, one at a time, so that a killed

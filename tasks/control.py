@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 DAYS_AHEAD = 7
 
 
-@shared_task(name="mlops.submit", queue="control")
+@shared_task(name="mlops.submit")
 def submit_from_outside(**message: Any) -> str:
     """A job sent by plain Celery: `{"tenant": ..., "job": {"job": kind, ...}}`.
 
@@ -99,7 +99,7 @@ def timetable_task(name: str, every: timedelta) -> Callable[[Callable[[], None]]
     """A task of the timetable: done once per slot of `every`, however many beats send it."""
 
     def declare(act: Callable[[], None]) -> Any:
-        @shared_task(name=name, queue="control")
+        @shared_task(name=name)
         def run(entry: str) -> str:
             if not take_slot(entry, every, datetime.now(UTC)):
                 return "done already"
