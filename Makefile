@@ -18,7 +18,7 @@ demo: install ## Evaluate two agents through every queue; MODEL=name for a real 
 	$(BIN)/mlops demo $(if $(MODEL),--model "$(MODEL)")
 
 test: install-dev ## Run the tests, on real services
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup -m "not proof"
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder -m "not proof"
 
 proof: install-dev ## Run the slow proofs: faults, kills, restarts
 	$(BIN)/python -m pytest -m proof

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 from shared.database import APPLICATION_ROLE, psycopg_url
 from shared.settings import settings
@@ -47,32 +49,72 @@ def upgrade(owner_url: str, app_url: str | None = None) -> str:
     """Migrate with the owner's URL and let the role that `app_url` names in; return the revision.
 
     A role that does not exist yet is created with the password of the URL. The tenant of the
-    settings is made if it is not there.
+    settings is made if it is not there. A role that may not migrate will do when there is nothing
+    to migrate. Raises `MigrationError`.
     """
     engine = sa.create_engine(
         psycopg_url(owner_url), poolclass=sa.NullPool, connect_args={"connect_timeout": 5}
     )
-    with engine.begin() as connection:
-        version = connection.scalar(sa.text("SELECT current_setting('server_version_num')::int"))
-        if version < MINIMUM_POSTGRESQL:
-            raise MigrationError(f"PostgreSQL 15 or newer is needed, this is {version // 10000}")
-        config = configuration()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        if app_url is not None:
-            _let_in(connection, app_url)
-        _make_tenant(connection, settings().tenant)
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            _check_version(connection)
+            config = configuration()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            if app_url is not None:
+                _let_in(connection, app_url)
+            _make_tenant(connection, settings().tenant)
+    except DBAPIError as error:
+        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise
+        if _revision_for_application(engine) != newest():
+            raise MigrationError(_not_allowed(owner_url, error.orig)) from None
+        with engine.begin() as connection:
+            _make_tenant(connection, settings().tenant)
+    finally:
+        engine.dispose()
     return newest()
+
+
+def _check_version(connection: sa.Connection) -> None:
+    version = connection.scalar(sa.text("SELECT current_setting('server_version_num')::int"))
+    if version < MINIMUM_POSTGRESQL:
+        raise MigrationError(f"PostgreSQL 15 or newer is needed, this is {version // 10000}")
+
+
+def _revision_for_application(engine: sa.Engine) -> str | None:
+    """The revision as the application sees it, None when it sees none."""
+    try:
+        with engine.begin() as connection:
+            connection.execute(_AS_APPLICATION, {"role": APPLICATION_ROLE, "id": ""})
+            return current(connection)
+    except DBAPIError as error:
+        unseen = (
+            psycopg.errors.InvalidParameterValue,  # there is no such role
+            psycopg.errors.InsufficientPrivilege,
+        )
+        if isinstance(error.orig, unseen):
+            return None
+        raise
+
+
+def _not_allowed(owner_url: str, refusal: psycopg.Error) -> str:
+    return (
+        f"role {make_url(owner_url).username!r} may not migrate the database "
+        f"({refusal.diag.message_primary}): set DATABASE_OWNER_URL to the URL of a role that owns "
+        "the database and may create roles"
+    )
+
+
+_AS_APPLICATION = sa.text(
+    "SELECT set_config('role', :role, true), set_config('app.tenant', :id, true)"
+)
 
 
 def _make_tenant(connection: sa.Connection, name: str) -> None:
     # As the application does it: the wall holds against the owner too.
     tenant_id = uuid4()
-    connection.execute(
-        sa.text("SELECT set_config('role', :role, true), set_config('app.tenant', :id, true)"),
-        {"role": APPLICATION_ROLE, "id": str(tenant_id)},
-    )
+    connection.execute(_AS_APPLICATION, {"role": APPLICATION_ROLE, "id": str(tenant_id)})
     connection.execute(
         sa.text("INSERT INTO mlops.tenants (id, name) VALUES (:id, :name) ON CONFLICT DO NOTHING"),
         {"id": tenant_id, "name": name},

@@ -3,49 +3,52 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops.console import Exit, complain, one_line_errors, out, print_json, print_table
+from mlops.console import Exit, Json, complain, one_line_errors, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from shared.registry.tables import ModelVersion
 
 db = typer.Typer(no_args_is_help=True, help="The database schema.")
 tenant = typer.Typer(no_args_is_help=True, help="Tenants: walled off from each other.")
 key = typer.Typer(no_args_is_help=True, help="API keys of the current tenant.")
 model = typer.Typer(no_args_is_help=True, help="Models: agents under a name and a version.")
 
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-
 
 @db.command()
-def upgrade() -> None:
+def upgrade(as_json: Json = False) -> None:
     """Bring the schema up to date: `DATABASE_OWNER_URL` migrates, `DATABASE_URL` is let in.
 
-    Makes the tenant of `MLOPS_TENANT` if it is not there.
+    `DATABASE_URL` does both when it is alone. Makes the tenant of `MLOPS_TENANT` if it is not
+    there.
     """
     with one_line_errors():
-        from migrations.run import MigrationError
         from migrations.run import upgrade as migrate
         from shared.local import discovery
+        from shared.local.reachable import postgresql_version
 
-        try:
-            revision = migrate(discovery.database_owner_url(), discovery.database_url())
-        except MigrationError as error:
-            raise complain(str(error)) from None
-        out.print(f"the schema is at {revision}")
+        owner, application = discovery.database_owner_url(), discovery.database_url()
+        named = "DATABASE_URL" if owner == application else "DATABASE_OWNER_URL"
+        postgresql_version(owner, named)
+        revision = migrate(owner, application)
+    _result(f"the schema is at {revision}", {"revision": revision}, as_json)
 
 
 @tenant.command("create")
-def create_tenant(name: str) -> None:
+def create_tenant(name: str, as_json: Json = False) -> None:
     """Make a tenant. `MLOPS_TENANT=name` then works in it."""
     with one_line_errors():
         from shared.tenancy import tenants
 
-        out.print(str(tenants.create_tenant(name)))
+        made = tenants.create_tenant(name)
+    _result(made, {"id": made, "name": name}, as_json)
 
 
 @key.command("create")
-def create_key(name: str) -> None:
+def create_key(name: str, as_json: Json = False) -> None:
     """Make an API key. It is shown this once; `MLOPS_API_KEY` then stands for the tenant."""
     with one_line_errors():
         from shared.database import tenant_session
@@ -53,7 +56,7 @@ def create_key(name: str) -> None:
 
         with tenant_session(tenants.current_tenant()) as session:
             secret = tenants.create_api_key(session, name)
-        out.print(secret)
+    _result(secret, {"name": name, "key": secret}, as_json)
 
 
 @key.command("list")
@@ -74,7 +77,7 @@ def list_keys(as_json: Json = False) -> None:
 
 
 @key.command("revoke")
-def revoke_key(name: str) -> None:
+def revoke_key(name: str, as_json: Json = False) -> None:
     """Revoke an API key, at once and for good."""
     with one_line_errors():
         from shared.database import tenant_session
@@ -82,7 +85,7 @@ def revoke_key(name: str) -> None:
 
         with tenant_session(tenants.current_tenant()) as session:
             tenants.revoke_api_key(session, name)
-        out.print(f"{name} revoked")
+    _result(f"{name} revoked", {"name": name, "revoked": True}, as_json)
 
 
 @model.command("register")
@@ -95,6 +98,7 @@ def register_model(
         typer.Option(help='The agent\'s parameters as JSON, e.g. \'{"model": "gpt-4.1-mini"}\''),
     ] = "{}",
     description: str = "",
+    as_json: Json = False,
 ) -> None:
     """Register a version of a model.
 
@@ -116,7 +120,8 @@ def register_model(
                 description,
                 check=describe_agent,
             )
-            out.print(models.key(registered))
+        key = models.key(registered)
+    _result(key, {"model": key} | _described(registered), as_json)
 
 
 @model.command("list")
@@ -130,18 +135,7 @@ def list_models(as_json: Json = False) -> None:
         with tenant_session(current_tenant()) as session:
             found = models.versions(session)
     if as_json:
-        print_json(
-            [
-                {
-                    "model": models.key(one),
-                    "id": one.id,
-                    "agent": one.agent,
-                    "parameters": one.parameters,
-                    "created_at": one.created_at,
-                }
-                for one in found
-            ]
-        )
+        print_json([{"model": models.key(one)} | _described(one) for one in found])
     else:
         print_table(
             ["model", "agent", "parameters"],
@@ -157,3 +151,19 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise complain("--parameters must be a JSON object", Exit.USAGE)
     return parsed
+
+
+def _described(version: ModelVersion) -> dict[str, Any]:
+    return {
+        "id": version.id,
+        "agent": version.agent,
+        "parameters": version.parameters,
+        "created_at": version.created_at,
+    }
+
+
+def _result(line: object, value: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(value)
+    else:
+        say(line)

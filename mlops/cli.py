@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from mlops import admin, jobs, services
-from mlops.console import complain, err, one_line_errors
+from mlops.console import Commands, Json, complain, err, one_line_errors
 
 app = typer.Typer(
     name="mlops",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Evaluate, watch and roll out LLM browser agents.",
@@ -31,7 +32,7 @@ def demo(
         str | None,
         typer.Option(help="Evaluate this model (needs OPENAI_API_KEY) instead of the stand-in."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Evaluate two agents through every queue and show what came of it.
 

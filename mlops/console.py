@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from typer.core import TyperGroup
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+_LONGEST_MESSAGE = 2_000
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Exit(IntEnum):
@@ -27,47 +34,130 @@ class Exit(IntEnum):
     USAGE = 2
     AUTH = 4
     NOT_FOUND = 5
+    INTERRUPTED = 130
 
 
-def complain(message: str, code: Exit = Exit.FAILURE) -> typer.Exit:
+class Commands(TyperGroup):
+    """The root of the command line: mistakes of usage are told in one line as well."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        _tell_warnings()
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except typer.TyperException as error:
+            message = error.format_message()
+            if "\n" in message or not message:  # the help, for want of a command
+                sys.stderr.write(message)
+            else:
+                complain(message)
+            code = error.exit_code
+        except typer.Abort:
+            code = Exit.FAILURE
+        sys.exit(int(code or 0))
+
+
+def plain(text: object) -> str:
+    """One line without what a terminal would obey: control characters are shown as escapes.
+
+    A job's error and a model's name come from elsewhere, and could clear the screen.
+    """
+    return "".join(_visible(character) for character in str(text))
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t":
+        return " "
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDI:
+        return character.encode("unicode_escape").decode("ascii")
+    return character
+
+
+def say(text: object) -> None:
+    """One line of result on stdout."""
+    out.print(plain(text), markup=False, soft_wrap=True)
+
+
+def note(text: object) -> None:
+    """One line on stderr that is no result and no mistake."""
+    err.print(plain(text), markup=False, soft_wrap=True)
+
+
+def complain(message: str, code: int = Exit.FAILURE) -> typer.Exit:
     """One line on stderr; raise what this returns."""
-    err.print(f"[red]mlops:[/red] {escape(message)}", soft_wrap=True)
+    line = plain(message)
+    if len(line) > _LONGEST_MESSAGE:
+        line = line[:_LONGEST_MESSAGE] + "..."
+    err.print(f"[red]mlops:[/red] {escape(line)}", soft_wrap=True)
     return typer.Exit(code)
+
+
+class _Warnings(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
+
+
+def _tell_warnings() -> None:
+    logger = logging.getLogger()
+    if not any(isinstance(handler, _Warnings) for handler in logger.handlers):
+        logger.addHandler(_Warnings(logging.WARNING))
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """A user's mistake, or a service that is away, ends a command with one line and a code."""
-    import redis
-    from sqlalchemy.exc import DBAPIError
-
-    from shared.abtest.lifecycle import AbTestError
-    from shared.jobs.errors import InvalidJobError, JobError, UnknownJobError
-    from shared.local.errors import ServiceError
-    from shared.registry.models import RegistryError
-    from shared.settings import SettingsError
-    from shared.tenancy.tenants import TenancyError
-
     try:
         yield
-    except SettingsError as error:
-        raise complain(str(error), Exit.USAGE) from None
-    except InvalidJobError as error:
-        raise complain(str(error), Exit.USAGE) from None
-    except UnknownJobError as error:
-        raise complain(str(error), Exit.NOT_FOUND) from None
-    except TenancyError as error:
-        raise complain(str(error), Exit.AUTH) from None
-    except (ServiceError, JobError, RegistryError, AbTestError) as error:
-        raise complain(str(error)) from None
-    except DBAPIError as error:
-        raise complain(database_complaint(error)) from None
-    except redis.RedisError as error:
-        raise complain(f"Redis: {first_line(error)}") from None
+    except (typer.Exit, typer.TyperException):
+        raise
+    except Exception as error:
+        told = _told(error)
+        if told is None:
+            raise
+        raise complain(*told) from None
+
+
+def _told(error: Exception) -> tuple[str, Exit] | None:
+    """What to say of an error, None for one that is ours. Imports only what has been raised from.
+
+    Most of these modules take longer to import than a command takes.
+    """
+    for module, name, code in _MISTAKES:
+        known = getattr(sys.modules.get(module), name, None)
+        if known is not None and isinstance(error, known):
+            return str(error), code
+    sqlalchemy = sys.modules.get("sqlalchemy.exc")
+    if sqlalchemy is not None and isinstance(error, sqlalchemy.DBAPIError):
+        return database_complaint(error), Exit.FAILURE
+    redis = sys.modules.get("redis")
+    if redis is not None and isinstance(error, redis.RedisError):
+        return f"Redis: {first_line(error)}", Exit.FAILURE
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object!a} is not valid text", Exit.USAGE
+    return None
+
+
+# The first that fits: what is a special case of another stands before it.
+_MISTAKES = (
+    ("shared.settings", "SettingsError", Exit.USAGE),
+    ("shared.jobs.errors", "InvalidJobError", Exit.USAGE),
+    ("shared.jobs.errors", "UnknownJobError", Exit.NOT_FOUND),
+    ("shared.tenancy.tenants", "TenancyError", Exit.AUTH),
+    ("shared.local.errors", "ServiceError", Exit.FAILURE),
+    ("shared.jobs.errors", "JobError", Exit.FAILURE),
+    ("shared.registry.models", "RegistryError", Exit.FAILURE),
+    ("shared.abtest.lifecycle", "AbTestError", Exit.FAILURE),
+    ("migrations.run", "MigrationError", Exit.FAILURE),
+)
 
 
 def database_complaint(error: Any) -> str:
-    """What PostgreSQL said, in one line; a missing schema or role says what to do."""
+    """What PostgreSQL said, in one line; a missing schema or role says what to do.
+
+    `error` is SQLAlchemy's `DBAPIError`. Its own text holds the statement with its values; the
+    server's sentence does not.
+    """
     said = first_line(error.orig or error)
     if "mlops_app" in said or "mlops." in said or 'schema "mlops"' in said:
         return f"PostgreSQL: {said}; if the database is new, `mlops db upgrade` makes it ready"
@@ -80,15 +170,17 @@ def first_line(error: BaseException) -> str:
 
 
 def print_json(value: Any) -> None:
-    """JSON for machines on stdout."""
+    """JSON for machines on stdout: ASCII, so that no terminal obeys what is in it."""
     sys.stdout.write(json.dumps(value, default=_plain, indent=2) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """A table for people on stdout. None is shown as a dash: unknown, not zero."""
+    from rich.table import Table
+
     table = Table(*columns, title=title or None, title_justify="left", header_style="bold")
     for row in rows:
-        table.add_row(*("-" if cell is None else escape(str(cell)) for cell in row))
+        table.add_row(*("-" if cell is None else escape(plain(cell)) for cell in row))
     out.print(table)
 
 

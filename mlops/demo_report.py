@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from mlops.console import out, print_json, print_table
 from mlops.demo import AB_TEST
@@ -120,7 +121,7 @@ def _drift(session: Any) -> list[dict[str, Any]]:
 
     rows = session.scalars(
         sa.select(DriftDetection)
-        .distinct(DriftDetection.model, DriftDetection.metric)
+        .ext(distinct_on(DriftDetection.model, DriftDetection.metric))
         .order_by(
             DriftDetection.model,
             DriftDetection.metric,

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from mlops.console import (
     Exit,
+    Json,
     complain,
     err,
+    note,
     one_line_errors,
-    out,
+    plain,
     print_json,
     print_table,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +31,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Submit jobs and look after them.")
 
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+_LOOK_EVERY_SECONDS = 0.3
+
 Identifier = Annotated[str, typer.Argument(help="The job's identifier or a unique prefix of it.")]
 
 
@@ -52,9 +59,11 @@ def submit(
             if as_json:
                 print_json({"id": submitted.id})
             else:
-                out.print(str(submitted.id))
+                say(submitted.id)
             return
-        _end_with(submitted.wait(), as_json)
+        with _until_interrupted(submitted.id):
+            row = submitted.wait()
+        _end_with(row, as_json)
 
 
 @app.command()
@@ -112,24 +121,31 @@ def list_jobs(
 
 
 @app.command()
-def retry(job: Identifier) -> None:
+def retry(job: Identifier, as_json: Json = False) -> None:
     """Queue a failed or cancelled job again."""
     with one_line_errors():
         from shared.jobs.reading import retry as retry_job
         from shared.tenancy.tenants import current_tenant
 
-        out.print(f"{retry_job(current_tenant(), job).id} queued")
+        row = retry_job(current_tenant(), job)
+    if as_json:
+        print_json(_fields(row))
+    else:
+        say(f"{row.id} {row.status}")
 
 
 @app.command()
-def cancel(job: Identifier) -> None:
+def cancel(job: Identifier, as_json: Json = False) -> None:
     """Cancel a job: a queued one at once, a running one within two seconds."""
     with one_line_errors():
         from shared.jobs.reading import cancel as cancel_job
         from shared.tenancy.tenants import current_tenant
 
         row = cancel_job(current_tenant(), job)
-    out.print(f"{row.id} " + ("is asked to stop" if row.status == "running" else row.status))
+    if as_json:
+        print_json(_fields(row))
+    else:
+        say(f"{row.id} " + ("is asked to stop" if row.status == "running" else row.status))
 
 
 @app.command()
@@ -138,13 +154,11 @@ def watch(job: Identifier, as_json: Json = False) -> None:
     with one_line_errors():
         from shared.jobs.tables import JobStatus
 
-        row, last = _find(job), ""
-        with err.status(f"job {row.id}") as line:
+        row = _find(job)
+        with _until_interrupted(row.id), err.status(f"job {row.id}") as line:
             while not JobStatus(row.status).ended:
-                if row.status != last:
-                    line.update(f"job {row.id} ({row.kind}): {row.status}")
-                    last = row.status
-                time.sleep(0.3)
+                line.update(f"job {row.id} ({escape(plain(row.kind))}): {row.status}")
+                time.sleep(_LOOK_EVERY_SECONDS)
                 row = _find(str(row.id))
         _end_with(row, as_json)
 
@@ -167,19 +181,35 @@ def schema(
 
 def _read(job: str) -> dict[str, Any]:
     if job == "-":
-        job = sys.stdin.read()
+        try:
+            job = sys.stdin.read()
+        except UnicodeDecodeError:
+            raise complain("stdin is not UTF-8 text", Exit.USAGE) from None
     elif job.startswith("@"):
         try:
             job = Path(job[1:]).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise complain(f"{job[1:]}: {error}", Exit.USAGE) from None
+            reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+            raise complain(f"{job[1:]}: {reason}", Exit.USAGE) from None
     try:
         parsed = json.loads(job)
     except json.JSONDecodeError as error:
         raise complain(f"the job is not JSON: {error}", Exit.USAGE) from None
+    except RecursionError:
+        raise complain("the job is nested too deeply", Exit.USAGE) from None
     if not isinstance(parsed, dict):
         raise complain('the job must be an object such as {"job": "roll_up"}', Exit.USAGE)
     return parsed
+
+
+@contextmanager
+def _until_interrupted(job_id: object) -> Iterator[None]:
+    """Ctrl-C ends the waiting and not the job."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"job {job_id} goes on: `mlops job watch {job_id}` follows it, `cancel` ends it")
+        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 def _find(identifier: str) -> JobRow:
@@ -195,9 +225,9 @@ def _end_with(row: JobRow, as_json: bool) -> None:
     if as_json:
         print_json(_fields(row))
     elif row.error:
-        err.print(f"{row.id} {row.status}: {row.error}", markup=False)
+        note(f"{row.id} {row.status}: {row.error}")
     else:
-        out.print(f"{row.id} {row.status} {json.dumps(row.result)}", markup=False)
+        say(f"{row.id} {row.status} {json.dumps(row.result)}")
     if row.status != "succeeded":
         raise typer.Exit(Exit.FAILURE)
 

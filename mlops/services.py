@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from shared.local import discovery, logs, services
-from shared.local.errors import ServiceError
-from shared.local.programs import programs
-from shared.local.queues import EMPTY, QueueDepth, queue_depths
-from shared.local.services import Services
-from shared.local.state import StateFolder
-from shared.local.supervision import ProcessInfo
-from shared.settings import SettingsError, settings
+from mlops.console import (
+    Exit,
+    Json,
+    complain,
+    database_complaint,
+    note,
+    one_line_errors,
+    out,
+    plain,
+    print_json,
+    say,
+)
 
-console = Console()
-errors = Console(stderr=True)
+if TYPE_CHECKING:
+    from rich.table import Table
 
-P = ParamSpec("P")
-R = TypeVar("R")
+    from shared.jobs.reading import QueueDepth
+    from shared.local.services import Services
+    from shared.local.supervision import ProcessInfo
+
+# What the commands stand on is imported inside of them: `mlops --help` needs none of it, and the
+# database, the process manager and the settings take a second of computing.
 
 
 def register(app: typer.Typer) -> None:
@@ -45,29 +49,7 @@ def register(app: typer.Typer) -> None:
         app.command(name)(command)
 
 
-def _one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """What the user can mend is told in one line, with exit code 1."""
-
-    @functools.wraps(command)
-    def told(*arguments: P.args, **options: P.kwargs) -> R:
-        try:
-            return command(*arguments, **options)
-        except (ServiceError, SettingsError) as error:
-            _fail(str(error))
-
-    return told
-
-
-def _fail(message: str, code: int = 1) -> NoReturn:
-    errors.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True, highlight=False)
-    raise typer.Exit(code)
-
-
-def _tell(line: str) -> None:
-    console.print(escape(line), soft_wrap=True, highlight=False)
-
-
-@_one_line_errors
+@one_line_errors()
 def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Leave them running and return.")
@@ -81,6 +63,8 @@ def up(
 
     What DATABASE_URL and REDIS_URL name is used and not started.
     """
+    from shared.local import services
+
     with _ended_by_signals():
         running = _start(only)
         if detach or not running.started:
@@ -88,60 +72,60 @@ def up(
         try:
             _stream(running.state_dir)
         finally:
-            _tell("stopping")
+            say("stopping")
             services.stop(running.state_dir)
-            _tell("stopped")
+            say("stopped")
 
 
-@_one_line_errors
+@one_line_errors()
 def down() -> None:
     """Stop everything that `mlops up` started here."""
+    from shared.local import services
+    from shared.settings import settings
+
     stopped = services.stop(settings().state_dir)
-    _tell("stopped" if stopped else f"nothing is running in {settings().state_dir}")
+    say("stopped" if stopped else f"nothing is running in {settings().state_dir}")
 
 
-@_one_line_errors
+@one_line_errors()
 def restart() -> None:
     """Stop everything, and start it again in the background."""
+    from shared.local import services
+    from shared.settings import settings
+
     services.stop(settings().state_dir)
     _start()
 
 
 def _start(only: list[str] | None = None) -> Services:
+    from shared.local import services
+    from shared.local.programs import programs
+    from shared.settings import settings
+
     unknown = sorted(set(only or ()) - set(programs()))
     if unknown:
-        _fail(f"no program {unknown[0]!r}: there are {', '.join(programs())}", code=2)
+        raise complain(f"no program {unknown[0]!r}: there are {', '.join(programs())}", Exit.USAGE)
     running = services.start(settings().state_dir, programs=only or None, migrate=_migrate)
-    for note in running.notes:
-        _tell(note)
+    for line in running.notes:
+        note(line)
     if running.started:
         for name, address in _addresses(running.state_dir):
-            _tell(f"{name:<11} {address}")
-        _tell(f"running     see `mlops status`; passwords are in {running.state_dir}/services.json")
+            say(f"{name:<11} {address}")
+        say(f"running     see `mlops status`; passwords are in {running.state_dir}/services.json")
     else:
-        _tell(f"already running in {running.state_dir}: see `mlops status`, stop with `mlops down`")
+        say(f"already running in {running.state_dir}: see `mlops status`, stop with `mlops down`")
     return running
 
 
 def _migrate(owner_url: str, login_url: str) -> None:
-    # Alembic and SQLAlchemy take most of a second to import, and only a start needs them.
-    from sqlalchemy.exc import SQLAlchemyError
+    from migrations.run import upgrade
 
-    from migrations.run import MigrationError, upgrade
-
-    try:
-        upgrade(owner_url, login_url)
-    except MigrationError as error:
-        raise ServiceError(str(error)) from None
-    except SQLAlchemyError as error:
-        # Its own text holds the statement with its values; the server's sentence does not.
-        cause = getattr(error, "orig", None)
-        sentence = getattr(getattr(cause, "diag", None), "message_primary", None)
-        reason = sentence or type(cause or error).__name__
-        raise ServiceError(f"the database refused the migration: {reason}") from None
+    upgrade(owner_url, login_url)
 
 
 def _addresses(state_dir: Path) -> Iterator[tuple[str, str]]:
+    from shared.local import services
+
     record = services.running_record(state_dir)
     if record is None:
         return
@@ -159,12 +143,14 @@ def _addresses(state_dir: Path) -> Iterator[tuple[str, str]]:
 
 def _stream(state_dir: Path) -> None:
     """Tell each change of state until interrupted, or until the services are stopped elsewhere."""
+    from shared.local import services
+
     told: dict[str, str] = {}
     try:
         while True:
             infos = services.statuses(state_dir)
             if not infos:
-                _tell("stopped from elsewhere")
+                say("stopped from elsewhere")
                 return
             for info in infos:
                 line = f"{info.name:<11} {info.state.value}" + (
@@ -172,7 +158,7 @@ def _stream(state_dir: Path) -> None:
                 )
                 if told.get(info.name) != line:
                     told[info.name] = line
-                    _tell(line)
+                    say(line)
             time.sleep(1.0)
     except KeyboardInterrupt:
         return
@@ -196,49 +182,63 @@ def _ended_by_signals() -> Iterator[None]:
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
-@_one_line_errors
+@one_line_errors()
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List each process with its queue: what waits, what runs, how old the oldest is.
 
     Exit code 1 when nothing is running.
     """
+    from shared.local import services
+    from shared.settings import settings
+
     state_dir = settings().state_dir
     infos = services.statuses(state_dir)
     depths, reason = _depths(bool(infos))
     if as_json:
-        typer.echo(json.dumps(_status_json(state_dir, infos, depths, reason), indent=2))
+        print_json(_status_json(state_dir, infos, depths, reason))
     elif infos:
-        console.print(_status_table(infos, depths))
+        out.print(_status_table(infos, depths))
         if reason:
-            _tell(f"queues unknown: {reason}")
+            note(f"queues unknown: {reason}")
     else:
-        _tell(f"nothing is running in {state_dir}: run `mlops up`")
+        say(f"nothing is running in {state_dir}: run `mlops up`")
     if not infos:
-        raise typer.Exit(1)
+        raise typer.Exit(Exit.FAILURE)
 
 
 def _depths(running: bool) -> tuple[dict[str, QueueDepth] | None, str | None]:
     if not running:
         return None, None
+    from sqlalchemy.exc import DBAPIError
+
+    from shared.jobs import reading
+    from shared.local.errors import ServiceError
+
     try:
-        return queue_depths(discovery.database_url()), None
+        return reading.depths(), None
     except ServiceError as error:
         return None, str(error)
+    except DBAPIError as error:
+        return None, database_complaint(error)
 
 
 def _queue_of(name: str) -> str | None:
+    from shared.local.programs import programs
+
     program = programs().get(name)
     return program.queue if program else None
 
 
 def _depth_of(name: str, depths: dict[str, QueueDepth] | None) -> QueueDepth | None:
     queue = _queue_of(name)
-    return depths.get(queue, EMPTY) if queue and depths is not None else None
+    return depths.get(queue) if queue and depths is not None else None
 
 
 def _status_table(infos: tuple[ProcessInfo, ...], depths: dict[str, QueueDepth] | None) -> Table:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for column in ("process", "pid", "uptime", "state", "queue", "queued", "running", "oldest"):
         numeric = column in ("pid", "uptime", "queued", "running", "oldest")
@@ -280,6 +280,8 @@ def _status_json(
     depths: dict[str, QueueDepth] | None,
     reason: str | None,
 ) -> dict[str, Any]:
+    from shared.local import services
+
     def row(info: ProcessInfo) -> dict[str, Any]:
         depth = _depth_of(info.name, depths)
         return {
@@ -302,7 +304,7 @@ def _status_json(
     }
 
 
-@_one_line_errors
+@one_line_errors()
 def show_logs(
     name: Annotated[str | None, typer.Argument(help="A process; all of them by default.")] = None,
     follow: Annotated[
@@ -311,17 +313,21 @@ def show_logs(
     count: Annotated[int, typer.Option("-n", min=0, help="How many last lines of each.")] = 20,
 ) -> None:
     """Show the last lines of the logs."""
+    from shared.local import logs
+    from shared.local.state import StateFolder
+    from shared.settings import settings
+
     folder = StateFolder.at(settings().state_dir)
     present = {path.stem: path for path in sorted(folder.logs.glob("*.log"))}
     if not present:
-        _fail(f"there are no logs in {folder.path}: run `mlops up` first")
+        raise complain(f"there are no logs in {folder.path}: run `mlops up` first")
     if name is not None and name not in present:
-        _fail(f"no log {name!r}: there are {', '.join(present)}", code=2)
+        raise complain(f"no log {name!r}: there are {', '.join(present)}", Exit.USAGE)
     chosen = {name: present[name]} if name else present
     width = max(map(len, chosen))
 
     def show(source: str, line: str) -> None:
-        typer.echo(line if name else f"{source:<{width}} | {line}")
+        say(line if name else f"{source:<{width}} | {line}")
 
     for source, path in chosen.items():
         for line in logs.last_lines(path, count):
@@ -334,17 +340,17 @@ def show_logs(
             return
 
 
-@_one_line_errors
+@one_line_errors()
 def examine(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check everything this product needs: one line each, what is wrong and how to mend it.
 
     Exit code 1 when something is wrong.
     """
-    # As in `_migrate`: the other commands do without.
     from migrations import run as migrations
     from shared.local import doctor
+    from shared.settings import settings
 
     found = []
     for check in doctor.examine(settings().state_dir, migrations.newest()):
@@ -352,9 +358,11 @@ def examine(
         if not as_json:
             colour = {"ok": "green", "wrong": "red"}.get(check.verdict.value, "yellow")
             verdict = f"[{colour}]{check.verdict.value:<11}[/{colour}]"
-            line = f"{verdict} {escape(check.name)}: {escape(check.detail)}"
-            console.print(line, soft_wrap=True, highlight=False)
+            line = f"{verdict} {escape(plain(check.name))}: {escape(plain(check.detail))}"
+            out.print(line, soft_wrap=True)
     if as_json:
-        typer.echo(doctor.as_json(found))
+        print_json(
+            [{"name": c.name, "verdict": c.verdict.value, "detail": c.detail} for c in found]
+        )
     if any(check.verdict is doctor.Verdict.WRONG for check in found):
-        raise typer.Exit(1)
+        raise typer.Exit(Exit.FAILURE)

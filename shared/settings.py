@@ -100,7 +100,15 @@ def _checked_url(value: SecretStr | None, schemes: set[str]) -> SecretStr | None
     # The value is never quoted back: a URL carries a password.
     if value is None or not value.get_secret_value().strip():
         return None
-    parts = urlsplit(value.get_secret_value())
+    try:
+        parts = urlsplit(value.get_secret_value())
+        _ = parts.port
+    except ValueError:
+        # What it complains of may be a piece of the password.
+        raise ValueError(
+            "has no host and port that could be read; '/', '@', '#', '?' and '[' in a password "
+            "are written %XX"
+        ) from None
     wanted = " or ".join(f"{scheme}://" for scheme in sorted(schemes))
     if parts.scheme not in schemes:
         raise ValueError(f"must start with {wanted}")

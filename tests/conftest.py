@@ -11,10 +11,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from sqlalchemy.orm import Session
+from xdist.scheduler import LoadScopeScheduling
 
 from migrations.run import upgrade
 from shared import broker, database
@@ -23,6 +25,18 @@ from shared.local.ephemeral import TemporaryServices, temporary_services
 from shared.redis_client import redis_client
 from shared.settings import settings
 from shared.tenancy.tenants import create_tenant
+
+
+class _ByFile(LoadScopeScheduling):
+    """A file's tests share their fixtures, and the tests of the cluster share the cluster."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "cluster" if "tests/cluster/" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

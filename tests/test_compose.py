@@ -96,6 +96,14 @@ def test_servers_workers_and_flower_have_health_checks(services):
         assert services[name]["healthcheck"]["test"]
 
 
+def test_the_health_check_of_a_worker_names_the_node_that_its_command_names(services):
+    for queue in Queue:
+        command, environment = services[queue]["command"], services[queue]["environment"]
+        assert command[command.index("-n") + 1] == f"{environment['MLOPS_NODE']}@%h"
+        _, line = services[queue]["healthcheck"]["test"]
+        assert line == "python -m workers.heartbeat $$MLOPS_NODE@$$HOSTNAME"
+
+
 def test_files_that_are_mounted_or_built_exist(services):
     for service in services.values():
         for volume in service.get("volumes", []):

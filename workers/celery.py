@@ -11,6 +11,7 @@ from shared.broker import celery_app
 from shared.jobs.contracts import Queue
 from shared.local.errors import ServiceError
 from shared.settings import SettingsError, settings
+from workers.heartbeat import with_heartbeat
 
 try:
     app = celery_app()
@@ -25,6 +26,7 @@ app.conf.imports = [
     "tasks.drift",
     "tasks.cards",
 ]
+with_heartbeat(app)
 
 
 @celeryd_after_setup.connect

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared import broker
 from shared.database import TenantId, system_session, tenant_session
+from shared.jobs.contracts import Queue
 from shared.jobs.errors import JobError, UnknownJobError
 from shared.jobs.tables import JobRow, JobStatus
 from shared.settings import settings
@@ -17,7 +17,8 @@ from shared.settings import settings
 
 @dataclass(frozen=True)
 class QueueDepth:
-    queue: str
+    """Jobs of one queue, over all tenants; the age (seconds) is None when none waits."""
+
     queued: int
     running: int
     oldest_queued_seconds: float | None
@@ -92,12 +93,21 @@ def retry(tenant_id: TenantId, identifier: str) -> JobRow:
                 f"job {job.id} is {job.status}: only failed or cancelled ones are retried"
             )
         session.refresh(job)
+    # Celery takes half a second to import, and only this needs it.
+    from shared import broker
+
     broker.publish([(job.kind, job.queue, job.tenant_id, job.id)])
     return job
 
 
-def depths() -> list[QueueDepth]:
-    """How much waits in each queue, over all tenants. A queue without jobs is left out."""
+def depths() -> dict[str, QueueDepth]:
+    """How much waits and runs in each queue, over all tenants; never hangs."""
     with system_session() as session:
-        rows = session.execute(sa.text("SELECT * FROM mlops.queue_depths()"))
-        return [QueueDepth(*row) for row in rows]
+        session.execute(sa.text("SET LOCAL statement_timeout = '2s'"))
+        rows = session.execute(
+            sa.text(
+                "SELECT queue, queued, running, oldest_queued_seconds FROM mlops.queue_depths()"
+            )
+        )
+        held = {queue: QueueDepth(*counts) for queue, *counts in rows}
+    return {queue.value: held.get(queue.value, QueueDepth(0, 0, None)) for queue in Queue}

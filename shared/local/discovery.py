@@ -25,20 +25,18 @@ def database_url() -> str:
 
 
 def database_owner_url() -> str:
-    """The URL of the role that owns the schema; raises `ServicesNotRunning`."""
+    """The URL of the role that migrates; raises `ServicesNotRunning`.
+
+    `DATABASE_URL` does it where no `DATABASE_OWNER_URL` is given.
+    """
     owner = stated(settings().database_owner_url)
     if owner:
         return owner
     application = stated(settings().database_url)
-    if application:
-        # Our own workers get DATABASE_URL in their environment: it is the embedded server's.
-        postgres = _our_postgres()
-        if postgres and postgres.database_url == application:
-            return postgres.database_owner_url
-        raise ServicesNotRunning(
-            "DATABASE_URL is set and DATABASE_OWNER_URL is not: "
-            "set it to the URL of the role that owns the database"
-        )
+    postgres = _our_postgres()
+    # Our own workers get DATABASE_URL in their environment: it is the embedded server's.
+    if application and not (postgres and postgres.database_url == application):
+        return application
     return _postgres("DATABASE_OWNER_URL").database_owner_url
 
 

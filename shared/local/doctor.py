@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 import subprocess
 import sys
@@ -120,19 +119,24 @@ def _database() -> str:
 
 
 def _schema(newest: str) -> str:
-    database_url()  # says first that nothing is running
-    try:
-        url = database_owner_url()
-    except ServiceError as error:
-        raise _NotChecked(str(error)) from None
-    postgresql_version(url, "DATABASE_OWNER_URL")
+    url = database_url()
+    owner = database_owner_url()
+    if owner != url:
+        postgresql_version(owner, "DATABASE_OWNER_URL")
+    postgresql_version(url)
     scheme, separator, rest = url.partition("://")
     plain = scheme.removesuffix("+psycopg") + separator + rest
-    with psycopg.connect(plain, connect_timeout=5) as connection:
-        try:
+    try:
+        with psycopg.connect(plain, connect_timeout=5) as connection:
+            # As every statement of the application runs.
+            connection.execute("SET LOCAL ROLE mlops_app")
             row = connection.execute("SELECT version_num FROM mlops.alembic_version").fetchone()
-        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-            row = None
+    except psycopg.errors.InvalidParameterValue:
+        row = None  # no such role
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        row = None
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ServiceError(f"{error.diag.message_primary}: run `mlops db upgrade`") from None
     if row is None:
         raise ServiceError("the database was never migrated: run `mlops db upgrade`")
     if row[0] != newest:
@@ -280,10 +284,3 @@ def _ports(record: Record | None) -> str:
     if record.redis and "redis" in record.servers:
         used["Redis"] = record.redis.port
     return ", ".join(f"{name} {LOOPBACK}:{port}" for name, port in used.items() if port)
-
-
-def as_json(checks: list[Check]) -> str:
-    """The findings as a JSON list."""
-    return json.dumps(
-        [{"name": c.name, "verdict": c.verdict.value, "detail": c.detail} for c in checks], indent=2
-    )

@@ -52,13 +52,13 @@ class Binaries:
 class Services:
     """The services that a start left running; the URLs hold passwords.
 
-    `database_owner_url` is None where the environment names a database and not its owner.
+    `database_owner_url` is the application's where the environment names no other.
     `started` is False when they were running already. `notes` are lines for the user.
     """
 
     state_dir: Path
     database_url: str
-    database_owner_url: str | None
+    database_owner_url: str
     redis_url: str
     flower: FlowerRecord | None
     started: bool
@@ -104,7 +104,8 @@ def start(
             if record.postgres and "postgres" in record.servers:
                 postgres.ensure_roles(record.postgres)
             services = _described(folder, record, started=True, notes=notes)
-            services = _migrated(services, migrate)
+            if migrate is not None:
+                migrate(services.database_owner_url, services.database_url)
             supervision.start_missing(record.supervisor)
             _wait_for_programs(folder, record)
         except BaseException:
@@ -325,25 +326,16 @@ def _described(
             f"the services in {folder.path} were started with {missing} in the environment and it "
             "is not there now: set it, or run `mlops restart`"
         )
+    owner_url = ours.database_owner_url if ours else stated(here.database_owner_url) or database_url
     return Services(
         state_dir=folder.path,
         database_url=database_url,
-        database_owner_url=ours.database_owner_url if ours else stated(here.database_owner_url),
+        database_owner_url=owner_url,
         redis_url=redis_url,
         flower=record.flower,
         started=started,
         notes=notes,
     )
-
-
-def _migrated(services: Services, migrate: Migrate | None) -> Services:
-    if migrate is None:
-        return services
-    if services.database_owner_url is None:
-        note = "DATABASE_OWNER_URL is not set: the database is taken as it is, not migrated"
-        return Services(**{**vars(services), "notes": (*services.notes, note)})
-    migrate(services.database_owner_url, services.database_url)
-    return services
 
 
 def _wait_for_servers(folder: StateFolder, record: Record) -> None:

@@ -14,7 +14,7 @@ from shared.abtest.assignment import assign
 from shared.abtest.lifecycle import find, table_of
 from shared.database import tenant_session
 
-pytestmark = [pytest.mark.xdist_group("cluster"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 PLAN = demo.Plan(tasks=("click-test", "click-button", "enter-text", "login-user"), seeds=2)
 

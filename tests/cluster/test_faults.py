@@ -17,7 +17,7 @@ from shared.database import tenant_session
 from shared.jobs.tables import JobRow
 from shared.redis_client import redis_client
 
-pytestmark = [pytest.mark.xdist_group("cluster"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(autouse=True)

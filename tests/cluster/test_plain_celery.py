@@ -16,7 +16,7 @@ from shared.database import TenantId, tenant_session
 from shared.jobs.tables import JobRow
 from shared.tenancy.tenants import create_tenant
 
-pytestmark = [pytest.mark.xdist_group("cluster"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 SENDER = """
 import json, sys

@@ -11,7 +11,7 @@ from mlops.flower import workers
 from shared.database import tenant_session
 from shared.jobs.contracts import Queue
 
-pytestmark = [pytest.mark.xdist_group("cluster"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_flower_shows_a_worker_for_every_queue(cluster: Any) -> None:

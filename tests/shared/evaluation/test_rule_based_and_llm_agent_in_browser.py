@@ -65,5 +65,5 @@ def test_an_endpoint_that_is_gone_ends_the_episode_with_its_reason(browser: Brow
         "max_retries": 0,
     }
     result = play(browser, "llm", parameters, "click-test", 1)
-    assert result.outcome == Outcome.AGENT_ERROR
+    assert result.outcome == Outcome.ENVIRONMENT_ERROR
     assert "cannot reach http://127.0.0.1:9/v1" in result.reason

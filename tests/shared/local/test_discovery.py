@@ -43,11 +43,10 @@ def test_a_blank_variable_names_nothing(state, monkeypatch):
         discovery.redis_url()
 
 
-def test_a_database_whose_owner_is_not_named_has_no_owner_url(state, monkeypatch):
+def test_a_database_whose_owner_is_not_named_is_its_own_owner(state, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://a:b@db.example/app")
     settings.cache_clear()
-    with pytest.raises(ServicesNotRunning, match="DATABASE_OWNER_URL is not: set it"):
-        discovery.database_owner_url()
+    assert discovery.database_owner_url() == "postgresql://a:b@db.example/app"
 
 
 def test_looking_costs_no_heavy_import():
