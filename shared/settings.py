@@ -93,7 +93,9 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             name = ".".join(str(part) for part in first["loc"])
-            raise SettingsError(f"setting {name}: {first['msg']}") from None
+            raise SettingsError(
+                f"setting {name}: {first['msg'].removeprefix('Value error, ')}"
+            ) from None
 
 
 def _checked_url(value: SecretStr | None, schemes: set[str]) -> SecretStr | None:

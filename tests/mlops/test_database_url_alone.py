@@ -1,0 +1,101 @@
+"""`DATABASE_URL` by itself is enough, whatever the role it names may do."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+
+import psycopg
+import pytest
+
+
+@pytest.fixture
+def database(services):
+    """An empty database, and roles of a server that is shared: names that no other test has."""
+    name = f"alone_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(services.superuser_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name}_powerful LOGIN CREATEROLE PASSWORD 'hunter2'")
+        connection.execute(f"CREATE ROLE {name}_weak LOGIN PASSWORD 'hunter2'")
+        connection.execute(f"CREATE DATABASE {name} OWNER {name}_powerful")
+        yield name
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        for role in (f"{name}_weak", f"{name}_powerful"):
+            connection.execute(f"DROP OWNED BY {role}")
+
+
+@pytest.fixture
+def url(services, database):
+    place = services.superuser_url.partition("@")[2].partition("/")[0]
+
+    def of(role):
+        if role == "postgres":
+            return services.superuser_url.rpartition("/")[0] + f"/{database}"
+        return f"postgresql://{database}_{role}:hunter2@{place}/{database}"
+
+    return of
+
+
+@pytest.fixture
+def mlops(services):
+    environment = {k: v for k, v in os.environ.items() if k != "DATABASE_OWNER_URL"}
+
+    def run(database_url, *arguments, **variables):
+        return subprocess.run(
+            [sys.executable, "-m", "mlops.cli", *arguments],
+            env={**environment, "DATABASE_URL": database_url, "COLUMNS": "200", **variables},
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+
+    return run
+
+
+def test_one_url_migrates_and_works(mlops, url):
+    upgraded = mlops(url("postgres"), "db", "upgrade", "--json")
+    assert (upgraded.returncode, upgraded.stderr) == (0, "")
+    assert json.loads(upgraded.stdout)["revision"]
+    submitted = mlops(url("postgres"), "job", "submit", '{"job": "roll_up"}', "--json")
+    assert (submitted.returncode, submitted.stderr) == (0, "")
+    listed = json.loads(mlops(url("postgres"), "job", "list", "--json").stdout)
+    assert [job["id"] for job in listed] == [json.loads(submitted.stdout)["id"]]
+    # A superuser sees over every wall, unless its statements run as another role.
+    assert mlops(url("postgres"), "tenant", "create", "other").returncode == 0
+    other = mlops(url("postgres"), "job", "list", "--json", MLOPS_TENANT="other")
+    assert json.loads(other.stdout) == []
+
+
+def test_a_role_that_may_not_migrate_will_do_once_it_was_done_for_it(mlops, url):
+    refused = mlops(url("weak"), "db", "upgrade")
+    assert refused.returncode == 1
+    assert "may not migrate" in refused.stderr
+    assert "set DATABASE_OWNER_URL" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert "hunter2" not in refused.stdout + refused.stderr
+
+    both = mlops(url("weak"), "db", "upgrade", DATABASE_OWNER_URL=url("postgres"))
+    assert both.returncode == 0, both.stderr
+    alone = mlops(url("weak"), "db", "upgrade", MLOPS_TENANT="made-by-the-weak")
+    assert (alone.returncode, alone.stderr) == (0, "")
+    assert mlops(url("weak"), "job", "list", MLOPS_TENANT="made-by-the-weak").returncode == 0
+
+
+def test_an_owner_who_may_not_make_roles_is_told(mlops, url, services, database):
+    with psycopg.connect(services.superuser_url, autocommit=True) as connection:
+        connection.execute(f"ALTER ROLE {database}_powerful NOCREATEROLE")
+    refused = mlops(url("powerful"), "db", "upgrade")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "may create roles" in refused.stderr
+
+
+def test_mlops_up_migrates_with_the_one_url(mlops, url, tmp_path, services):
+    state = {"MLOPS_STATE_DIR": str(tmp_path / "state"), "MLOPS_FLOWER_PORT": "0"}
+    try:
+        up = mlops(url("postgres"), "up", "--detach", "--only", "beat", **state)
+        assert up.returncode == 0, up.stderr
+        assert mlops(url("postgres"), "job", "list").returncode == 0
+        doctor = json.loads(mlops(url("postgres"), "doctor", "--json", **state).stdout)
+        assert {c["name"]: c["verdict"] for c in doctor}["schema"] == "ok", doctor
+    finally:
+        mlops(url("postgres"), "down", **state)
