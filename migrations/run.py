@@ -11,6 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -64,6 +65,10 @@ def upgrade(owner_url: str, app_url: str | None = None) -> str:
             if app_url is not None:
                 _let_in(connection, app_url)
             _make_tenant(connection, settings().tenant)
+    except CommandError as error:
+        raise MigrationError(
+            f"the database was made by another version of this package ({error}): install that one"
+        ) from None
     except DBAPIError as error:
         if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
             raise

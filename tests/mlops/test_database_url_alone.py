@@ -89,6 +89,15 @@ def test_an_owner_who_may_not_make_roles_is_told(mlops, url, services, database)
     assert "may create roles" in refused.stderr
 
 
+def test_a_schema_of_a_later_version_is_left_alone(mlops, url):
+    assert mlops(url("postgres"), "db", "upgrade").returncode == 0
+    with psycopg.connect(url("postgres")) as connection:
+        connection.execute("UPDATE mlops.alembic_version SET version_num = '9999'")
+    later = mlops(url("postgres"), "db", "upgrade")
+    assert (later.returncode, later.stderr.count("\n")) == (1, 1)
+    assert "9999" in later.stderr
+
+
 def test_mlops_up_migrates_with_the_one_url(mlops, url, tmp_path, services):
     state = {"MLOPS_STATE_DIR": str(tmp_path / "state"), "MLOPS_FLOWER_PORT": "0"}
     try:
