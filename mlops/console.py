@@ -18,6 +18,9 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 out = Console(highlight=False, emoji=False)
+if not out.is_terminal:
+    # Nobody's window: a log or a pipe need not have its tables squeezed into 80 columns.
+    out.width = max(out.width, 120)
 err = Console(stderr=True, highlight=False, emoji=False)
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]

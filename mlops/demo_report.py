@@ -51,8 +51,17 @@ def show(demo: Demo, flower: FlowerRecord | None, *, as_json: bool) -> None:
     out.print(f"A/B test {AB_TEST}: {report['ab_test']['verdict']}", markup=False)
     out.print()
     print_table(
-        ["model", "metric", "verdict", "effect"],
-        [(row["model"], row["metric"], row["verdict"], row["effect"]) for row in report["drift"]],
+        ["model", "metric", "verdict", "effect", "n"],
+        [
+            (
+                row["model"],
+                row["metric"],
+                row["verdict"],
+                row["effect"],
+                "{} / {}".format(*row["n"]),
+            )
+            for row in report["drift"]
+        ],
         title="Drift of the traffic window against the benchmark window",
     )
     costs = ", ".join(f"{period} {text}" for period, text in report["costs"].items())
@@ -97,6 +106,8 @@ def _figures(demo: Demo) -> dict[str, Any]:
 
 
 def _agent(row: AgentSummary, simulated: int) -> dict[str, Any]:
+    # Where no call has a price, nothing is known of what they cost.
+    cost = None if 0 < row.llm_calls == row.unpriced_calls else row.cost_nanos
     return {
         "agent": row.model,
         "episodes": row.episodes,
@@ -110,8 +121,8 @@ def _agent(row: AgentSummary, simulated: int) -> dict[str, Any]:
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
         "llm_calls": row.llm_calls,
-        "cost_nanos": row.cost_nanos,
-        "cost": _cost(row.cost_nanos, row.unpriced_calls, simulated),
+        "cost_nanos": cost,
+        "cost": _cost(cost, row.unpriced_calls, simulated),
     }
 
 
@@ -134,6 +145,7 @@ def _drift(session: Any) -> list[dict[str, Any]]:
             "metric": row.metric,
             "verdict": row.verdict,
             "reason": row.reason,
+            "n": (row.n_baseline, row.n_current),
             "effect": None
             if row.effect_size is None
             else f"{row.effect_name} {row.effect_size:.3f}",
@@ -152,7 +164,9 @@ def _rate(row: dict[str, Any]) -> str | None:
 
 def _cost(nanos: int | None, unpriced: int, simulated: int) -> str:
     """Dollars; unknown is said, and a simulated price is called one."""
-    text = "unknown" if nanos is None else f"${nanos / NANOS:.4f}"
+    if nanos is None:
+        return f"unpriced: {unpriced} calls"
+    text = f"${nanos / NANOS:.4f}"
     if simulated:
         text += " (simulated)"
     return text + (f" + unpriced: {unpriced} calls" if unpriced else "")

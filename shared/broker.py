@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 
 from shared.jobs.contracts import CONTRACTS, JobMessage, Queue
 from shared.local import discovery
+from shared.local.errors import ServiceError
 from shared.redis_client import redis_client
 
 log = logging.getLogger(__name__)
@@ -89,8 +90,8 @@ def publish(messages: Iterable[tuple[str, str, UUID, UUID]]) -> bool:
 
     Nothing is lost then: the rows are there, and the sweeper sends what was not sent.
     """
-    app = celery_app()
     try:
+        app = celery_app()
         with app.producer_pool.acquire(block=True, timeout=5) as producer, producer.batch():
             for kind, queue, tenant_id, job_id in messages:
                 app.send_task(
@@ -100,7 +101,7 @@ def publish(messages: Iterable[tuple[str, str, UUID, UUID]]) -> bool:
                     task_id=str(job_id),
                     producer=producer,
                 )
-    except (OperationalError, OSError) as error:
+    except (OperationalError, OSError, ServiceError) as error:
         log.warning("the broker is away (%s): the sweeper will send the jobs", type(error).__name__)
         return False
     return True

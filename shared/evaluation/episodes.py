@@ -61,7 +61,7 @@ def load(session: Session, episode_id: UUID) -> EpisodePlan:
     ).one_or_none()
     if row is None:
         raise LookupError(f"no episode {episode_id}")
-    episode, task, version, run = row.tuple()
+    episode, task, version, run = row
     return EpisodePlan(
         id=episode.id,
         task=Task.model_validate({name: getattr(task, name) for name in Task.model_fields}),
