@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,22 +70,32 @@ def engine() -> Engine:
                 psycopg_url(url),
                 pool_size=settings().database_pool_size,
                 max_overflow=settings().database_pool_size,
-                pool_pre_ping=True,
-                connect_args={"connect_timeout": 5, "application_name": "mlops"},
+                # "autocommit" leaves BEGIN to `_session`, which sends more with it.
+                connect_args={
+                    "connect_timeout": 5,
+                    "application_name": "mlops",
+                    "autocommit": True,
+                },
             )
+            sa.event.listen(_engines[key], "checkout", _refuse_if_closed)
         return _engines[key]
 
 
-_BEGIN = sa.text(
-    "SELECT set_config('role', :role, true), set_config('app.tenant', :tenant, true),"
-    " set_config('TimeZone', 'UTC', true)"
-)
+def _refuse_if_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Have the pool connect anew where the server has gone away, without a round trip to ask it.
+
+    A server that ends says so on the socket, and says nothing else to a connection at rest.
+    """
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    if waiting.poll(0):
+        raise sa.exc.DisconnectionError("the server has closed the connection")
 
 
 @contextmanager
 def tenant_session(tenant_id: TenantId) -> Iterator[Session]:
     """One transaction that sees the rows of one tenant; commits at the end, or rolls back."""
-    with _session(str(tenant_id)) as session:
+    with _session(str(UUID(str(tenant_id)))) as session:
         yield session
 
 
@@ -98,9 +109,12 @@ def system_session() -> Iterator[Session]:
 @contextmanager
 def _session(tenant: str) -> Iterator[Session]:
     with Session(engine(), expire_on_commit=False) as session, session.begin():
-        # The role is set for the transaction and not for the connection, so that it also holds
-        # behind a pooler that hands out connections by transaction.
-        session.execute(_BEGIN, {"role": APPLICATION_ROLE, "tenant": tenant})
+        # One round trip. The role is set for the transaction and not for the connection, so that
+        # it also holds behind a pooler that hands out connections by transaction.
+        session.connection().exec_driver_sql(
+            f"BEGIN; SELECT set_config('role', '{APPLICATION_ROLE}', true),"
+            f" set_config('app.tenant', '{tenant}', true), set_config('TimeZone', 'UTC', true)"
+        )
         yield session
 
 

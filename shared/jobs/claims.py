@@ -40,6 +40,8 @@ class Claim:
         return self.attempt >= self.max_attempts
 
 
+# Nobody waits for a claim to be on disk: one that a crash forgets is claimed again, and the fence
+# stops the worker that held it.
 _CLAIM = sa.text(
     """
     UPDATE mlops.jobs SET status = 'running', attempt = attempt + 1, worker = :worker,
@@ -47,9 +49,16 @@ _CLAIM = sa.text(
     WHERE id = :job_id AND attempt < max_attempts AND cancel_requested_at IS NULL
       AND ((status = 'queued' AND not_before <= now())
            OR (status = 'running' AND lease_expires_at < now()))
-    RETURNING kind, payload, attempt, max_attempts
+    RETURNING kind, payload, attempt, max_attempts, set_config('synchronous_commit', 'off', true)
     """
 ).bindparams(sa.bindparam("lease", type_=sa.Interval))
+
+_HOLD = sa.text(
+    """
+    SELECT true FROM mlops.jobs
+    WHERE id = :job_id AND attempt = :attempt AND status = 'running' FOR UPDATE
+    """
+)
 
 _END = sa.text(
     """
@@ -71,9 +80,6 @@ _END = sa.text(
 def claim(tenant_id: TenantId, job_id: UUID, *, worker: str, lease_seconds: float) -> Claim | None:
     """Take the job, or None when it is not to be had: ended, held by another, or not yet due."""
     with tenant_session(tenant_id) as session:
-        # Nobody waits for a claim to be on disk: one that a crash forgets is claimed again, and
-        # the fence stops the worker that held it.
-        session.execute(sa.text("SET LOCAL synchronous_commit = off"))
         row = session.execute(
             _CLAIM,
             {"job_id": job_id, "worker": worker, "lease": timedelta(seconds=lease_seconds)},
@@ -113,15 +119,7 @@ def hold(session: Session, claim: Claim) -> None:
 
     Raises `LeaseLostError` when the job was taken over or ended.
     """
-    held = session.scalar(
-        sa.select(JobRow.id)
-        .where(
-            JobRow.id == claim.job_id,
-            JobRow.attempt == claim.attempt,
-            JobRow.status == JobStatus.RUNNING,
-        )
-        .with_for_update()
-    )
+    held = session.scalar(_HOLD, {"job_id": claim.job_id, "attempt": claim.attempt})
     if held is None:
         raise LeaseLostError(f"job {claim.job_id}: attempt {claim.attempt} is no longer ours")
 
