@@ -13,8 +13,6 @@ from benchmarks.measure import Figure, interleaved, median_cpu_seconds
 from shared.drift.statistics import WindowPair, compare
 from shared.telemetry.histograms import BINS, representatives
 
-SUBJECT = "drift"
-
 _VALUES = 10**6
 _LIMIT_MS = 2.0
 _REPEATS = 20

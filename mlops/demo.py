@@ -28,6 +28,8 @@ TASKS = (
     "use-autocomplete",
 )  # fmt: skip
 SEEDS = 3
+TRAFFIC_SEEDS = 4
+"Enough for the 30 scored episodes of each variant that an A/B test's verdict needs."
 FIRST_TRAFFIC_SEED = 100
 "The traffic's episodes are other ones than the benchmark's."
 AB_TEST = "agent-choice"
@@ -42,10 +44,14 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is evaluated: each task with each seed, by each agent and once by the A/B test."""
+    """How much is evaluated: each task with each seed by each agent, and with others by A/B."""
 
     tasks: tuple[str, ...] = TASKS
     seeds: int = SEEDS
+    traffic_seeds: int = TRAFFIC_SEEDS
+
+    def episodes(self, agents: int) -> int:
+        return len(self.tasks) * (self.seeds * agents + self.traffic_seeds)
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ def run(model: str | None, directory: Path, plan: Plan = Plan()) -> Demo:
             "traffic: an A/B test chooses the agent",
             RunBenchmark(
                 tasks=plan.tasks,
-                seeds=tuple(range(FIRST_TRAFFIC_SEED, FIRST_TRAFFIC_SEED + plan.seeds)),
+                seeds=tuple(range(FIRST_TRAFFIC_SEED, FIRST_TRAFFIC_SEED + plan.traffic_seeds)),
                 ab=AbSplit(test=AB_TEST),
                 function="traffic",
             ),
@@ -283,7 +289,7 @@ def check(demo: Demo, flower: FlowerRecord | None) -> Sequence[str]:
     problems = []
     with tenant_session(demo.tenant_id) as session:
         now = progress(session, demo.runs)
-        expected = len(demo.plan.tasks) * demo.plan.seeds * (len(demo.models) + 1)
+        expected = demo.plan.episodes(len(demo.models))
         if (now.ended, now.total) != (expected, expected):
             problems.append(f"{now.ended} of {expected} episodes have a result")
         for summary in summarize(session, demo.runs):

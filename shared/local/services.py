@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from shared.local import ports, postgres, processes, redis, supervision
 from shared.local.accounts import data_folder, unprivileged
 from shared.local.discovery import stated
 from shared.local.errors import ServiceError
+from shared.local.heartbeats import heartbeat_file
 from shared.local.logs import last_line
 from shared.local.programs import STOP_SECONDS, Program
 from shared.local.programs import programs as program_table
@@ -106,8 +108,9 @@ def start(
             services = _described(folder, record, started=True, notes=notes)
             if migrate is not None:
                 migrate(services.database_owner_url, services.database_url)
+            since = time.time()
             supervision.start_missing(record.supervisor)
-            _wait_for_programs(folder, record)
+            _wait_for_programs(folder, record, _heartbeats(folder, table), since)
         except BaseException:
             _end(folder, record)
             raise
@@ -356,10 +359,30 @@ def _wait_for_servers(folder: StateFolder, record: Record) -> None:
             return
 
 
-def _wait_for_programs(folder: StateFolder, record: Record) -> None:
+def _heartbeats(folder: StateFolder, table: Sequence[Program]) -> list[Path]:
+    host = socket.gethostname()
+    return [heartbeat_file(folder.path, f"{p.queue}@{host}") for p in table if p.queue]
+
+
+def _wait_for_programs(
+    folder: StateFolder, record: Record, heartbeats: Sequence[Path], since: float
+) -> None:
+    """Until every process is up and every worker has beaten, which is when it takes work."""
+    patient_until = time.monotonic() + _READY_PATIENCE
     for infos in _watched(folder, record):
-        if all(info.state is ProcessState.RUNNING for info in infos):
+        if all(info.state is ProcessState.RUNNING for info in infos) and (
+            all(_beaten(file, since) for file in heartbeats)
+            # A slow machine is no failure: the processes are there, and `status` shows them.
+            or time.monotonic() > patient_until
+        ):
             return
+
+
+def _beaten(heartbeat: Path, since: float) -> bool:
+    try:
+        return heartbeat.stat().st_mtime >= since
+    except FileNotFoundError:
+        return False
 
 
 def _watched(folder: StateFolder, record: Record) -> Iterator[tuple[ProcessInfo, ...]]:

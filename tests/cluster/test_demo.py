@@ -16,7 +16,9 @@ from shared.database import tenant_session
 
 pytestmark = pytest.mark.timeout(300)
 
-PLAN = demo.Plan(tasks=("click-test", "click-button", "enter-text", "login-user"), seeds=2)
+PLAN = demo.Plan(
+    tasks=("click-test", "click-button", "enter-text", "login-user"), seeds=2, traffic_seeds=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +51,8 @@ def test_the_report_holds_a_figure_for_each_agent_and_says_what_is_simulated(
     demo_report.show(demonstrations[1], None, as_json=True)
     report = json.loads(capsys.readouterr().out)
     rules, stand_in = report["agents"]
-    episodes = len(PLAN.tasks) * PLAN.seeds
     assert rules["agent"] == "rule-based@1.0.0"
-    assert rules["scored"] + stand_in["scored"] == 3 * episodes
+    assert rules["scored"] + stand_in["scored"] == PLAN.episodes(2)
     assert rules["llm_calls"] == 0
     assert stand_in["cost_nanos"] > 0
     assert "(simulated)" in stand_in["cost"]
@@ -72,7 +73,7 @@ def test_each_unit_had_the_agent_that_the_table_gives_it(
                 " JOIN mlops.models m ON m.id = v.model_id WHERE e.unit_id IS NOT NULL"
             )
         ).all()
-    assert len(rows) == len(PLAN.tasks) * PLAN.seeds
+    assert len(rows) == len(PLAN.tasks) * PLAN.traffic_seeds
     for row in rows:
         assigned = assign(table, row.unit_id)
         assert (assigned.name, assigned.model) == (row.variant, row.model)
