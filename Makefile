@@ -11,8 +11,10 @@ TEST_PROCESSES ?= 2
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: $(VENV)/.installed ## Make the virtual environment with everything the product needs
-install-dev: $(VENV)/.installed-dev ## ... and what its development needs
+install: $(VENV)/.installed ## Make the virtual environment with all the product needs, and find a browser
+	@$(BIN)/mlops install-browser > /dev/null
+
+install-dev: $(VENV)/.installed-dev install ## ... and what its development needs
 
 demo: install ## Evaluate two agents through every queue; MODEL=name for a real model
 	$(BIN)/mlops demo $(if $(MODEL),--model "$(MODEL)")
@@ -23,20 +25,20 @@ test: install-dev ## Run the tests, on real services
 proof: install-dev ## Run the slow proofs: faults, kills, restarts
 	$(BIN)/python -m pytest -m proof
 
-lint: install-dev ## Check style, types and the one-way imports
+lint: $(VENV)/.installed-dev ## Check style, types and the one-way imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: install-dev ## Rewrite the code in the project's format
+format: $(VENV)/.installed-dev ## Rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 bench: install-dev ## Measure against peers and limits; ONLY=drift for one subject
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only "$(ONLY)")
 
-lock: install-dev ## Resolve the dependencies anew, with hashes
+lock: $(VENV)/.installed-dev ## Resolve the dependencies anew, with hashes
 	$(BIN)/uv pip compile -q pyproject.toml --extra all --universal -p 3.11 --generate-hashes \
 	    --no-annotate --no-header -o requirements.lock
 	$(BIN)/uv pip compile -q pyproject.toml --extra dev --universal -p 3.11 --generate-hashes \

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlops import admin, jobs, services
-from mlops.console import Commands, Json, complain, err, one_line_errors
+from mlops.console import Commands, Json, complain, err, note, one_line_errors, say
 
 app = typer.Typer(
     name="mlops",
@@ -58,6 +58,27 @@ def demo(
         if problems:
             raise typer.Exit(1)
         err.print("[green]All of it is there.[/green] `mlops down` stops the services.")
+
+
+@app.command("install-browser")
+def install_browser() -> None:
+    """Install a Chromium where there is none: Playwright's, else Debian's package.
+
+    Prints the path of the one that will be used.
+    """
+    with one_line_errors():
+        from shared.local.chromium import ChromiumError, find_chromium, install_chromium
+
+        try:
+            found = find_chromium()
+        except ChromiumError as missing:
+            note(f"{missing}")
+            try:
+                with err.status("installing Chromium"):
+                    found = install_chromium()
+            except ChromiumError as error:
+                raise complain(str(error)) from None
+        say(str(found.path))
 
 
 def main() -> None:
