@@ -1,10 +1,9 @@
 """Bare Celery, the peer of `jobs`: tasks that do nothing, and no rows.
 
-`celery -A benchmarks.bare_celery worker` with the Redis of `REDIS_URL`. What decides how a message
-is delivered is as in the product (`shared/broker.py`): JSON, late acknowledgement, one message
-taken at a time, no results, the same transport options. What only the product adds is off, as it is
-by Celery's own defaults: above all task events, which Flower reads and which cost more than half of
-what a no-op does.
+`celery -A benchmarks.bare_celery worker` with the Redis of `REDIS_URL`. The configuration is the
+product's own (`shared/broker.py`), so that both sides take, acknowledge and announce messages in
+the same way (JSON, late acknowledgement, one message at a time, no results, task events), and what
+differs is what the product does for a job.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ def bare(redis_url: str) -> Celery:
     """The application whose broker is `redis_url`."""
     made = Celery("bare", set_as_current=False)
     made.conf.update(configuration(redis_url))
-    made.conf.update(worker_send_task_events=False, task_send_sent_event=False)
     made.task(noop, name=NOOP)
     made.task(wait, name=WAIT)
     made.task(mark, name=MARK)
