@@ -136,7 +136,8 @@ def _drift(session: Any) -> list[dict[str, Any]]:
         .order_by(
             DriftDetection.model,
             DriftDetection.metric,
-            DriftDetection.effect_size.desc().nulls_last(),
+            # Of a metric's effects, the one that its verdict was judged by.
+            DriftDetection.minimum_effect.nulls_last(),
         )
     ).all()
     return [
