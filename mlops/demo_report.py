@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from mlops.agent_table import agent_row, dollars, print_agents
 from mlops.console import out, print_json, print_table
 from mlops.demo import AB_TEST
 from shared.settings import settings
 
 if TYPE_CHECKING:
     from mlops.demo import Demo
-    from shared.evaluation.reading import AgentSummary
     from shared.local.state import FlowerRecord
-
-NANOS = 1_000_000_000
 
 _SIMULATED = sa.text(
     "SELECT model, sum(simulated_calls)::bigint AS calls FROM mlops.model_performance"
@@ -33,21 +31,7 @@ def show(demo: Demo, flower: FlowerRecord | None, *, as_json: bool) -> None:
         print_json(report)
         return
     out.print()
-    print_table(
-        ["agent", "success (95 %)", "steps", "p50 / p95", "tokens", "cost"],
-        [
-            (
-                row["agent"],
-                _rate(row),
-                row["mean_steps"] and f"{row['mean_steps']:.1f}",
-                row["p50_ms"] and f"{row['p50_ms']:.0f} / {row['p95_ms']:.0f} ms",
-                f"{row['input_tokens'] + row['output_tokens']:,}" if row["llm_calls"] else "none",
-                row["cost"] if row["llm_calls"] else "no calls",
-            )
-            for row in report["agents"]
-        ],
-        title="Agents: Wilson intervals; latency of a step; environment errors are not scored",
-    )
+    print_agents(report["agents"])
     out.print(f"A/B test {AB_TEST}: {report['ab_test']['verdict']}", markup=False)
     out.print()
     print_table(
@@ -89,12 +73,15 @@ def _figures(demo: Demo) -> dict[str, Any]:
             "tenant": demo.tenant,
             "runs": demo.runs,
             "agents": [
-                _agent(row, simulated.get(row.model, 0)) for row in summarize(session, demo.runs)
+                agent_row(row, simulated=bool(simulated.get(row.model)))
+                for row in summarize(session, demo.runs)
             ],
             "ab_test": demo.ab_analysis,
             "drift": _drift(session),
             "costs": {
-                name: _cost(period.cost_nanos, period.unpriced_calls, period.simulated_calls)
+                name: dollars(
+                    period.cost_nanos, period.unpriced_calls, simulated=period.simulated_calls > 0
+                )
                 for name, period in (
                     ("day", periods.day),
                     ("week", periods.week),
@@ -103,27 +90,6 @@ def _figures(demo: Demo) -> dict[str, Any]:
             },
             "cards": [str(path) for path in demo.cards],
         }
-
-
-def _agent(row: AgentSummary, simulated: int) -> dict[str, Any]:
-    # Where no call has a price, nothing is known of what they cost.
-    cost = None if 0 < row.llm_calls == row.unpriced_calls else row.cost_nanos
-    return {
-        "agent": row.model,
-        "episodes": row.episodes,
-        "scored": row.scored,
-        "successes": row.successes,
-        "success_rate": row.success_rate,
-        "interval": row.interval and (row.interval.low, row.interval.high),
-        "mean_steps": row.mean_steps,
-        "p50_ms": row.step_latency.quantile(0.5),
-        "p95_ms": row.step_latency.quantile(0.95),
-        "input_tokens": row.input_tokens,
-        "output_tokens": row.output_tokens,
-        "llm_calls": row.llm_calls,
-        "cost_nanos": cost,
-        "cost": _cost(cost, row.unpriced_calls, simulated),
-    }
 
 
 def _drift(session: Any) -> list[dict[str, Any]]:
@@ -153,21 +119,3 @@ def _drift(session: Any) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-
-
-def _rate(row: dict[str, Any]) -> str | None:
-    """The rate with its interval and what it is of; None where nothing was scored."""
-    if row["interval"] is None:
-        return None
-    low, high = (round(100 * end) for end in row["interval"])
-    return f"{row['success_rate']:.0%} ({low} to {high}) of {row['scored']}"
-
-
-def _cost(nanos: int | None, unpriced: int, simulated: int) -> str:
-    """Dollars; unknown is said, and a simulated price is called one."""
-    if nanos is None:
-        return f"unpriced: {unpriced} calls"
-    text = f"${nanos / NANOS:.4f}"
-    if simulated:
-        text += " (simulated)"
-    return text + (f" + unpriced: {unpriced} calls" if unpriced else "")

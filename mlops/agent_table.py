@@ -1,0 +1,81 @@
+"""The table of agents: how often each succeeds, how fast it is, and what it spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlops.console import print_table
+
+if TYPE_CHECKING:
+    from shared.evaluation.reading import AgentSummary
+
+NANOS = 1_000_000_000
+
+TITLE = "Agents: Wilson intervals; latency of a step; environment errors are not scored"
+
+
+def agent_row(summary: AgentSummary, *, simulated: bool) -> dict[str, Any]:
+    """An agent's figures as JSON has them; `simulated` says that its price is no real one."""
+    # Where no call has a price, nothing is known of what they cost.
+    unpriced = 0 < summary.llm_calls == summary.unpriced_calls
+    cost = None if unpriced else summary.cost_nanos
+    return {
+        "agent": summary.model,
+        "episodes": summary.episodes,
+        "scored": summary.scored,
+        "successes": summary.successes,
+        "success_rate": summary.success_rate,
+        "interval": summary.interval and (summary.interval.low, summary.interval.high),
+        "environment_errors": summary.environment_errors,
+        "mean_steps": summary.mean_steps,
+        "p50_ms": summary.step_latency.quantile(0.5),
+        "p95_ms": summary.step_latency.quantile(0.95),
+        "input_tokens": summary.input_tokens,
+        "output_tokens": summary.output_tokens,
+        "llm_calls": summary.llm_calls,
+        "unpriced_calls": summary.unpriced_calls,
+        "cost_nanos": cost,
+        "cost": dollars(cost, summary.unpriced_calls, simulated=simulated),
+    }
+
+
+def print_agents(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows of `agent_row` as a table for people."""
+    print_table(
+        ["agent", "success (95 %)", "steps", "p50 / p95", "tokens", "cost"],
+        [
+            (
+                row["agent"],
+                _rate(row),
+                None if row["mean_steps"] is None else f"{row['mean_steps']:.1f}",
+                None if row["p50_ms"] is None else f"{row['p50_ms']:.0f} / {row['p95_ms']:.0f} ms",
+                _tokens(row),
+                row["cost"] if row["llm_calls"] else "no calls",
+            )
+            for row in rows
+        ],
+        title=TITLE,
+    )
+
+
+def dollars(nanos: int | None, unpriced: int, *, simulated: bool) -> str:
+    """Dollars; unknown is said, and a simulated price is called one."""
+    if nanos is None:
+        return f"unpriced: {unpriced} calls"
+    text = f"${nanos / NANOS:.4f}"
+    if simulated:
+        text += " (simulated)"
+    return text + (f" + unpriced: {unpriced} calls" if unpriced else "")
+
+
+def _rate(row: Mapping[str, Any]) -> str | None:
+    """The rate with its interval and what it is of; None where nothing was scored."""
+    if row["interval"] is None:
+        return None
+    low, high = (round(100 * end) for end in row["interval"])
+    return f"{row['success_rate']:.0%} ({low} to {high}) of {row['scored']}"
+
+
+def _tokens(row: Mapping[str, Any]) -> str:
+    return f"{row['input_tokens'] + row['output_tokens']:,}" if row["llm_calls"] else "none"
