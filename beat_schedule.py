@@ -20,3 +20,6 @@ for entry, setting in app.conf.beat_schedule.items():
     # or a backlog of ticks that nobody took, does the work once.
     setting["kwargs"] = {"entry": entry}
     setting["options"] = {"queue": "control"}
+# After a night without a worker nobody needs a night's ticks of these.
+for often in ("sweep", "roll-up-dirty-hours"):
+    app.conf.beat_schedule[often]["options"]["expires"] = 300

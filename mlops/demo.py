@@ -18,6 +18,7 @@ from mlops.console import err
 if TYPE_CHECKING:
     from shared.database import TenantId
     from shared.jobs.contracts import Contract
+    from shared.jobs.tables import JobRow
     from shared.local.services import Services
     from shared.local.state import FlowerRecord
 
@@ -207,28 +208,29 @@ class _Steps:
 
     def job(self, description: str, job: Contract) -> dict[str, Any]:
         """Submit a job and wait; its result."""
+        line = self.bar.add_task(description, total=1)
+        row = self._ended(description, job)
+        self.bar.update(line, completed=1)
+        return dict(row.result or {})
+
+    def _ended(self, description: str, job: Contract) -> JobRow:
         from mlops.client import submit
 
-        line = self.bar.add_task(description, total=1)
         try:
             row = submit(job, tenant_id=self._tenant_id).wait(PATIENCE_SECONDS)
         except TimeoutError as error:
             raise DemoError(f"{description}: {error}") from None
         if row.status != "succeeded":
             raise DemoError(f"{description}: {row.kind} {row.status}: {row.error}")
-        self.bar.update(line, completed=1)
-        return dict(row.result or {})
+        return row
 
     def episodes(self, description: str, job: Contract) -> UUID:
         """Submit a benchmark run and wait until all its episodes have ended; its identifier."""
-        from mlops.client import submit
         from shared.database import tenant_session
         from shared.evaluation.reading import progress
 
         line = self.bar.add_task(description, total=None)
-        row = submit(job, tenant_id=self._tenant_id).wait(PATIENCE_SECONDS)
-        if row.status != "succeeded":
-            raise DemoError(f"{description}: {row.kind} {row.status}: {row.error}")
+        row = self._ended(description, job)
         run_id = UUID((row.result or {})["run_id"])
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -245,7 +247,7 @@ class _Steps:
             time.sleep(0.2)
 
     def settle(self, description: str) -> None:
-        """Wait until no job of this tenant is waiting or running."""
+        """Wait until every batch of telemetry of this tenant is stored."""
         import sqlalchemy as sa
 
         from shared.database import tenant_session

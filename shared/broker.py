@@ -11,7 +11,8 @@ from uuid import UUID
 from celery import Celery
 from kombu import Exchange
 from kombu import Queue as KombuQueue
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 
 from shared.jobs.contracts import CONTRACTS, JobMessage, Queue
 from shared.local import discovery
@@ -101,7 +102,7 @@ def publish(messages: Iterable[tuple[str, str, UUID, UUID]]) -> bool:
                     task_id=str(job_id),
                     producer=producer,
                 )
-    except (OperationalError, OSError, ServiceError) as error:
+    except (KombuError, RedisError, OSError, ServiceError) as error:
         log.warning("the broker is away (%s): the sweeper will send the jobs", type(error).__name__)
         return False
     return True

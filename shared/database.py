@@ -69,10 +69,18 @@ def engine() -> Engine:
             _engines[key] = sa.create_engine(
                 psycopg_url(url),
                 pool_size=settings().database_pool_size,
-                max_overflow=settings().database_pool_size,
+                # Every episode of a worker may want one at once, and the lease keeper too.
+                max_overflow=settings().database_pool_size + settings().episodes_per_worker,
                 # "autocommit" leaves BEGIN to `_session`, which sends more with it.
+                # A statement's values are people's data: no error message may repeat them.
+                hide_parameters=True,
                 connect_args={
                     "connect_timeout": 5,
+                    # A host that vanished without a word is noticed within a minute.
+                    "keepalives_idle": 20,
+                    "keepalives_interval": 10,
+                    "keepalives_count": 3,
+                    "tcp_user_timeout": 30_000,
                     "application_name": "mlops",
                     "autocommit": True,
                 },

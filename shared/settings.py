@@ -44,13 +44,18 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = None
 
     database_pool_size: int = Field(default=5, ge=1, le=200)
-    lease_seconds: float = Field(default=30.0, gt=0)
+    lease_seconds: float = Field(default=30.0, ge=2)
     job_max_attempts: int = Field(default=3, ge=1, le=100)
     resend_after_seconds: float = Field(default=15.0, gt=0)
 
     episodes_per_worker: int = Field(default=4, ge=1, le=256)
     episodes_per_browser: int = Field(default=200, ge=1)
     chromium: Path | None = None
+
+    model_keys: dict[str, tuple[str, ...]] = {"OPENAI_API_KEY": ("api.openai.com",)}
+    "Which environment variable's key may go to which hosts: `host`, or `http://host` without TLS."
+    openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
+    "Where the operator sends `OPENAI_API_KEY`, besides what `model_keys` lists."
 
     flower_user: str = "mlops"
     flower_password: SecretStr | None = None

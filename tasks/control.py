@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -9,9 +10,10 @@ from typing import Any
 
 import redis
 import sqlalchemy as sa
-from celery import shared_task
+from celery import Task, shared_task
+from celery.exceptions import Reject
 from pydantic import ValidationError
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from shared.abtest.analysis import step as analyze_step
@@ -19,6 +21,7 @@ from shared.abtest.assignment import assign
 from shared.abtest.lifecycle import load_table
 from shared.database import system_session, tenant_session
 from shared.evaluation.runs import Assigned, Chooser, create_run
+from shared.jobs import timetable
 from shared.jobs.contracts import (
     AbSplit,
     AnalyzeAbTest,
@@ -28,9 +31,10 @@ from shared.jobs.contracts import (
     parse_submitted,
 )
 from shared.jobs.errors import InvalidJobError
+from shared.jobs.execution import one_line as one_line_of
+from shared.jobs.execution import outlives_a_restart
 from shared.jobs.submission import record_refused, submit
 from shared.jobs.sweeping import sweep
-from shared.jobs.tables import TimetableSlot
 from shared.settings import settings
 from shared.tenancy.tenants import TenancyError, find_tenant
 from tasks.cards import enqueue_cards
@@ -41,42 +45,69 @@ from tasks.drift import watch_for_drift
 log = logging.getLogger(__name__)
 
 DAYS_AHEAD = 7
+REFUSED_LENGTH = 100_000
 
 
-@shared_task(name="mlops.submit")
-def submit_from_outside(**message: Any) -> str:
+@shared_task(name="mlops.submit", bind=True)
+def submit_from_outside(self: Task, **message: Any) -> str:
     """A job sent by plain Celery: `{"tenant": ..., "job": {"job": kind, ...}}`.
 
-    Its sender hears nothing back, so a job that is refused is kept as a failed row.
+    Its sender hears nothing back, so a job that is refused is kept as a failed row. There is no
+    row yet that a sweeper could find: until there is one, the message stays in the broker.
     """
+    # A message that is delivered twice has the same identifier, and submits once.
+    key = f"message:{self.request.id}"
+    try:
+        return _submitted(message, key)
+    except (OperationalError, InterfaceError) as error:
+        log.error("a submission goes back to the broker: %s", one_line_of(error))
+        raise Reject(requeue=True) from None
+
+
+@outlives_a_restart
+def _submitted(message: Mapping[str, Any], key: str) -> str:
     try:
         parsed = SubmitMessage.model_validate(message)
         tenant_id = find_tenant(parsed.tenant)
-    except ValidationError as error:
-        return _refuse(message, one_line(error))
-    except TenancyError as error:
-        log.error("refused a submission: %s", error)
-        return f"refused: {error}"
-    try:
         job = parse_submitted(parsed.job)
-    except InvalidJobError as error:
-        return _refuse(message, str(error))
-    return str(
-        submit(tenant_id, job, idempotency_key=parsed.idempotency_key, not_before=parsed.not_before)
-    )
+        return str(
+            submit(
+                tenant_id,
+                job,
+                idempotency_key=parsed.idempotency_key or key,
+                not_before=parsed.not_before,
+            )
+        )
+    except ValidationError as error:
+        return _refuse(message, one_line(error), key)
+    except (TenancyError, InvalidJobError) as error:
+        return _refuse(message, str(error), key)
 
 
-def _refuse(message: Mapping[str, Any], reason: str) -> str:
+def _refuse(message: Mapping[str, Any], reason: str, key: str) -> str:
     log.error("refused a submission: %s", reason)
     tenant = message.get("tenant", SubmitMessage.model_fields["tenant"].default)
     try:
-        tenant_id = find_tenant(str(tenant))
+        tenant_id = find_tenant(str(tenant).replace("\x00", ""))
     except TenancyError:
+        # There is nobody to keep it for.
         return f"refused: {reason}"
     job = message.get("job")
-    payload = job if isinstance(job, dict) else {"submitted": repr(job)[:1000]}
+    kind = job.get("job") if isinstance(job, dict) else None
     with tenant_session(tenant_id) as session:
-        return f"refused: {record_refused(session, payload.get('job'), payload, reason)}"
+        record_refused(session, kind, _kept(job), reason, idempotency_key=key)
+    return f"refused: {reason}"
+
+
+def _kept(job: object) -> dict[str, Any]:
+    """What is stored of a refused job: the job, or its beginning where it is no JSON or huge."""
+    try:
+        text = json.dumps(job, allow_nan=False)
+    except ValueError:
+        text = ""
+    if isinstance(job, dict) and 0 < len(text) <= REFUSED_LENGTH:
+        return job
+    return {"submitted": repr(job)[:1000]}
 
 
 def _chooser(session: Session, split: AbSplit) -> Chooser:
@@ -95,44 +126,38 @@ run_benchmark = transactional_task(
 analyze_ab_test = transactional_task(AnalyzeAbTest, analyze_step)
 
 
-def timetable_task(name: str, every: timedelta) -> Callable[[Callable[[], None]], Any]:
-    """A task of the timetable: done once per slot of `every`, however many beats send it."""
+def timetable_task(name: str, every: timedelta) -> Callable[[Callable[[datetime], None]], Any]:
+    """A task of the timetable: its work is given the slot of `every` that it is done for.
 
-    def declare(act: Callable[[], None]) -> Any:
-        @shared_task(name=name)
-        def run(entry: str) -> str:
-            if not take_slot(entry, every, datetime.now(UTC)):
+    Done once per slot, however many beats send it. Two workers that come at the same moment may
+    both begin; what they ask for is keyed by the slot, so it is there once.
+    """
+
+    def declare(act: Callable[[datetime], None]) -> Any:
+        @outlives_a_restart
+        def act_once(entry: str) -> str:
+            slot = timetable.slot_of(datetime.now(UTC), every)
+            if timetable.is_done(entry, slot):
                 return "done already"
-            act()
+            act(slot)
+            timetable.mark_done(entry, slot, every)
             return "done"
+
+        @shared_task(name=name, bind=True, max_retries=20, default_retry_delay=30)
+        def run(self: Task, entry: str) -> str:
+            try:
+                return act_once(entry)
+            except (OperationalError, InterfaceError) as error:
+                log.error("%s is tried again later: %s", entry, one_line_of(error))
+                raise self.retry() from None
 
         return run
 
     return declare
 
 
-def take_slot(entry: str, every: timedelta, now: datetime) -> bool:
-    """Whether the caller is the first to come for the slot of `every` that `now` lies in."""
-    since_epoch = now.timestamp()
-    slot = datetime.fromtimestamp(since_epoch - since_epoch % every.total_seconds(), UTC)
-    with system_session() as session:
-        # Slots tell something only while a second beat may still send the same one.
-        session.execute(
-            sa.delete(TimetableSlot).where(
-                TimetableSlot.entry == entry, TimetableSlot.slot < slot - 10 * every
-            )
-        )
-        taken = session.scalar(
-            insert(TimetableSlot)
-            .values(entry=entry, slot=slot)
-            .on_conflict_do_nothing()
-            .returning(TimetableSlot.entry)
-        )
-    return taken is not None
-
-
 @timetable_task("mlops.sweep", every=timedelta(seconds=5))
-def sweep_jobs() -> None:
+def sweep_jobs(slot: datetime) -> None:
     try:
         swept = sweep(settings().resend_after_seconds)
     except redis.RedisError as error:
@@ -143,13 +168,13 @@ def sweep_jobs() -> None:
 
 
 @timetable_task("mlops.roll_up_dirty_hours", every=timedelta(minutes=1))
-def roll_up_dirty_hours() -> None:
+def roll_up_dirty_hours(slot: datetime) -> None:
     enqueue_roll_ups()
 
 
 @timetable_task("mlops.make_event_partitions", every=timedelta(hours=1))
-def make_event_partitions() -> None:
-    today = datetime.now(UTC).date()
+def make_event_partitions(slot: datetime) -> None:
+    today = slot.date()
     with system_session() as session:
         session.execute(
             sa.select(
@@ -159,10 +184,10 @@ def make_event_partitions() -> None:
 
 
 @timetable_task("mlops.watch_for_drift", every=timedelta(hours=1))
-def watch() -> None:
-    watch_for_drift(datetime.now(UTC))
+def watch(slot: datetime) -> None:
+    watch_for_drift(slot)
 
 
 @timetable_task("mlops.write_cards", every=timedelta(days=7))
-def write_cards() -> None:
-    enqueue_cards()
+def write_cards(slot: datetime) -> None:
+    enqueue_cards(slot)

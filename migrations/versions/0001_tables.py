@@ -365,6 +365,7 @@ def upgrade() -> None:
         ),
         sa.Column("sends", sa.Integer(), server_default="1", nullable=False),
         sa.Column("lease_expires_at", sa.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("claim_id", sa.Uuid(), nullable=True),
         sa.Column("worker", sa.Text(), nullable=True),
         sa.Column("cancel_requested_at", sa.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import sqlalchemy as sa
 
 from shared.database import TenantId, system_session, tenant_session
@@ -12,8 +14,11 @@ from shared.registry.models import key
 from shared.registry.tables import ModelVersion
 
 
-def enqueue_cards() -> int:
-    """Ask for the card of each model's version that has episodes, of all tenants; how many."""
+def enqueue_cards(slot: datetime) -> int:
+    """Ask for the card of each model's version that has episodes, of all tenants; how many.
+
+    Asked again for the same `slot`, nothing is added.
+    """
     with system_session() as session:
         tenants = session.scalars(sa.select(sa.func.mlops.tenant_ids())).all()
     asked = 0
@@ -21,6 +26,11 @@ def enqueue_cards() -> int:
     for tenant_id in tenants:
         with tenant_session(TenantId(tenant_id)) as session:
             for version in session.scalars(sa.select(ModelVersion).where(has_episodes)):
-                enqueue(session, WriteCard(model=key(version)))
+                model = key(version)
+                enqueue(
+                    session,
+                    WriteCard(model=model),
+                    idempotency_key=f"slot:{slot.isoformat()}:{model}",
+                )
                 asked += 1
     return asked

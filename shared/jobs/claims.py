@@ -1,18 +1,18 @@
 """Claim, renew, and end a job: the statements that make two workers on one job harmless.
 
-A claim raises the row's `attempt`. Everything a worker writes afterwards is fenced on the attempt
-it claimed: when its lease ran out and another worker took the job over, the numbers differ and
-nothing is written.
+A claim raises the row's `attempt` and leaves its own identifier there. Everything a worker writes
+afterwards is fenced on that identifier: when its lease ran out and another worker took the job
+over, they differ and nothing is written.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -29,6 +29,8 @@ class Claim:
 
     tenant_id: TenantId
     job_id: UUID
+    id: UUID
+    "Of this claim: the fence."
     kind: str
     payload: Mapping[str, Any]
     attempt: int
@@ -45,6 +47,7 @@ class Claim:
 _CLAIM = sa.text(
     """
     UPDATE mlops.jobs SET status = 'running', attempt = attempt + 1, worker = :worker,
+        claim_id = :claim_id,
         lease_expires_at = now() + :lease, started_at = now(), finished_at = NULL
     WHERE id = :job_id AND attempt < max_attempts AND cancel_requested_at IS NULL
       AND ((status = 'queued' AND not_before <= now())
@@ -56,18 +59,22 @@ _CLAIM = sa.text(
 _HOLD = sa.text(
     """
     SELECT true FROM mlops.jobs
-    WHERE id = :job_id AND attempt = :attempt AND status = 'running' FOR UPDATE
+    WHERE id = :job_id AND claim_id = :claim_id AND status = 'running' FOR UPDATE
     """
 )
 
 _END = sa.text(
     """
-    UPDATE mlops.jobs SET status = :status, error = :error, lease_expires_at = NULL,
+    UPDATE mlops.jobs SET error = :error, lease_expires_at = NULL,
+        -- What was cancelled meanwhile is not queued again.
+        status = CASE WHEN :status = 'queued' AND cancel_requested_at IS NOT NULL
+                      THEN 'cancelled' ELSE :status END,
         result = CAST(:result AS jsonb),
         payload = CASE WHEN :keeps_payload THEN payload ELSE CAST('{}' AS json) END,
-        finished_at = CASE WHEN :status = 'queued' THEN NULL ELSE now() END,
+        finished_at = CASE WHEN :status = 'queued' AND cancel_requested_at IS NULL
+                           THEN NULL ELSE now() END,
         not_before = now() + :wait
-    WHERE id = :job_id AND attempt = :attempt AND status = 'running'
+    WHERE id = :job_id AND claim_id = :claim_id AND status = 'running'
     """
 ).bindparams(
     sa.bindparam("wait", type_=sa.Interval),
@@ -79,28 +86,36 @@ _END = sa.text(
 
 def claim(tenant_id: TenantId, job_id: UUID, *, worker: str, lease_seconds: float) -> Claim | None:
     """Take the job, or None when it is not to be had: ended, held by another, or not yet due."""
+    claim_id = uuid4()
     with tenant_session(tenant_id) as session:
         row = session.execute(
             _CLAIM,
-            {"job_id": job_id, "worker": worker, "lease": timedelta(seconds=lease_seconds)},
+            {
+                "job_id": job_id,
+                "claim_id": claim_id,
+                "worker": worker,
+                "lease": timedelta(seconds=lease_seconds),
+            },
         ).one_or_none()
     if row is None:
         return None
-    return Claim(tenant_id, job_id, row.kind, row.payload, row.attempt, row.max_attempts, worker)
+    return Claim(
+        tenant_id, job_id, claim_id, row.kind, row.payload, row.attempt, row.max_attempts, worker
+    )
 
 
-def renew(session: Session, claims: Mapping[UUID, int], lease_seconds: float) -> set[UUID]:
-    """Prolong the leases of `claims` (job -> attempt); return those that are still held."""
+def renew(session: Session, claims: Collection[UUID], lease_seconds: float) -> set[UUID]:
+    """Prolong the leases of these claims; return those that still hold their job."""
     rows = session.execute(
         sa.update(JobRow)
         .where(
-            sa.tuple_(JobRow.id, JobRow.attempt).in_(list(claims.items())),
+            JobRow.claim_id.in_(claims),
             JobRow.status == JobStatus.RUNNING,
         )
         .values(lease_expires_at=sa.func.now() + timedelta(seconds=lease_seconds))
-        .returning(JobRow.id)
+        .returning(JobRow.claim_id)
     )
-    return set(rows.scalars())
+    return {claim_id for claim_id in rows.scalars() if claim_id is not None}
 
 
 def cancel_requested(session: Session, job_ids: list[UUID]) -> set[UUID]:
@@ -119,7 +134,7 @@ def hold(session: Session, claim: Claim) -> None:
 
     Raises `LeaseLostError` when the job was taken over or ended.
     """
-    held = session.scalar(_HOLD, {"job_id": claim.job_id, "attempt": claim.attempt})
+    held = session.scalar(_HOLD, {"job_id": claim.job_id, "claim_id": claim.id})
     if held is None:
         raise LeaseLostError(f"job {claim.job_id}: attempt {claim.attempt} is no longer ours")
 
@@ -165,7 +180,7 @@ def _end(
         _END,
         {
             "job_id": claim.job_id,
-            "attempt": claim.attempt,
+            "claim_id": claim.id,
             "status": status.value,
             "error": error,
             "result": _json(result),

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
@@ -185,8 +184,8 @@ class SubmitMessage(BaseModel):
 
     tenant: Name = "default"
     job: dict[str, JsonValue]
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    not_before: datetime | None = None
+    idempotency_key: Name | None = None
+    not_before: AwareDatetime | None = None
 
 
 def parse(kind: object, payload: object) -> Contract:

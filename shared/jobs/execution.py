@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
-from tenacity import before_sleep_log, retry, retry_if_exception_type, stop_after_delay
+from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_delay
 from tenacity.wait import wait_exponential
 
 from shared.database import TenantId, tenant_session
 from shared.jobs import claims
 from shared.jobs.claims import Claim
 from shared.jobs.contracts import Contract, JobMessage, parse
-from shared.jobs.errors import InvalidJobError, JobError, LeaseLostError
+from shared.jobs.errors import JobError, LeaseLostError
 from shared.jobs.leases import Lease, kept
 from shared.settings import settings
 
@@ -55,15 +55,21 @@ Work = Callable[[JobT, Lease], Record]
 
 ERROR_LENGTH = 2_000
 
-_outlives_a_restart = retry(
+
+def _say_why(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.warning("trying again: %s", one_line(error) if error else "no answer")
+
+
+outlives_a_restart = retry(
     retry=retry_if_exception_type((OperationalError, InterfaceError)),
     stop=stop_after_delay(30),
     wait=wait_exponential(multiplier=0.2, max=3),
-    before_sleep=before_sleep_log(log, logging.WARNING),
+    before_sleep=_say_why,
     reraise=True,
 )
 
-_claim = _outlives_a_restart(claims.claim)
+_claim = outlives_a_restart(claims.claim)
 
 
 def execute(message: JobMessage, work: Work[JobT], *, worker: str) -> str:
@@ -78,51 +84,72 @@ def execute(message: JobMessage, work: Work[JobT], *, worker: str) -> str:
     if claim is None:
         return "not ours"
     try:
-        job = parse(claim.kind, claim.payload)
-        with kept(claim, lease_seconds) as lease:
-            record = work(job, lease)  # type: ignore[arg-type]
-            if lease.lost():
-                raise LeaseLostError(f"job {claim.job_id} was taken over while it was worked on")
-            ending = _record(claim, record)
+        return type(_worked(claim, work, lease_seconds)).__name__.lower()
     except LeaseLostError as error:
         log.warning("%s: nothing was written", error)
         return "lost"
-    except InvalidJobError as error:
-        ending = _record(claim, _after(error))
-    except Exception as error:
-        log.warning(
-            "job %s (%s) attempt %d", claim.job_id, claim.kind, claim.attempt, exc_info=True
-        )
-        ending = _record(claim, _after(error))
-    return type(ending).__name__.lower()
+
+
+def _worked(claim: Claim, work: Work[JobT], lease_seconds: float) -> Ending:
+    """Do the work and record it; whatever becomes of it, the row says so."""
+    try:
+        job = parse(claim.kind, claim.payload)
+        with kept(claim, lease_seconds) as lease:
+            return _record(claim, work(job, lease))  # type: ignore[arg-type]
+    except LeaseLostError:
+        raise
+    except Exception as error:  # noqa: BLE001 (it is told in the row)
+        return _record(claim, _after(claim, error))
 
 
 def in_transaction(step: Callable[[Session, JobT], Mapping[str, Any]]) -> Work[JobT]:
     """Work that is one database transaction: `step` runs in the one that ends the job."""
 
     def work(job: JobT, lease: Lease) -> Record:
+        if lease.cancelled():
+            return lambda _: Cancelled()
         return lambda session: Succeeded(step(session, job))
 
     return work
 
 
-def _after(error: Exception) -> Record:
+def _after(claim: Claim, error: Exception) -> Record:
     reason = one_line(error)
-    # A mistake in the job itself will not go away by trying again.
-    final = isinstance(error, JobError | ValueError | LookupError)
+    # A mistake in the job itself will not go away by trying again. Only a bare LookupError is one:
+    # a KeyError is ours.
+    final = isinstance(error, JobError | ValueError) or type(error) is LookupError
+    if final or isinstance(error, DBAPIError):
+        log.warning("job %s (%s): %s", claim.job_id, claim.kind, reason)
+    else:
+        log.warning("job %s (%s)", claim.job_id, claim.kind, exc_info=True)
     return lambda _: Failed(reason) if final else TryAgain(reason)
 
 
 def one_line(error: BaseException) -> str:
-    """The error for a person: its first line, and never a statement with its parameters."""
+    """The error for a person: its first line. A statement's values are never in it."""
     if isinstance(error, DBAPIError):
-        error = error.orig or error
+        return _database_error(error)
     lines = str(error).strip().splitlines() or [""]
     name = "" if isinstance(error, JobError | ValueError) else f"{type(error).__name__}: "
     return (name + lines[0])[:ERROR_LENGTH]
 
 
-@_outlives_a_restart
+def _database_error(error: DBAPIError) -> str:
+    """PostgreSQL quotes the offending value in many of its messages, so only its code is told."""
+    original = error.orig
+    if isinstance(error, OperationalError | InterfaceError) or original is None:
+        lines = str(original or type(error).__name__).strip().splitlines() or [""]
+        return f"the database: {lines[0]}"[:ERROR_LENGTH]
+    diagnostics = getattr(original, "diag", None)
+    constraint = getattr(diagnostics, "constraint_name", None)
+    return (
+        f"the database refused: {type(original).__name__}"
+        f" (SQLSTATE {getattr(original, 'sqlstate', None)})"
+        + (f", constraint {constraint}" if constraint else "")
+    )
+
+
+@outlives_a_restart
 def _record(claim: Claim, record: Record) -> Ending:
     with tenant_session(claim.tenant_id) as session:
         claims.hold(session, claim)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared.database import TenantId, tenant_session
 from shared.jobs.claims import Claim, cancel_requested, renew
@@ -53,11 +53,11 @@ class _Keeper:
 
     def add(self, lease: Lease) -> None:
         with self._lock:
-            self._leases[lease.claim.job_id] = lease
+            self._leases[lease.claim.id] = lease
 
     def remove(self, lease: Lease) -> None:
         with self._lock:
-            self._leases.pop(lease.claim.job_id, None)
+            self._leases.pop(lease.claim.id, None)
 
     def _run(self) -> None:
         while True:
@@ -68,25 +68,28 @@ class _Keeper:
             for lease in leases:
                 by_tenant[lease.claim.tenant_id].append(lease)
             due = time.monotonic() >= self._renew_at
-            try:
-                for tenant_id, held in by_tenant.items():
-                    self._look(tenant_id, held, due)
-            except DBAPIError as error:
-                # The next look comes soon. Should the lease run out meanwhile, the fence holds.
-                log.warning("leases not renewed: %s", type(error.orig).__name__)
-                continue
-            if due:
+            looked = [self._looked(*one, due) for one in by_tenant.items()]
+            if due and all(looked):
                 self._renew_at = time.monotonic() + self._lease_seconds / 3
+
+    def _looked(self, tenant_id: TenantId, leases: list[Lease], due: bool) -> bool:
+        try:
+            self._look(tenant_id, leases, due)
+        except SQLAlchemyError as error:
+            # The next look comes soon. Should the lease run out meanwhile, the fence holds.
+            log.warning("leases not renewed: %s", type(getattr(error, "orig", error)).__name__)
+            return False
+        return True
 
     def _look(self, tenant_id: TenantId, leases: list[Lease], due: bool) -> None:
         with tenant_session(tenant_id) as session:
             wanted_gone = cancel_requested(session, [lease.claim.job_id for lease in leases])
-            attempts = {lease.claim.job_id: lease.claim.attempt for lease in leases}
-            held = renew(session, attempts, self._lease_seconds) if due else set(attempts)
+            ids = {lease.claim.id for lease in leases}
+            held = renew(session, ids, self._lease_seconds) if due else ids
         for lease in leases:
             if lease.claim.job_id in wanted_gone:
                 lease._cancelled.set()
-            if lease.claim.job_id not in held:
+            if lease.claim.id not in held:
                 lease._lost.set()
 
 

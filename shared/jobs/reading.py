@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -13,6 +14,8 @@ from shared.jobs.contracts import Queue
 from shared.jobs.errors import JobError, UnknownJobError
 from shared.jobs.tables import JobRow, JobStatus
 from shared.settings import settings
+
+_UUID_DIGITS = 32
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,11 @@ class QueueDepth:
 
 def find(session: Session, identifier: str) -> JobRow:
     """The job with this identifier or unique prefix of one; raises `UnknownJobError`."""
-    text = sa.cast(JobRow.id, sa.Text)
-    prefix = identifier.strip().lower()
-    if not prefix or not all(c in "0123456789abcdef-" for c in prefix):
-        raise UnknownJobError(f"no job {identifier!r}: an identifier is hexadecimal")
-    rows = session.scalars(sa.select(JobRow).where(text.startswith(prefix)).limit(2)).all()
+    digits = identifier.strip().lower().replace("-", "")
+    if not 1 <= len(digits) <= _UUID_DIGITS or not set(digits) <= set("0123456789abcdef"):
+        raise UnknownJobError(f"no job {identifier[:100]!r}: an identifier is hexadecimal")
+    first, last = (UUID(digits.ljust(_UUID_DIGITS, end)) for end in "0f")
+    rows = session.scalars(sa.select(JobRow).where(JobRow.id.between(first, last)).limit(2)).all()
     if not rows:
         raise UnknownJobError(f"no job {identifier!r}; `mlops job list` shows what there is")
     if len(rows) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -58,7 +58,7 @@ def enqueue(
             )
         ).one()
     # A job for later is sent by the sweeper when its time has come.
-    if not_before is None:
+    if not_before is None or not_before <= datetime.now(UTC):
         _send_after_commit(session, [row])
     return stored
 
@@ -72,12 +72,15 @@ def enqueue_all(session: Session, jobs: Sequence[tuple[UUID, Contract]]) -> None
         _send_after_commit(session, rows)
 
 
-def record_refused(session: Session, kind: object, payload: dict[str, Any], error: str) -> UUID:
+def record_refused(
+    session: Session, kind: object, payload: dict[str, Any], error: str, *, idempotency_key: str
+) -> None:
     """A job that came by message and is not valid: a failed row, for its sender to find."""
-    job_id = uuid4()
     session.execute(
-        sa.insert(JobRow).values(
-            id=job_id,
+        insert(JobRow)
+        .values(
+            id=uuid4(),
+            idempotency_key=idempotency_key,
             tenant_id=tenant_of(session),
             kind=str(kind)[:200].replace("\x00", ""),
             queue="control",
@@ -87,8 +90,8 @@ def record_refused(session: Session, kind: object, payload: dict[str, Any], erro
             error=error,
             finished_at=sa.func.now(),
         )
+        .on_conflict_do_nothing()
     )
-    return job_id
 
 
 def _row(tenant_id: TenantId, job: Contract) -> dict[str, Any]:

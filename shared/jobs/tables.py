@@ -52,6 +52,8 @@ class JobRow(Base):
     sent_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     sends: Mapped[int] = mapped_column(sa.Integer, server_default="1")
     lease_expires_at: Mapped[datetime | None]
+    claim_id: Mapped[UUID | None]
+    "Of the claim that holds the job. Two claims never share it, whatever a crash forgets."
     worker: Mapped[str | None]
     cancel_requested_at: Mapped[datetime | None]
     result: Mapped[dict[str, Any] | None]

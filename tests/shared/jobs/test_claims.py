@@ -129,10 +129,30 @@ def test_renewing_tells_which_leases_are_still_held(tenant: TenantId) -> None:
     with tenant_session(tenant) as session:
         fail(session, lost, "ended elsewhere")
     with tenant_session(tenant) as session:
-        held = claims.renew(
-            session, {kept.job_id: kept.attempt, lost.job_id: lost.attempt}, lease_seconds=99
-        )
-    assert held == {kept.job_id}
+        held = claims.renew(session, {kept.id, lost.id}, lease_seconds=99)
+    assert held == {kept.id}
+
+
+def test_a_claim_that_a_crash_forgot_holds_nothing(tenant: TenantId) -> None:
+    """Claims are not waited for on disk: after a crash the next one has the same number."""
+    forgotten = claimed(tenant)
+    with tenant_session(tenant) as session:
+        session.execute(sa.update(JobRow).values(status="queued", attempt=0, claim_id=None))
+    second = claim(tenant, forgotten.job_id, worker="first", lease_seconds=30)
+    assert second is not None
+    assert second.attempt == forgotten.attempt
+    with pytest.raises(LeaseLostError), tenant_session(tenant) as session:
+        succeed(session, forgotten, {})
+
+
+def test_what_was_cancelled_while_it_ran_is_not_queued_again(tenant: TenantId) -> None:
+    held = claimed(tenant)
+    reading.cancel(tenant, str(held.job_id))
+    with tenant_session(tenant) as session:
+        give_back(session, held, "the page did not load")
+    ended = row(tenant, held.job_id)
+    assert ended.status == "cancelled"
+    assert ended.finished_at is not None
 
 
 def test_a_cancelled_job_is_never_claimed(tenant: TenantId) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import psutil
 import pytest
 import redis
 import sqlalchemy as sa
@@ -17,6 +20,7 @@ from shared.jobs.contracts import IngestEvents, Queue, RollUp, WriteCard
 from shared.jobs.errors import InvalidJobError
 from shared.jobs.submission import enqueue, submit
 from shared.jobs.tables import JobRow
+from shared.local.ephemeral import temporary_services
 
 
 def test_a_submitted_job_is_a_row_and_a_message(tenant: TenantId, clean_redis: redis.Redis) -> None:
@@ -61,6 +65,29 @@ def test_what_json_cannot_say_is_refused_before_anything_is_stored(tenant: Tenan
 def test_a_key_belongs_to_its_kind_and_tenant(tenant: TenantId) -> None:
     first = submit(tenant, RollUp(), idempotency_key="k")
     assert submit(tenant, WriteCard(model="m"), idempotency_key="k") != first
+
+
+def test_a_job_is_kept_when_the_broker_goes_away_under_a_process_that_knew_it(
+    tenant: TenantId, with_environment: Callable[..., None], tmp_path: Path
+) -> None:
+    """Its connections are there and dead, which is another error than none to be had."""
+    with temporary_services(tmp_path) as other:
+        with_environment(REDIS_URL=other.redis_url)
+        broker.celery_app.cache_clear()
+        submit(tenant, RollUp())
+        psutil.Process(other.redis_pid).kill()
+        job_id = submit(tenant, RollUp())
+        broker.celery_app().close()
+        broker.celery_app.cache_clear()
+    with tenant_session(tenant) as session:
+        assert session.get_one(JobRow, job_id).status == "queued"
+
+
+def test_a_job_whose_time_has_come_already_is_sent_at_once(
+    tenant: TenantId, clean_redis: redis.Redis
+) -> None:
+    submit(tenant, RollUp(), not_before=datetime.now(UTC) - timedelta(hours=1))
+    assert queue_lengths()[Queue.COSTS] == 1
 
 
 def test_a_job_is_kept_while_the_broker_is_away(
