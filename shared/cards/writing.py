@@ -19,7 +19,7 @@ from shared.cards.rendering import Subject, render
 from shared.cards.tables import ModelCardRow
 from shared.database import tenant_of
 from shared.evaluation.agents.parameters import STAND_IN
-from shared.evaluation.agents.registry import describe_agent
+from shared.evaluation.agents.registry import describe_registered
 from shared.jobs.contracts import WriteCard
 from shared.registry.models import resolve
 from shared.registry.tables import ModelVersion
@@ -134,7 +134,7 @@ def _subject(version: ModelVersion) -> Subject:
 
 def _described(version: ModelVersion) -> Mapping[str, object]:
     try:
-        return describe_agent(version.agent, version.parameters)
+        return describe_registered(version.agent, version.parameters)
     except ValueError:
         # An agent of an earlier release: what was stored is all that is known.
         return version.parameters

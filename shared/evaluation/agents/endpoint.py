@@ -15,6 +15,7 @@ import openai
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
+from shared.evaluation.agents.keys import KeyNotAllowedError, check_key_may_go
 from shared.evaluation.agents.parameters import STAND_IN, LlmParameters
 from shared.evaluation.protocol import EndpointError, LlmCall
 
@@ -226,6 +227,11 @@ def _address_and_key(parameters: LlmParameters) -> tuple[str, str]:
         return running_stand_in().base_url, ""
     if parameters.api_key_env is None:
         return parameters.base_url, ""
+    # Here and not only at registration: what the worker's operator allows is what counts.
+    try:
+        check_key_may_go(parameters)
+    except KeyNotAllowedError as error:
+        raise EndpointError(str(error)) from None
     key = os.environ.get(parameters.api_key_env, "").strip()
     if not key:
         raise EndpointError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ValidationError
 
 from shared.evaluation.agents import prompting
+from shared.evaluation.agents.keys import check_key_may_go
 from shared.evaluation.agents.parameters import LlmParameters, RuleBasedParameters
 from shared.evaluation.protocol import Agent
 
@@ -37,9 +38,20 @@ def describe_agent(kind: str, parameters: Mapping[str, object]) -> dict[str, obj
     """Everything that decides how the agent acts, defaults and prompt digest included.
 
     Equal descriptions mean the same agent. It holds no secret. Raises ValueError as
-    `make_agent` does.
+    `make_agent` does, and when the operator does not let the agent's key go to its endpoint.
     """
     valid = _validate(kind, parameters)
+    if isinstance(valid, LlmParameters):
+        check_key_may_go(valid)
+    return _description(kind, valid)
+
+
+def describe_registered(kind: str, parameters: Mapping[str, object]) -> dict[str, object]:
+    """`describe_agent` of an agent that is registered: where it is described it sends no key."""
+    return _description(kind, _validate(kind, parameters))
+
+
+def _description(kind: str, valid: BaseModel) -> dict[str, object]:
     described: dict[str, object] = {"kind": kind, **valid.model_dump(mode="json")}
     if isinstance(valid, LlmParameters):
         described["provider"] = valid.provider_name

@@ -18,6 +18,7 @@ from shared.evaluation.protocol import (
     Click,
     Decision,
     Element,
+    EndpointError,
     Observation,
     Task,
 )
@@ -110,9 +111,13 @@ def ask(url: str, **parameters: object) -> Decision:
 
 
 @pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+def key(monkeypatch: pytest.MonkeyPatch, with_environment: Callable[..., None]) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with_environment(
+        OPENAI_API_KEY=KEY,
+        HTTP_PROXY="http://127.0.0.1:9",
+        MLOPS_MODEL_KEYS='{"OPENAI_API_KEY": ["api.openai.com", "127.0.0.1"]}',
+    )
 
 
 def test_an_answer_becomes_an_action_with_its_call_as_reported() -> None:
@@ -233,6 +238,54 @@ def test_an_endpoint_that_is_not_there_is_named() -> None:
     with pytest.raises(AgentError, match=r"cannot reach http://127\.0\.0\.1:9/v1") as error:
         ask("http://127.0.0.1:9/v1", max_retries=0)
     assert [call.error_type for call in error.value.calls] == ["connection_error"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        (
+            {"api_key_env": "DATABASE_URL"},
+            "DATABASE_URL may not go to http://127.0.0.1, only to no",
+        ),
+        ({"base_url": "https://foreign.example/v1"}, "may not go to https://foreign.example"),
+        ({"base_url": "https://api.openai.com.foreign.example/v1"}, "may not go to"),
+        ({"base_url": "http://api.openai.com/v1"}, "may not go to http://api.openai.com"),
+    ],
+)
+def test_a_key_goes_only_where_the_operator_lets_it(
+    with_environment: Callable[..., None], parameters: dict[str, str], said: str
+) -> None:
+    with_environment(DATABASE_URL="postgresql://app:hidden-secret@127.0.0.1/mlops")
+    with endpoint(lambda n: completion(RIGHT)) as (url, received):
+        asked = {"base_url": url, **parameters}
+        # The worker refuses what another machine let in.
+        with pytest.raises(EndpointError, match=said) as refused:
+            ask(asked.pop("base_url"), **asked)
+    assert not received
+    assert "secret" not in str(refused.value)
+    with pytest.raises(ValueError, match=said):
+        describe_agent("llm", {"model": "m", "base_url": url, **parameters})
+
+
+@pytest.mark.parametrize(
+    ("environment", "parameters"),
+    [
+        ({}, {}),
+        ({}, {"base_url": "https://foreign.example/v1", "api_key_env": None}),
+        ({"OPENAI_BASE_URL": "http://box:8000/v1"}, {"base_url": "http://box:8000/v1"}),
+        (
+            {"MLOPS_MODEL_KEYS": '{"BOX_KEY": ["http://box"]}'},
+            {"base_url": "http://box:8000/v1", "api_key_env": "BOX_KEY"},
+        ),
+    ],
+)
+def test_a_listed_host_or_none_is_no_question_of_keys(
+    with_environment: Callable[..., None],
+    environment: dict[str, str],
+    parameters: dict[str, object],
+) -> None:
+    with_environment(**environment)
+    assert describe_agent("llm", {"model": "m", **parameters})["model"] == "m"
 
 
 def test_a_missing_key_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
