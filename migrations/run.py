@@ -15,6 +15,7 @@ from alembic.util import CommandError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from migrations.definer import can_become
 from shared.database import APPLICATION_ROLE, psycopg_url
 from shared.settings import settings
 
@@ -107,7 +108,7 @@ def _not_allowed(owner_url: str, refusal: psycopg.Error) -> str:
     return (
         f"role {make_url(owner_url).username!r} may not migrate the database "
         f"({refusal.diag.message_primary}): set DATABASE_OWNER_URL to the URL of a role that owns "
-        "the database and may create roles"
+        "the database and may create roles, or to which mlops_app and mlops_definer were granted"
     )
 
 
@@ -142,4 +143,5 @@ def _let_in(connection: sa.Connection, app_url: str) -> None:
             {"password": str(url.password or "")},
         )
         connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN PASSWORD {literal}")
-    connection.exec_driver_sql(f"GRANT {APPLICATION_ROLE} TO {name}")
+    if not can_become(connection, url.username, APPLICATION_ROLE):
+        connection.exec_driver_sql(f"GRANT {APPLICATION_ROLE} TO {name}")

@@ -12,6 +12,8 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from migrations.run import upgrade
 from shared.database import TenantId, psycopg_url, system_session, tenant_session
+from shared.jobs.contracts import RollUp
+from shared.jobs.submission import enqueue
 from shared.local.ephemeral import TemporaryServices
 from shared.tables import metadata
 from shared.tenancy.tenants import create_tenant
@@ -39,6 +41,30 @@ def test_every_table_that_knows_a_tenant_is_walled(owner: sa.Connection) -> None
     ).all()
     assert {name for name, _, _ in rows} >= set(TENANT_TABLES)
     assert [name for name, enabled, forced in rows if not (enabled and forced)] == []
+
+
+def test_the_owner_sees_no_rows_either(owner: sa.Connection, tenant: TenantId) -> None:
+    with tenant_session(tenant) as session:
+        enqueue(session, RollUp())
+        assert session.scalar(sa.text("SELECT count(*) FROM mlops.jobs")) == 1
+    # What the migrations made of this role decides, and not only the flags of the tables.
+    for table in (*TENANT_TABLES, "tenants"):
+        assert owner.scalar(sa.text(f"SELECT count(*) FROM mlops.{table}")) == 0, table
+    members = sa.text("SELECT pg_has_role(current_user, 'mlops_definer', 'USAGE')")
+    assert owner.scalar(members) is False
+
+
+def test_nobody_can_slip_a_table_under_a_function(owner: sa.Connection) -> None:
+    """pg_temp is searched first for tables and types unless it is named last."""
+    functions = owner.execute(
+        sa.text(
+            "SELECT proname, proconfig FROM pg_proc"
+            " WHERE pronamespace = 'mlops'::regnamespace AND prosecdef"
+        )
+    ).all()
+    assert len(functions) >= 8
+    for name, configuration in functions:
+        assert configuration == ["search_path=pg_catalog, pg_temp"], name
 
 
 def test_every_unique_constraint_of_a_tenants_table_holds_its_tenant() -> None:

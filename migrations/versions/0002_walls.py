@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from alembic import op
 
+from migrations.definer import joined_to_definer
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# Roles belong to the server and not to the database: another database may have made them.
+# Roles belong to the server and not to the database: another database may have made them, or an
+# administrator for an owner who may not make roles.
 ROLES = """
 DO $$
-DECLARE role text;
+DECLARE
+    role text;
+    becoming text := CASE WHEN current_setting('server_version_num')::int >= 160000
+                          THEN 'SET' ELSE 'MEMBER' END;
 BEGIN
     FOREACH role IN ARRAY ARRAY['mlops_app', 'mlops_definer'] LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = role);
         BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role);
         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
         END;
-        EXECUTE format('GRANT %I TO CURRENT_USER', role);
     END LOOP;
+    IF NOT pg_has_role(current_user, 'mlops_app', becoming) THEN
+        GRANT mlops_app TO CURRENT_USER;
+    END IF;
 END $$;
 GRANT USAGE ON SCHEMA mlops TO mlops_app, mlops_definer;
 """
@@ -84,7 +93,7 @@ FUNCTIONS = {
 # then attached: creating it in place would lock out everybody who reads or writes events.
 PARTITIONS = """
 CREATE FUNCTION mlops.ensure_event_partitions(first date, last date) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     day date;
     name text;
@@ -147,19 +156,25 @@ def upgrade() -> None:
         op.execute(
             f"CREATE POLICY over_the_wall ON mlops.{table} FOR SELECT TO mlops_definer USING (true)"
         )
+    with joined_to_definer(op.get_bind()):
+        _make_functions()
+    op.execute(PARTITIONS)
+    op.execute("SELECT mlops.ensure_event_partitions(current_date - 1, current_date + 7)")
+    op.execute(EPISODE_RESULTS)
+
+
+def _make_functions() -> None:
     op.execute("GRANT CREATE ON SCHEMA mlops TO mlops_definer")
     for signature, body in FUNCTIONS.items():
+        # pg_temp is searched first where it is not named, and anybody may put a table there.
         op.execute(
             f"CREATE FUNCTION mlops.{signature} {body}"
-            " SECURITY DEFINER SET search_path = pg_catalog"
+            " SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
         )
         op.execute(f"REVOKE ALL ON FUNCTION mlops.{_typed(signature)} FROM PUBLIC")
         op.execute(f"GRANT EXECUTE ON FUNCTION mlops.{_typed(signature)} TO mlops_app")
         op.execute(f"ALTER FUNCTION mlops.{_typed(signature)} OWNER TO mlops_definer")
     op.execute("REVOKE CREATE ON SCHEMA mlops FROM mlops_definer")
-    op.execute(PARTITIONS)
-    op.execute("SELECT mlops.ensure_event_partitions(current_date - 1, current_date + 7)")
-    op.execute(EPISODE_RESULTS)
 
 
 def _wall(table: str, column: str) -> None:

@@ -89,6 +89,30 @@ def test_an_owner_who_may_not_make_roles_is_told(mlops, url, services, database)
     assert "may create roles" in refused.stderr
 
 
+def test_roles_that_an_administrator_made_will_do(mlops, url, services, database):
+    with psycopg.connect(services.superuser_url, autocommit=True) as connection:
+        connection.execute(f"ALTER ROLE {database}_powerful NOCREATEROLE")
+        connection.execute(f"GRANT mlops_app, mlops_definer TO {database}_powerful")
+    upgraded = mlops(url("powerful"), "db", "upgrade")
+    assert (upgraded.returncode, upgraded.stderr) == (0, "")
+
+
+def test_an_owner_who_makes_roles_sees_no_rows_of_a_tenant(mlops, url, services, database):
+    with psycopg.connect(services.superuser_url, autocommit=True) as connection:
+        # Since PostgreSQL 16, who may make roles administers only those that it made: as here.
+        if connection.info.server_version >= 160000:
+            connection.execute(
+                f"GRANT mlops_app, mlops_definer TO {database}_powerful"
+                " WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
+            )
+    for arguments in (("db", "upgrade"), ("job", "submit", '{"job": "roll_up"}')):
+        done = mlops(url("powerful"), *arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+    with psycopg.connect(url("powerful")) as connection:
+        assert connection.execute("SELECT count(*) FROM mlops.jobs").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM mlops.tenants").fetchone() == (0,)
+
+
 def test_a_schema_of_a_later_version_is_left_alone(mlops, url):
     assert mlops(url("postgres"), "db", "upgrade").returncode == 0
     with psycopg.connect(url("postgres")) as connection:
