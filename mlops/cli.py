@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlops import admin, jobs, services
+from mlops import abtests, admin, cards, evaluations, jobs, reports, services
 from mlops.console import Commands, Json, complain, err, note, one_line_errors, say
 
 app = typer.Typer(
@@ -21,6 +21,12 @@ app = typer.Typer(
 services.register(app)
 app.add_typer(jobs.app, name="job")
 app.add_typer(admin.model, name="model")
+app.add_typer(evaluations.app, name="evaluate")
+app.add_typer(abtests.app, name="ab")
+app.add_typer(cards.app, name="card")
+app.add_typer(reports.drift, name="drift")
+app.add_typer(reports.alert, name="alert")
+app.add_typer(reports.cost, name="cost")
 app.add_typer(admin.db, name="db")
 app.add_typer(admin.tenant, name="tenant")
 app.add_typer(admin.key, name="key")

@@ -121,6 +121,21 @@ def one_line_errors() -> Iterator[None]:
         raise complain(*told) from None
 
 
+@contextmanager
+def looking_up() -> Iterator[None]:
+    """What is only looked up in here, and is not there, is exit code 5.
+
+    The domain has one class of error for a name that is not there and for one that is not fit.
+    """
+    try:
+        yield
+    except ValueError as error:
+        told = _told(error)
+        if told is None:
+            raise
+        raise complain(told[0], Exit.NOT_FOUND) from None
+
+
 def _told(error: Exception) -> tuple[str, Exit] | None:
     """What to say of an error, None for one that is ours. Imports only what has been raised from.
 
@@ -151,7 +166,11 @@ _MISTAKES = (
     ("shared.jobs.errors", "JobError", Exit.FAILURE),
     ("shared.registry.models", "RegistryError", Exit.FAILURE),
     ("shared.abtest.lifecycle", "AbTestError", Exit.FAILURE),
+    ("shared.evaluation.runs", "EvaluationError", Exit.FAILURE),
+    ("shared.costs.prices", "PriceTableError", Exit.FAILURE),
+    ("shared.cards.writing", "CardError", Exit.FAILURE),
     ("migrations.run", "MigrationError", Exit.FAILURE),
+    ("builtins", "TimeoutError", Exit.FAILURE),
 )
 
 

@@ -1,0 +1,201 @@
+"""`mlops drift`, `mlops alert` and `mlops cost`: what the workers have found out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlops.agent_table import dollars
+from mlops.console import Json, one_line_errors, print_json, print_table
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from shared.costs.reading import PeriodCost
+
+drift = typer.Typer(no_args_is_help=True, help="Drift: has an agent quietly changed?")
+alert = typer.Typer(no_args_is_help=True, help="Alerts: what is wrong, once for each thing.")
+cost = typer.Typer(no_args_is_help=True, help="Cost: what the models' calls came to.")
+
+
+@drift.command("list")
+def list_drift(as_json: Json = False) -> None:
+    """List the verdicts of each model's newest sweep, one per metric.
+
+    Example: mlops drift list
+    """
+    with one_line_errors():
+        from shared.database import tenant_session
+        from shared.tenancy.tenants import current_tenant
+
+        with tenant_session(current_tenant()) as session:
+            rows = _newest_verdicts(session)
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ["model", "metric", "verdict", "effect", "adjusted p", "n", "reason"],
+        [
+            (
+                row["model"],
+                row["metric"],
+                row["verdict"],
+                None
+                if row["effect_size"] is None
+                else f"{row['effect_name']} {row['effect_size']:.3f}",
+                None if row["p_adjusted"] is None else f"{row['p_adjusted']:.2g}",
+                f"{row['n_baseline']} / {row['n_current']}",
+                row["reason"],
+            )
+            for row in rows
+        ],
+        title="The current window against the baseline; n of baseline / current",
+    )
+
+
+@alert.command("list")
+def list_alerts(
+    every: Annotated[bool, typer.Option("--all", help="Those that are resolved as well.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the open alerts, the newest first.
+
+    Example: mlops alert list --all
+    """
+    with one_line_errors():
+        import sqlalchemy as sa
+
+        from shared.alerts.tables import Alert
+        from shared.database import tenant_session
+        from shared.tenancy.tenants import current_tenant
+
+        fields = (
+            "id", "severity", "kind", "message", "times_seen", "raised_at", "last_seen_at",
+            "resolved_at", "details",
+        )  # fmt: skip
+        query = sa.select(Alert).order_by(Alert.raised_at.desc(), Alert.id)
+        if not every:
+            query = query.where(Alert.resolved_at.is_(None))
+        with tenant_session(current_tenant()) as session:
+            rows = [{f: getattr(row, f) for f in fields} for row in session.scalars(query)]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ["severity", "kind", "message", "seen", "raised", "last seen", "resolved"],
+        [
+            (
+                row["severity"],
+                row["kind"],
+                row["message"],
+                row["times_seen"],
+                _minute(row["raised_at"]),
+                _minute(row["last_seen_at"]),
+                _minute(row["resolved_at"]),
+            )
+            for row in rows
+        ],
+    )
+
+
+@cost.command("report")
+def report_cost(
+    on: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="A day (UTC); today when left out."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what each model cost in a day, and in the week and month that hold it.
+
+    Calls without a price are counted apart: their cost is unknown. Calls at a simulated price are
+    in the cost, which then says so.
+
+    Example: mlops cost report --on 2026-11-20
+    """
+    with one_line_errors():
+        from shared.costs.aggregation import Period
+        from shared.costs.reading import totals
+        from shared.database import tenant_session
+        from shared.tenancy.tenants import current_tenant
+
+        day = (on or datetime.now(UTC)).date()
+        starts = {period: period.start(day) for period in Period}
+        rows = []
+        with tenant_session(current_tenant()) as session:
+            for model in (*_models_with_costs(session, starts), None):
+                found = totals(session, day, model)
+                for period in (found.day, found.week, found.month):
+                    rows.append({"model": model} | asdict(period))
+                    rows[-1]["cost"] = _cost(period)
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ["model", "period", "from", "cost", "calls", "unpriced", "simulated", "successes"],
+        [
+            (
+                row["model"] or "all models",
+                row["period"],
+                row["starts_on"],
+                row["cost"],
+                f"{row['llm_calls']:,}",
+                f"{row['unpriced_calls']:,}",
+                f"{row['simulated_calls']:,}",
+                f"{row['successes']:,} of {row['episodes']:,}",
+            )
+            for row in rows
+        ],
+        title="Cost of the calls that have a price; days are UTC, weeks start on Monday",
+    )
+
+
+def _newest_verdicts(session: Session) -> list[dict[str, Any]]:
+    import sqlalchemy as sa
+
+    # The verdict and the reason are the metric's, the same in all of its tests. It is judged by
+    # the smallest adjusted p-value, and by the one effect that has a minimum.
+    query = sa.text(
+        """
+        SELECT model, metric, min(verdict) AS verdict,
+               min(effect_name) FILTER (WHERE minimum_effect IS NOT NULL) AS effect_name,
+               min(effect_size) FILTER (WHERE minimum_effect IS NOT NULL) AS effect_size,
+               min(minimum_effect) AS minimum_effect,
+               min(p_adjusted) AS p_adjusted, min(threshold) AS threshold,
+               min(n_baseline) AS n_baseline, min(n_current) AS n_current,
+               min(reason) AS reason, sweep_id, min(created_at) AS created_at
+        FROM mlops.drift_detection d
+        WHERE sweep_id = (
+            SELECT sweep_id FROM mlops.drift_detection n WHERE n.model = d.model
+            ORDER BY created_at DESC, sweep_id LIMIT 1)
+        GROUP BY model, metric, sweep_id ORDER BY model, metric
+        """
+    )
+    return [dict(row) for row in session.execute(query).mappings()]
+
+
+def _models_with_costs(session: Session, starts: Mapping[Any, Any]) -> list[str]:
+    import sqlalchemy as sa
+
+    from shared.costs.tables import CostTracking
+
+    periods = [(period.value, start) for period, start in starts.items()]
+    query = (
+        sa.select(CostTracking.model)
+        .where(sa.tuple_(CostTracking.period, CostTracking.starts_on).in_(periods))
+        .distinct()
+        .order_by(CostTracking.model)
+    )
+    return list(session.scalars(query))
+
+
+def _cost(period: PeriodCost) -> str:
+    return dollars(period.cost_nanos, period.unpriced_calls, simulated=period.simulated_calls > 0)
+
+
+def _minute(at: datetime | None) -> str | None:
+    return None if at is None else f"{at:%Y-%m-%d %H:%M}"

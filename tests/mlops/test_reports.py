@@ -1,0 +1,369 @@
+"""`mlops ab`, `card`, `drift`, `alert`, `cost` and `evaluate`, on a real PostgreSQL."""
+
+import hashlib
+import json
+import uuid
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner
+
+from mlops.cli import app
+from mlops.console import Exit
+from shared.alerts.raising import Severity, raise_alert, resolve_alert
+from shared.cards.writing import write_card
+from shared.costs.aggregation import aggregate
+from shared.database import tenant_session
+from shared.drift.tables import DriftDetection
+from shared.evaluation.agents.registry import describe_agent
+from shared.evaluation.runs import Assigned, create_run
+from shared.evaluation.tables import Episode
+from shared.jobs.contracts import AbSplit, RunBenchmark
+from shared.jobs.tables import JobRow
+from shared.registry import models
+from shared.settings import settings
+from shared.telemetry.events import LlmCallEvent
+from shared.telemetry.ingestion import CallCost, store
+from shared.telemetry.rollups import roll_up_dirty_hours
+from shared.tenancy.tenants import create_tenant
+
+HOUR = datetime(2026, 11, 18, 12, tzinfo=UTC)
+"A Wednesday."
+STAND_IN = {"model": "stand-in", "base_url": "stand-in", "api_key_env": None}
+SPLIT = ("--variant", "control=old:0.5", "--variant", "treatment=new:0.5")
+
+
+@pytest.fixture
+def name(services):
+    return f"reports-{uuid.uuid4()}"
+
+
+@pytest.fixture
+def tenant(name):
+    """A tenant that only this test knows, with the models old, new and idle."""
+    tenant = create_tenant(name)
+    with tenant_session(tenant) as session:
+        models.register(session, "old", "1.0.0", "rule-based", {}, check=describe_agent)
+        models.register(session, "idle", "1.0.0", "rule-based", {}, check=describe_agent)
+        models.register(session, "new", "1.0.0", "llm", STAND_IN, check=describe_agent)
+    return tenant
+
+
+@pytest.fixture
+def mlops(name, tenant, monkeypatch):
+    """A command in this process, in the test's own tenant."""
+
+    def run(*arguments):
+        with monkeypatch.context() as patch:
+            patch.setenv("MLOPS_TENANT", name)
+            patch.setattr("mlops.console.out.width", 250)
+            settings.cache_clear()
+            answer = CliRunner().invoke(app, arguments)
+        settings.cache_clear()
+        # A traceback would be an exception that is no exit.
+        assert answer.exception is None or isinstance(answer.exception, SystemExit), answer
+        return answer
+
+    return run
+
+
+@pytest.fixture
+def told(mlops):
+    """What a command that succeeds says on stdout: with --json what that means."""
+
+    def run(*arguments):
+        answer = mlops(*arguments)
+        assert answer.exit_code == 0, answer.stderr
+        return json.loads(answer.stdout) if "--json" in arguments else answer.stdout
+
+    return run
+
+
+def refused(answer, code, *parts):
+    """One line on stderr, nothing on stdout, this exit code."""
+    assert (answer.exit_code, answer.stdout) == (code, ""), answer.stderr
+    assert answer.stderr.count("\n") == 1, answer.stderr
+    for part in parts:
+        assert part in answer.stderr
+
+
+def put_run(tenant, job, outcomes, chooser=None):
+    """A run whose episodes of a model, or variant, have ended so; None has not ended."""
+    with tenant_session(tenant) as session:
+        run = uuid.UUID(create_run(session, job, chooser)["run_id"])
+        left = {name: list(ends) for name, ends in outcomes.items()}
+        for episode in session.scalars(sa.select(Episode).order_by(Episode.seed)):
+            version = session.get(models.ModelVersion, episode.model_version_id)
+            episode.outcome = left[episode.variant or version.model.name].pop(0)
+            if episode.outcome is not None:
+                episode.steps, episode.trace = 2, [step(100), step(300)]
+                episode.finished_at = HOUR
+                session.get(JobRow, episode.job_id).status = "succeeded"
+            if version.agent == "llm" and episode.outcome is not None:
+                episode.llm_calls, episode.input_tokens, episode.cost_nanos = 1, 900, 1_000_000
+    assert not any(left.values())
+    return run
+
+
+def step(milliseconds):
+    return {
+        "index": 0,
+        "action": {"kind": "wait", "milliseconds": 1},
+        "observe_ms": milliseconds,
+        "think_ms": 0,
+        "act_ms": 0,
+    }
+
+
+def test_an_ab_test_from_its_creation_to_its_end(told, mlops):
+    made = told("ab", "create", "choice", *SPLIT, "--json")
+    assert (made["status"], made["environment"]) == ("draft", "production")
+    assert [v["model"] for v in made["variants"]] == ["old@1.0.0", "new@1.0.0"]
+    assert told("ab", "start", "choice") == "choice running\n"
+    assert told("ab", "create", "choice", *SPLIT, "--environment", "staging") == "choice draft\n"
+    listed = told("ab", "list", "--json")
+    assert [(t["environment"], t["status"]) for t in listed] == [
+        ("production", "running"),
+        ("staging", "draft"),
+    ]
+    assert "control=old@1.0.0:0.5, treatment=new@1.0.0:0.5" in told("ab", "list")
+    assert told("ab", "stop", "choice", "--json")["status"] == "stopped"
+    refused(mlops("ab", "start", "choice"), Exit.FAILURE, "only a draft test becomes running")
+
+
+def test_what_an_ab_test_has_shown_begins_with_the_verdict(told, tenant):
+    told("ab", "create", "choice", *SPLIT)
+    empty = told("ab", "show", "choice")
+    assert empty.startswith("collecting: every variant needs at least 30 scored episodes\n")
+    assert "p = unknown" in empty
+
+    def by_turns(session, split):
+        return lambda unit: (
+            Assigned("treatment", "new@1.0.0")
+            if int(unit.rpartition(":")[2]) % 2
+            else Assigned("control", "old@1.0.0")
+        )
+
+    put_run(
+        tenant,
+        RunBenchmark(tasks=("click-test",), seeds=tuple(range(80)), ab=AbSplit(test="choice")),
+        {
+            "control": ["success"] * 10 + ["failure"] * 30,
+            "treatment": ["success"] * 30 + ["failure"] * 10,
+        },
+        by_turns,
+    )
+    found = told("ab", "show", "choice", "--json")
+    assert (found["state"], found["sample_ratio_p"]) == ("better", 1.0)
+    assert [v["success_rate"] for v in found["variants"]] == [0.25, 0.75]
+    low, high = found["variants"][0]["interval"]
+    assert 0 < low < 0.25 < high
+    text = told("ab", "show", "choice")
+    assert text.startswith("treatment is better than control: +50.0 points, 95 % interval")
+    assert "75% (60 to 86) of 40" in text
+    assert "sample ratio: p = 1 that" in text
+
+
+def test_an_ab_test_that_cannot_be_is_refused(mlops):
+    one = ("ab", "create", "choice", "--variant", "control=old:1.0")
+    refused(mlops(*one), Exit.FAILURE, "1 variants; a test has 2 to 100")
+    for wrong in ("control", "control=old", "=old:0.5", "a=:0.5", "a=old:half"):
+        refused(mlops(*one, "--variant", wrong), Exit.USAGE, "NAME=MODEL:WEIGHT")
+    refused(mlops(*one, "--variant", "b=nobody:0.5"), Exit.NOT_FOUND, "no model 'nobody'")
+    refused(mlops(*one, "--variant", "b=new:0.5"), Exit.FAILURE, "sum")
+    refused(mlops("ab", "create", "choice"), Exit.USAGE, "--variant")
+    assert mlops("ab", "create", "choice", *SPLIT).exit_code == 0
+    refused(mlops("ab", "create", "choice", *SPLIT), Exit.FAILURE, "already")
+    for verb in ("start", "stop", "show"):
+        refused(mlops("ab", verb, "none"), Exit.NOT_FOUND, "no A/B test 'none'", "choice")
+    refused(mlops("ab", "show", "choice", "--environment", "x"), Exit.NOT_FOUND, "'x'")
+
+
+def test_cards(told, mlops, tenant, tmp_path):
+    assert told("card", "list", "--json") == []
+    with tenant_session(tenant) as session:
+        card = write_card(session, "old")
+        content, content_hash = card.content, card.content_hash
+    (listed,) = told("card", "list", "--json")
+    assert (listed["model"], listed["number"]) == ("old@1.0.0", 1)
+    assert content_hash[:12] in told("card", "list")
+    assert told("card", "show", "old") == content
+    shown = told("card", "show", "old@1.0.0", "--json")
+    assert hashlib.sha256(shown["content"].encode()).hexdigest() == content_hash
+    assert shown["figures"]
+
+    folder = tmp_path / "a" / "b"
+    exported = told("card", "export", "old", "--directory", str(folder), "--json")
+    assert exported["path"] == str(folder / "old@1.0.0.md")
+    assert (folder / "old@1.0.0.md").read_text() == content
+    assert told("card", "export", "old", "--directory", str(folder)) == exported["path"] + "\n"
+
+    for verb in (("show",), ("write",), ("export", "--directory", str(folder))):
+        answer = mlops("card", *verb, "nobody")
+        refused(answer, Exit.NOT_FOUND, "no model 'nobody' is registered")
+    refused(mlops("card", "show", "idle"), Exit.NOT_FOUND, "mlops card write idle@1.0.0")
+    file = tmp_path / "file"
+    file.touch()
+    answer = mlops("card", "export", "old", "--directory", str(file))
+    refused(answer, Exit.FAILURE, "cannot be written")
+    refused(mlops("card", "export", "old"), Exit.USAGE, "--directory")
+    # A model that is not there submits nothing.
+    assert told("job", "list", "--json") == []
+
+
+def put_sweep(session, tenant, at, model, tests):
+    sweep = uuid.uuid4()
+    for test in tests:
+        session.add(
+            DriftDetection(
+                tenant_id=tenant,
+                sweep_id=sweep,
+                created_at=at,
+                model=model,
+                metric="latency",
+                baseline={},
+                current={},
+                n_baseline=400,
+                n_current=300,
+                statistic=1.0,
+                p_value=0.001,
+                threshold=0.05,
+                **test,
+            )
+        )
+
+
+def test_drift_is_the_newest_sweep_with_the_effect_that_was_judged(told, mlops, tenant):
+    assert told("drift", "list", "--json") == []
+    said = {"verdict": "drift", "reason": "it moved"}
+    judged = {"test": "ks", "effect_name": "ks_distance", "effect_size": 0.4, "p_adjusted": 0.03}
+    other = {"test": "mw", "effect_name": "cliffs_delta", "effect_size": 0.2, "p_adjusted": 0.002}
+    before = judged | {"verdict": "stable", "reason": "as it was", "minimum_effect": 0.1}
+    with tenant_session(tenant) as session:
+        put_sweep(session, tenant, HOUR, "old@1.0.0", [before])
+        put_sweep(session, tenant, HOUR, "new@1.0.0", [before])
+        put_sweep(
+            session,
+            tenant,
+            HOUR + timedelta(hours=1),
+            "old@1.0.0",
+            [judged | said | {"minimum_effect": 0.1}, other | said | {"minimum_effect": None}],
+        )
+    new, old = told("drift", "list", "--json")
+    assert (new["model"], new["verdict"]) == ("new@1.0.0", "stable")
+    assert (old["verdict"], old["reason"]) == ("drift", "it moved")
+    assert (old["effect_name"], old["effect_size"], old["p_adjusted"]) == (
+        "ks_distance",
+        0.4,
+        0.002,
+    )
+    text = told("drift", "list")
+    assert "ks_distance 0.400" in text
+    assert "400 / 300" in text
+    refused(mlops("drift", "list", "old"), Exit.USAGE)
+
+
+def test_alerts_are_the_open_ones_unless_all_are_wanted(told, mlops, tenant):
+    with tenant_session(tenant) as session:
+        raise_alert(session, "drift", "a", Severity.WARNING, "it \x1b[31m[b]moved[/b]")
+        raise_alert(session, "drift", "a", Severity.WARNING, "it \x1b[31m[b]moved[/b]")
+        raise_alert(session, "drift", "b", Severity.CRITICAL, "it was away")
+        resolve_alert(session, "b")
+    (row,) = told("alert", "list", "--json")
+    assert (row["severity"], row["times_seen"], row["resolved_at"]) == ("warning", 2, None)
+    assert len(told("alert", "list", "--all", "--json")) == 2
+    assert r"it \x1b[31m[b]moved[/b]" in told("alert", "list")
+    assert "it was away" not in told("alert", "list")
+    assert "it was away" in told("alert", "list", "--all")
+    refused(mlops("alert", "list", "--every"), Exit.USAGE, "--every")
+
+
+def call(at, model, provider):
+    return LlmCallEvent(
+        event_id=uuid.uuid4(),
+        occurred_at=at,
+        model=model,
+        function="checkout",
+        provider=provider,
+        llm_model="m",
+        latency_ms=1,
+    )
+
+
+def price(event):
+    if event.provider == "unknown":
+        return CallCost(None, "no price is known")
+    return CallCost(2_000_000_000, "a price", simulated=event.provider == "stand-in")
+
+
+def test_costs_keep_what_is_unknown_and_what_is_simulated_apart(told, mlops, tenant):
+    events = [
+        call(HOUR, "old@1.0.0", "known"),
+        call(HOUR, "old@1.0.0", "unknown"),
+        call(HOUR - timedelta(days=1), "old@1.0.0", "known"),
+        call(HOUR - timedelta(days=10), "old@1.0.0", "known"),
+        call(HOUR, "new@1.0.0", "stand-in"),
+        call(HOUR, "idle@1.0.0", "unknown"),
+    ]
+    with tenant_session(tenant) as session:
+        store(session, events, price)
+    with tenant_session(tenant) as session:
+        aggregate(session, roll_up_dirty_hours(session))
+
+    rows = told("cost", "report", "--on", "2026-11-18", "--json")
+    found = {(row["model"], row["period"]): row for row in rows}
+    assert [found["old@1.0.0", p]["cost_nanos"] for p in ("day", "week", "month")] == [
+        2_000_000_000,
+        4_000_000_000,
+        6_000_000_000,
+    ]
+    assert found["old@1.0.0", "week"]["unpriced_calls"] == 1
+    assert found["old@1.0.0", "week"]["starts_on"] == str(date(2026, 11, 16))
+    assert found["new@1.0.0", "day"]["cost"] == "$2.0000 (simulated)"
+    assert found["idle@1.0.0", "day"]["cost_nanos"] is None
+    assert found[None, "day"]["llm_calls"] == 4
+    text = told("cost", "report", "--on", "2026-11-18")
+    assert "$2.0000 + unpriced: 1 calls" in text
+    assert "all models" in text
+
+    empty = told("cost", "report", "--on", "2020-01-01", "--json")
+    assert {(row["model"], row["llm_calls"]) for row in empty} == {(None, 0)}
+    refused(mlops("cost", "report", "--on", "soon"), Exit.USAGE, "soon")
+
+
+def test_a_run_is_shown_as_far_as_it_is(told, mlops, tenant):
+    job = RunBenchmark(tasks=("click-test",), seeds=(0, 1, 2, 3), models=("old", "new"))
+    run = put_run(
+        tenant,
+        job,
+        {
+            "old": ["success", "success", "failure", "environment_error"],
+            "new": ["success", None, None, None],
+        },
+    )
+    found = told("evaluate", "show", str(run)[:13], "--json")
+    assert (found["run"], found["episodes"], found["ended"]) == (str(run), 8, 5)
+    new, old = found["agents"]
+    assert (old["scored"], old["successes"], old["environment_errors"]) == (3, 2, 1)
+    assert (old["cost_nanos"], old["mean_steps"]) == (0, 2.0)
+    assert (new["cost"], new["input_tokens"]) == ("$0.0010 (simulated)", 900)
+
+    answer = mlops("evaluate", "show", str(run))
+    assert answer.exit_code == 0
+    assert "67% (21 to 94) of 3" in answer.stdout
+    assert "100 / 300 ms" in answer.stdout
+    assert "1 of 8 episodes ended in an environment error" in answer.stderr
+    assert "5 of 8 episodes have ended" in answer.stderr
+
+
+def test_a_run_that_cannot_be_is_refused_and_submits_nothing(told, mlops, tenant):
+    refused(mlops("evaluate", "show", "f"), Exit.NOT_FOUND, "there is none yet")
+    refused(mlops("evaluate", "run"), Exit.USAGE, "--model")
+    refused(mlops("evaluate", "run", "--model", "nobody"), Exit.NOT_FOUND, "'nobody'")
+    refused(mlops("evaluate", "run", "--model", "old@7.0.0"), Exit.NOT_FOUND, "old@1.0.0")
+    refused(mlops("evaluate", "run", "--model", "old", "--seeds", "0"), Exit.USAGE, "--seeds")
+    refused(mlops("evaluate", "run", "--model", "old", "--function", ""), Exit.USAGE, "function")
+    assert told("job", "list", "--json") == []
+
+    refused(mlops("evaluate", "show", "%"), Exit.NOT_FOUND, "no run '%'")
