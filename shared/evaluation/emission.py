@@ -38,11 +38,19 @@ class Emitter:
 
 def timed_calls(result: EpisodeResult, started_at: datetime) -> Iterator[tuple[LlmCall, datetime]]:
     """Each model call of an attempt with the time it began at: cost is reckoned at that time."""
-    for step, at in timed_steps(result, started_at):
-        at += timedelta(milliseconds=step.observe_ms)
-        for call in step.calls:
-            yield call, at
-            at += timedelta(milliseconds=call.latency_ms)
+    at = started_at + timedelta(milliseconds=result.page_load_ms or 0)
+    for step, began in timed_steps(result, started_at):
+        yield from _one_after_another(step.calls, began + timedelta(milliseconds=step.observe_ms))
+        at = began + timedelta(milliseconds=_duration_ms(step))
+    yield from _one_after_another(result.unfinished_calls, at)
+
+
+def _one_after_another(
+    calls: tuple[LlmCall, ...], at: datetime
+) -> Iterator[tuple[LlmCall, datetime]]:
+    for call in calls:
+        yield call, at
+        at += timedelta(milliseconds=call.latency_ms)
 
 
 def timed_steps(result: EpisodeResult, started_at: datetime) -> Iterator[tuple[Step, datetime]]:

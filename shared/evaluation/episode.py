@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from playwright.async_api import Error as PlaywrightError
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from shared.evaluation import acting, observing
 from shared.evaluation.benchmark import BenchmarkMissingError, Goal
@@ -23,6 +23,8 @@ from shared.evaluation.protocol import (
     Decision,
     EndpointError,
     EpisodeResult,
+    LlmCall,
+    ModelCaller,
     Outcome,
     ReportInfeasible,
     Step,
@@ -34,11 +36,13 @@ if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Dialog, Page, Route
 
     from shared.evaluation.benchmark import Benchmark
-    from shared.evaluation.protocol import Action, Agent, LlmCall, Observation, Task
+    from shared.evaluation.protocol import Action, Agent, Observation, Task
 
 log = logging.getLogger(__name__)
 
 _BENCHMARKS: Final[dict[str, Benchmark]] = {"miniwob": MiniWob()}
+
+_CALLS: Final = TypeAdapter(tuple[LlmCall, ...])
 
 NONSENSE_LIMIT: Final = 3
 "So many answers in a row that make no sense end an episode."
@@ -64,6 +68,9 @@ class _Trace:
     page_load_ms: int | None = None
     steps: list[Step] = field(default_factory=list)
     started: bool = False
+    thinking: bool = False
+    unfinished_calls: tuple[LlmCall, ...] = ()
+    "Those of the answer that is being acted on."
 
 
 async def run_episode(
@@ -102,6 +109,7 @@ async def run_episode(
         url=trace.url,
         steps=tuple(trace.steps),
         duration_ms=_ms_since(began),
+        unfinished_calls=_spent(agent) if trace.thinking else trace.unfinished_calls,
     )
 
 
@@ -213,7 +221,9 @@ async def _steps(
         began = time.monotonic()
         observation = await reader.observe(trace.goal, index, last_error)
         seen = time.monotonic()
+        trace.thinking = True
         answer = await _think(agent, observation)
+        trace.thinking, trace.unfinished_calls = False, answer.calls
         thought = time.monotonic()
         last_error, makes_sense = answer.error, answer.error is None
         if answer.action is not None:
@@ -235,6 +245,7 @@ async def _steps(
                 calls=answer.calls,
             )
         )
+        trace.unfinished_calls = ()
         if answer.fatal is not None:
             return _End(answer.fatal, answer.error or "the agent gave up")
         if isinstance(answer.action, ReportInfeasible):
@@ -279,9 +290,10 @@ async def _think(agent: Agent, observation: Observation) -> _Answer:
     except AgentError as error:
         return _Answer(calls=error.calls, error=_blame(error), fatal=Outcome.AGENT_ERROR)
     except Exception as error:  # noqa: BLE001
-        return _Answer(error=_blame(error), fatal=Outcome.AGENT_ERROR)
+        return _Answer(calls=_spent(agent), error=_blame(error), fatal=Outcome.AGENT_ERROR)
     if not isinstance(decision, Decision):
-        return _Answer(error=f"the agent answered a {type(decision).__name__}, not a Decision")
+        said = f"the agent answered a {type(decision).__name__}, not a Decision"
+        return _Answer(calls=_spent(agent), error=said)
     try:
         checked = Step(
             index=0,
@@ -295,10 +307,22 @@ async def _think(agent: Agent, observation: Observation) -> _Answer:
             calls=decision.calls,
         )
     except (ValidationError, TypeError) as error:
-        return _Answer(error=f"the agent's decision is malformed: {_one_line(str(error))}")
+        said = f"the agent's decision is malformed: {_one_line(str(error))}"
+        return _Answer(calls=_spent(agent) or _valid(decision.calls), error=said)
     if checked.action is None:
         return _Answer(calls=checked.calls, error="the agent's decision names no action")
     return _Answer(checked.action, checked.calls, checked.reasoning)
+
+
+def _spent(agent: Agent) -> tuple[LlmCall, ...]:
+    return agent.calls_of_step() if isinstance(agent, ModelCaller) else ()
+
+
+def _valid(calls: object) -> tuple[LlmCall, ...]:
+    try:
+        return _CALLS.validate_python(calls)
+    except ValidationError:
+        return ()
 
 
 async def _say_goodbye(agent: Agent) -> None:

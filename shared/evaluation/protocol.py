@@ -1,15 +1,57 @@
 """What an agent sees, what it may do, and what an episode comes to.
 
-An agent is `reset(task)` and `act(observation) -> Decision`. It sees `Observation`, never the
+An agent is `reset(task, seed)` and `act(observation) -> Decision`. It sees `Observation`, never the
 page itself, so it can reach neither the reward nor a script console.
+
+What models, endpoints and pages say is made storable here, where it comes in: a figure or a
+character that the tables cannot hold must not take the paid result with it.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import Annotated, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from shared.jobs.contracts import Name
+from shared.telemetry.events import Count, Milliseconds
+
+_MOST: Final = 10**9
+"Of tokens, characters and milliseconds, as in telemetry."
+_LONGEST_NAME: Final = 200
+
+
+def storable(text: str) -> str:
+    """Text without what PostgreSQL and JSON refuse: NUL, and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "ignore").decode()
+
+
+def _storable(text: object) -> object:
+    return storable(text) if isinstance(text, str) else text
+
+
+def _named(text: object) -> object:
+    """A name that telemetry takes: no control characters, at most 200 characters, not empty."""
+    if not isinstance(text, str):
+        return text
+    clean = "".join(c for c in text[:_LONGEST_NAME] if c >= " ")
+    return storable(clean) or "unknown"
+
+
+def known_count(value: object) -> int | None:
+    """A count as reported; None if it is none, because an absurd one says nothing."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 <= value <= _MOST else None  # type: ignore[operator, return-value]
+
+
+def _at_most(value: object) -> object:
+    return min(value, _MOST) if isinstance(value, int) else value
+
+
+Text = Annotated[str, BeforeValidator(_storable)]
+Label = Annotated[Name, BeforeValidator(_named)]
+Tokens = Annotated[Count | None, BeforeValidator(known_count)]
 
 
 class _Frozen(BaseModel):
@@ -71,19 +113,19 @@ class DoubleClick(_Frozen):
 class Fill(_Frozen):
     kind: Literal["fill"] = "fill"
     element: int
-    text: str = Field(max_length=10_000)
+    text: Text = Field(max_length=10_000)
 
 
 class SelectOption(_Frozen):
     kind: Literal["select_option"] = "select_option"
     element: int
-    option: str = Field(max_length=1_000)
+    option: Text = Field(max_length=1_000)
 
 
 class Press(_Frozen):
     kind: Literal["press"] = "press"
     element: int
-    key: str = Field(max_length=50)
+    key: Text = Field(max_length=50)
 
 
 class Drag(_Frozen):
@@ -105,7 +147,7 @@ class Wait(_Frozen):
 
 class ReportInfeasible(_Frozen):
     kind: Literal["report_infeasible"] = "report_infeasible"
-    reason: str = Field(max_length=2_000)
+    reason: Text = Field(max_length=2_000)
 
 
 Action = Annotated[
@@ -117,16 +159,16 @@ Action = Annotated[
 class LlmCall(_Frozen):
     """One call of a language model as the endpoint reported it. Unknown is None, never 0."""
 
-    provider: str
-    llm_model: str
-    latency_ms: int = Field(ge=0)
-    input_tokens: int | None
-    cached_input_tokens: int | None
-    output_tokens: int | None
-    query_length: int = Field(ge=0)
+    provider: Label
+    llm_model: Label
+    latency_ms: Annotated[Milliseconds, BeforeValidator(_at_most)]
+    input_tokens: Tokens
+    cached_input_tokens: Tokens
+    output_tokens: Tokens
+    query_length: Annotated[Count, BeforeValidator(_at_most)]
     "Characters sent."
-    error_type: str | None = None
-    confidence: float | None = Field(default=None, ge=0, le=1)
+    error_type: Label | None = None
+    confidence: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
 
 
 class Decision(NamedTuple):
@@ -160,8 +202,17 @@ class Agent(Protocol):
     async def close(self) -> None: ...
 
 
+@runtime_checkable
+class ModelCaller(Protocol):
+    """An agent that can say what it has spent on a step, whether or not it got to an answer."""
+
+    def calls_of_step(self) -> tuple[LlmCall, ...]:
+        """The model calls since `act` was last asked; one that was broken off is `aborted`."""
+        ...
+
+
 class Outcome(StrEnum):
-    """How an episode ended. Only `ENVIRONMENT_ERROR` is not the agent's result."""
+    """How an episode ended. `ENVIRONMENT_ERROR` and `CANCELLED` are not the agent's result."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -176,8 +227,8 @@ class Step(_Frozen):
 
     index: int
     action: Action | None
-    error: str | None
-    reasoning: str
+    error: Text | None
+    reasoning: Text
     observe_ms: int
     think_ms: int
     act_ms: int
@@ -187,11 +238,13 @@ class Step(_Frozen):
 
 class EpisodeResult(_Frozen):
     outcome: Outcome
-    reason: str
+    reason: Text
     raw_reward: float | None
     "What the page gave, None when it gave none: unknown is not zero."
-    goal: str
+    goal: Text
     page_load_ms: int | None
-    url: str
+    url: Text
     steps: tuple[Step, ...]
     duration_ms: int
+    unfinished_calls: tuple[LlmCall, ...] = ()
+    "Model calls of a last step that did not end: paid for, though nothing came of it."

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from shared.evaluation.protocol import Action, Observation
+from shared.evaluation.protocol import Action, Observation, Text
 
 _DECODER = json.JSONDecoder()
 _ACTION: TypeAdapter[Action] = TypeAdapter(Action)
@@ -23,8 +23,8 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     action: Action
-    reasoning: str = Field(default="", max_length=20_000)
-    confidence: float | None = Field(default=None, ge=0, le=1)
+    reasoning: Text = Field(default="", max_length=20_000)
+    confidence: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
 
 
 def read_answer(text: str, observation: Observation) -> Answer:
@@ -56,7 +56,7 @@ def _objects(text: str) -> Iterator[dict[str, object]]:
     while start != -1:
         try:
             value, end = _DECODER.raw_decode(text, start)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # no JSON, or a number of thousands of digits
             end = start + 1
         else:
             if isinstance(value, dict):

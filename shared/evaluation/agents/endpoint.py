@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import ssl
@@ -13,11 +14,11 @@ from typing import TypeVar
 import httpx2
 import openai
 from openai.types.chat import ChatCompletionMessageParam
-from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from shared.evaluation.agents.keys import KeyNotAllowedError, check_key_may_go
 from shared.evaluation.agents.parameters import STAND_IN, LlmParameters
-from shared.evaluation.protocol import EndpointError, LlmCall
+from shared.evaluation.protocol import EndpointError, LlmCall, Tokens
 
 Number = TypeVar("Number", int, float)
 
@@ -25,12 +26,12 @@ _LOOKS_LIKE_A_KEY = re.compile(r"(?i)\b(?:sk|key|pk|rk)[-_][\w*.-]{4,}|bearer\s+
 
 
 class _Details(BaseModel):
-    cached_tokens: NonNegativeInt | None = None
+    cached_tokens: Tokens = None
 
 
 class _Usage(BaseModel):
-    prompt_tokens: NonNegativeInt | None = None
-    completion_tokens: NonNegativeInt | None = None
+    prompt_tokens: Tokens = None
+    completion_tokens: Tokens = None
     prompt_tokens_details: _Details | None = None
 
 
@@ -124,9 +125,12 @@ class Endpoint:
             )
         except openai.OpenAIError as error:
             attempts.fail(_error_type(error))
-            self.calls += attempts.failed
             raise EndpointError(self._explain(error)) from None
-        self.calls += attempts.failed
+        except asyncio.CancelledError:
+            attempts.fail("aborted")
+            raise
+        finally:
+            self.calls += attempts.failed
         return self._read(response.content, attempts)
 
     async def close(self) -> None:

@@ -16,6 +16,7 @@ from shared.evaluation.protocol import (
     LlmCall,
     Observation,
     Task,
+    storable,
 )
 
 MAX_REASONING = 2_000
@@ -47,13 +48,16 @@ class LlmAgent:
         self._memory = memory.after(answer.action, observation)
         return Decision(answer.action, tuple(calls), answer.reasoning[:MAX_REASONING])
 
+    def calls_of_step(self) -> tuple[LlmCall, ...]:
+        return tuple(self._endpoint.calls)
+
     async def close(self) -> None:
         await self._endpoint.close()
 
     async def _ask(self, observation: Observation, memory: Memory) -> Answer:
         parameters = self._parameters
         version = parameters.prompt_version
-        turn = step_prompt(version, observation, memory, parameters.max_page_characters)
+        turn = storable(step_prompt(version, observation, memory, parameters.max_page_characters))
         messages: list[ChatCompletionMessageParam] = [
             {"role": "system", "content": system_prompt(version)},
             {"role": "user", "content": turn},

@@ -156,6 +156,15 @@ def test_an_unusable_answer_is_sent_back_with_what_is_wrong() -> None:
     assert "element 99 is not in the list" in received[1]["messages"][-1]["content"]
 
 
+def test_absurd_counts_are_unknown_and_half_a_character_is_left_out() -> None:
+    answer = RIGHT.replace('"r"', '"r\\ud800\\u0000"')
+    usage = {"prompt_tokens": 10**10, "completion_tokens": -1}
+    with endpoint(lambda n: completion(answer, usage=usage, model="m" * 300)) as (url, _):
+        decision = ask(url)
+    (call,) = decision.calls
+    assert (call.input_tokens, call.output_tokens, len(call.llm_model)) == (None, None, 200)
+
+
 def test_nonsense_to_the_end_is_an_agent_error_with_the_calls_made() -> None:
     with (
         endpoint(lambda n: completion("I like pages.")) as (url, received),

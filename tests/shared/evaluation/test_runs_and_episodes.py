@@ -16,6 +16,7 @@ from shared.evaluation.agents.registry import describe_agent
 from shared.evaluation.protocol import (
     Click,
     EpisodeResult,
+    Fill,
     LlmCall,
     Outcome,
     Step,
@@ -30,6 +31,7 @@ from shared.jobs.execution import Cancelled, Ending, Failed, Succeeded, TryAgain
 from shared.jobs.tables import JobRow
 from shared.registry import models
 from shared.registry.models import RegistryError
+from shared.telemetry.events import parse_events
 
 STARTED = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -257,3 +259,37 @@ def test_a_call_without_a_price_is_counted_and_not_taken_for_free(
         )  # fmt: skip
         stored = session.scalars(sa.select(Episode)).one()
         assert (stored.cost_nanos, stored.unpriced_calls) == (0, 1)
+
+
+def test_what_foreign_code_says_is_stored_whatever_it_is(
+    tenant: TenantId, one_episode: UUID
+) -> None:
+    """NUL, half a surrogate pair, endless names and absurd counts: none undoes a paid episode."""
+    foul = "a\x00b\ud800c"
+    call = LlmCall(
+        provider="\n" * 3, llm_model="m\x07" + "x" * 500, latency_ms=10**12,
+        input_tokens=10**12, cached_input_tokens=-1, output_tokens=5, query_length=10**12,
+        error_type=foul,
+    )  # fmt: skip
+    step = Step(
+        index=0, action=Fill(element=1, text=foul), error=foul, reasoning=foul, observe_ms=5,
+        think_ms=100, act_ms=10, dom_nodes=50, calls=(call,),
+    )  # fmt: skip
+    foreign = EpisodeResult(
+        outcome=Outcome.AGENT_ERROR, reason=foul, raw_reward=None, goal=foul, page_load_ms=20,
+        url="http://127.0.0.1/" + foul, steps=(step,), duration_ms=200, unfinished_calls=(CALL,),
+    )  # fmt: skip
+    assert isinstance(record(tenant, held(tenant), foreign), Failed)
+    with tenant_session(tenant) as session:
+        stored = session.scalars(sa.select(Episode)).one()
+        batches = session.scalars(
+            sa.select(JobRow.payload).where(JobRow.kind == "ingest_events")
+        ).all()
+    assert (stored.reason, stored.goal) == ("abc", "abc")
+    assert stored.trace is not None
+    assert stored.trace[0]["action"]["text"] == stored.trace[0]["reasoning"] == "abc"
+    assert (stored.llm_calls, stored.input_tokens, stored.output_tokens) == (2, 10, 10)
+    events, rejected = parse_events([e for b in batches for e in b["events"]], STARTED)
+    assert not rejected
+    first = next(event for event in events if event.kind == "llm_call")
+    assert (first.provider, len(first.llm_model), first.input_tokens) == ("unknown", 199, None)
