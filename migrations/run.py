@@ -12,12 +12,17 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy.engine import make_url
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from migrations.definer import can_become
 from shared.database import APPLICATION_ROLE, psycopg_url
+from shared.local.postgres import password_verifier
 from shared.settings import settings
+from shared.tenancy.tables import Tenant
+from shared.tenancy.tenants import audit
 
 MINIMUM_POSTGRESQL = 150000  # security_invoker views
 
@@ -121,10 +126,14 @@ def _make_tenant(connection: sa.Connection, name: str) -> None:
     # As the application does it: the wall holds against the owner too.
     tenant_id = uuid4()
     connection.execute(_AS_APPLICATION, {"role": APPLICATION_ROLE, "id": str(tenant_id)})
-    connection.execute(
-        sa.text("INSERT INTO mlops.tenants (id, name) VALUES (:id, :name) ON CONFLICT DO NOTHING"),
-        {"id": tenant_id, "name": name},
+    made = connection.scalar(
+        insert(Tenant).values(id=tenant_id, name=name).on_conflict_do_nothing().returning(Tenant.id)
     )
+    if made is not None:
+        with Session(connection) as session:
+            audit(session, "tenant.create", name)
+            # Into the transaction of the migration, which this does not end.
+            session.commit()
 
 
 def _let_in(connection: sa.Connection, app_url: str) -> None:
@@ -137,11 +146,16 @@ def _let_in(connection: sa.Connection, app_url: str) -> None:
         sa.text("SELECT true FROM pg_roles WHERE rolname = :name"), {"name": url.username}
     )
     if not exists:
-        # CREATE ROLE takes no parameters; quote_literal is the server's own quoting.
-        literal = connection.scalar(
-            sa.text("SELECT quote_literal(CAST(:password AS text))"),
-            {"password": str(url.password or "")},
-        )
-        connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN PASSWORD {literal}")
+        connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN{_password_of(connection, url)}")
     if not can_become(connection, url.username, APPLICATION_ROLE):
         connection.exec_driver_sql(f"GRANT {APPLICATION_ROLE} TO {name}")
+
+
+def _password_of(connection: sa.Connection, url: URL) -> str:
+    # Without one, the server lets the role in by other means, such as a certificate.
+    if not url.password:
+        return ""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    verifier = password_verifier(driver, str(url.username), str(url.password))
+    return f" PASSWORD '{verifier}'"

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -270,6 +271,17 @@ def answers(record: PostgresRecord) -> bool:
     return True
 
 
+def password_verifier(connection: psycopg.Connection[Any], role: str, password: str) -> str:
+    """What the server stores of a password (SCRAM-SHA-256), made on this side.
+
+    A statement with the password itself could end in the server's log. It holds no quote and no
+    percent sign.
+    """
+    return connection.pgconn.encrypt_password(
+        password.encode(), role.encode(), b"scram-sha-256"
+    ).decode()
+
+
 def ensure_roles(record: PostgresRecord) -> None:
     """The owner, the application's login and the database, with the recorded passwords.
 
@@ -287,16 +299,12 @@ def ensure_roles(record: PostgresRecord) -> None:
             (OWNER_ROLE, record.owner_password, sql.SQL("CREATEROLE")),
             (LOGIN_ROLE, record.login_password, sql.SQL("NOCREATEROLE")),
         ):
-            # Hashed on this side: a statement with the password could end in the server's log.
-            verifier = connection.pgconn.encrypt_password(
-                password.encode(), role.encode(), b"scram-sha-256"
-            ).decode()
             connection.execute(
                 sql.SQL("{} ROLE {} LOGIN {} PASSWORD {}").format(
                     sql.SQL("ALTER" if role in present else "CREATE"),
                     sql.Identifier(role),
                     rights,
-                    sql.Literal(verifier),
+                    sql.Literal(password_verifier(connection, role, password)),
                 )
             )
         exists = connection.execute(

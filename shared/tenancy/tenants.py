@@ -56,19 +56,6 @@ def create_tenant(name: str) -> TenantId:
     return tenant_id
 
 
-def ensure_tenant(name: str) -> TenantId:
-    """The tenant of that name, made if need be."""
-    with system_session() as session:
-        found = session.scalar(sa.select(sa.func.mlops.tenant_id_by_name(name)))
-    if found is not None:
-        return TenantId(found)
-    try:
-        return create_tenant(name)
-    except TenancyError:
-        # Somebody else has made it since we looked.
-        return find_tenant(name)
-
-
 def create_api_key(session: Session, name: str) -> str:
     """A new key, shown this once: only its SHA-256 is stored."""
     key = KEY_PREFIX + secrets.token_urlsafe(32)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import uuid
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -111,6 +112,34 @@ def test_an_owner_who_makes_roles_sees_no_rows_of_a_tenant(mlops, url, services,
     with psycopg.connect(url("powerful")) as connection:
         assert connection.execute("SELECT count(*) FROM mlops.jobs").fetchone() == (0,)
         assert connection.execute("SELECT count(*) FROM mlops.tenants").fetchone() == (0,)
+
+
+def test_a_login_is_made_with_any_password_and_the_password_stays_here(
+    mlops, url, services, database
+):
+    role, password = f"{database}_100%'s", "50%s'off:\"@/ %("
+    place = services.superuser_url.partition("@")[2].partition("/")[0]
+    login = f"postgresql://{quote(role, safe='')}:{quote(password, safe='')}@{place}/{database}"
+    both = mlops(login, "db", "upgrade", DATABASE_OWNER_URL=url("postgres"))
+    assert both.returncode == 0, both.stderr
+    submitted = mlops(login, "job", "submit", '{"job": "roll_up"}')
+    assert (submitted.returncode, submitted.stderr) == (0, "")
+    with psycopg.connect(services.superuser_url, autocommit=True) as connection:
+        stored = connection.execute(
+            "SELECT rolpassword FROM pg_authid WHERE rolname = %s", [role]
+        ).fetchone()
+    assert stored[0].startswith("SCRAM-SHA-256$")
+
+
+def test_the_first_tenant_leaves_one_audit_row(mlops, url):
+    for _ in range(2):
+        assert mlops(url("postgres"), "db", "upgrade").returncode == 0
+    with psycopg.connect(url("postgres")) as connection:
+        rows = connection.execute(
+            "SELECT t.name, a.action, a.subject FROM mlops.audit_log a"
+            " JOIN mlops.tenants t ON t.id = a.tenant_id"
+        ).fetchall()
+    assert rows == [("default", "tenant.create", "default")]
 
 
 def test_a_schema_of_a_later_version_is_left_alone(mlops, url):

@@ -1,5 +1,6 @@
 import importlib.util
 
+import psycopg
 import pytest
 
 from shared.local import postgres
@@ -59,3 +60,12 @@ def test_data_of_another_version_is_not_opened():
 def test_only_demonstration_data_may_lose_what_was_written():
     assert "fsync" not in postgres.settings_text(5, durable=True)
     assert "fsync = off" in postgres.settings_text(5, durable=False)
+
+
+def test_a_verifier_holds_neither_the_password_nor_what_sql_would_trip_over(services):
+    with psycopg.connect(services.superuser_url) as connection:
+        made = [postgres.password_verifier(connection, "me", "50%'off") for _ in range(2)]
+    assert made[0] != made[1]  # salted
+    for verifier in made:
+        assert verifier.startswith("SCRAM-SHA-256$")
+        assert not set("%'\\") & set(verifier)
