@@ -20,6 +20,7 @@ def agent_row(summary: AgentSummary, *, simulated: bool) -> dict[str, Any]:
     # Where no call has a price, nothing is known of what they cost.
     unpriced = 0 < summary.llm_calls == summary.unpriced_calls
     cost = None if unpriced else summary.cost_nanos
+    uncounted = 0 < summary.llm_calls == summary.uncounted_calls
     return {
         "agent": summary.model,
         "episodes": summary.episodes,
@@ -31,9 +32,11 @@ def agent_row(summary: AgentSummary, *, simulated: bool) -> dict[str, Any]:
         "mean_steps": summary.mean_steps,
         "p50_ms": summary.step_latency.quantile(0.5),
         "p95_ms": summary.step_latency.quantile(0.95),
-        "input_tokens": summary.input_tokens,
-        "output_tokens": summary.output_tokens,
+        # So are tokens that no endpoint reported.
+        "input_tokens": None if uncounted else summary.input_tokens,
+        "output_tokens": None if uncounted else summary.output_tokens,
         "llm_calls": summary.llm_calls,
+        "uncounted_calls": summary.uncounted_calls,
         "unpriced_calls": summary.unpriced_calls,
         "cost_nanos": cost,
         "cost": dollars(cost, summary.unpriced_calls, simulated=simulated),
@@ -62,7 +65,7 @@ def print_agents(rows: Sequence[Mapping[str, Any]]) -> None:
 def dollars(nanos: int | None, unpriced: int, *, simulated: bool) -> str:
     """Dollars; unknown is said, and a simulated price is called one."""
     if nanos is None:
-        return f"unpriced: {unpriced} calls"
+        return f"unpriced: {unpriced} calls" if unpriced else "unknown"
     text = f"${nanos / NANOS:.4f}"
     if simulated:
         text += " (simulated)"
@@ -78,4 +81,10 @@ def _rate(row: Mapping[str, Any]) -> str | None:
 
 
 def _tokens(row: Mapping[str, Any]) -> str:
-    return f"{row['input_tokens'] + row['output_tokens']:,}" if row["llm_calls"] else "none"
+    if not row["llm_calls"]:
+        return "none"
+    if row["input_tokens"] is None:
+        return "-"
+    missing = row["uncounted_calls"]
+    more = f" + uncounted: {missing} calls" if missing else ""
+    return f"{row['input_tokens'] + row['output_tokens']:,}{more}"

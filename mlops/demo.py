@@ -333,7 +333,7 @@ def _totals(session: Any) -> dict[str, tuple[int, int]]:
     )
     episodes = session.execute(
         sa.text(
-            "SELECT count(*) FILTER (WHERE outcome NOT IN ('environment_error', 'cancelled')),"
+            "SELECT count(*) FILTER (WHERE scored),"
             " sum(llm_calls)::bigint, sum(input_tokens)::bigint,"
             " sum(output_tokens)::bigint, sum(cost_nanos)::bigint, sum(unpriced_calls)::bigint"
             " FROM mlops.episode_results"

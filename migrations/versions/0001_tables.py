@@ -532,6 +532,7 @@ def upgrade() -> None:
         sa.Column("actions", sa.Integer(), server_default="0", nullable=False),
         sa.Column("llm_calls", sa.Integer(), server_default="0", nullable=False),
         sa.Column("unpriced_calls", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("uncounted_calls", sa.Integer(), server_default="0", nullable=False),
         sa.Column("input_tokens", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("output_tokens", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("cost_nanos", sa.BigInteger(), server_default="0", nullable=False),

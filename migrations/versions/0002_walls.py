@@ -122,20 +122,23 @@ GRANT EXECUTE ON FUNCTION mlops.ensure_event_partitions(date, date) TO mlops_app
 """
 
 # The job is the truth about how an episode ended: one whose worker died three times never wrote
-# a result of its own, and one that is tried again has none yet.
+# a result of its own, and one that is tried again has none yet. `scored` are those whose end says
+# something of the agent.
 EPISODE_RESULTS = """
 CREATE VIEW mlops.episode_results WITH (security_invoker = true) AS
 SELECT e.id, e.tenant_id, e.run_id, e.task_id, e.model_version_id, e.job_id, e.seed, e.unit_id,
        e.variant, e.raw_reward, e.goal, e.steps, e.duration_ms, e.actions, e.llm_calls,
-       e.unpriced_calls, e.input_tokens, e.output_tokens, e.cost_nanos, j.attempt, e.worker,
-       e.finished_at, j.status AS job_status,
-       CASE j.status WHEN 'succeeded' THEN e.outcome
-                     WHEN 'failed' THEN coalesce(e.outcome, 'environment_error')
-                     WHEN 'cancelled' THEN 'cancelled' END AS outcome,
+       e.unpriced_calls, e.uncounted_calls, e.input_tokens, e.output_tokens, e.cost_nanos,
+       j.attempt, e.worker, e.finished_at, j.status AS job_status, ended.outcome,
+       coalesce(ended.outcome NOT IN ('environment_error', 'cancelled'), false) AS scored,
        CASE j.status WHEN 'succeeded' THEN e.reason
                      WHEN 'failed' THEN j.error
                      WHEN 'cancelled' THEN coalesce(j.error, 'cancelled') END AS reason
-FROM mlops.episodes e JOIN mlops.jobs j ON j.id = e.job_id AND j.tenant_id = e.tenant_id;
+FROM mlops.episodes e JOIN mlops.jobs j ON j.id = e.job_id AND j.tenant_id = e.tenant_id
+CROSS JOIN LATERAL (
+    SELECT CASE j.status WHEN 'succeeded' THEN e.outcome
+                         WHEN 'failed' THEN coalesce(e.outcome, 'environment_error')
+                         WHEN 'cancelled' THEN 'cancelled' END AS outcome) AS ended;
 GRANT SELECT ON mlops.episode_results TO mlops_app;
 """
 

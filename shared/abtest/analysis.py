@@ -40,8 +40,8 @@ class AbState(StrEnum):
 
 @dataclass(frozen=True)
 class VariantCounts:
-    """`scored` leaves out episodes that have not ended, were cancelled, or that the environment
-    broke; `successes` are of those. `units` are distinct."""
+    """`units` are distinct. `scored` are the units with an episode that ended, and that neither
+    was cancelled nor broken by the environment; `successes` are of those, by the first such."""
 
     name: str
     model: str
@@ -82,15 +82,25 @@ class Analysis:
     sample_ratio_p: float | None
 
 
+# A unit that several runs have tried is still one trial: its first that can be scored. First is
+# by when a run began and not by what ended first, which depends on how it ended.
 _COUNTS: Final = sa.text(
     """
-    SELECT e.variant, count(DISTINCT e.unit_id) AS units, count(*) AS episodes,
-           count(*) FILTER (WHERE e.outcome NOT IN ('environment_error', 'cancelled')) AS scored,
-           count(*) FILTER (WHERE e.outcome = 'success') AS successes
-    FROM mlops.episode_results e JOIN mlops.benchmark_runs r ON r.id = e.run_id
-    WHERE r.specification->'ab'->>'test' = :name
-      AND r.specification->'ab'->>'environment' = :environment
-    GROUP BY e.variant
+    WITH tried AS (
+        SELECT e.variant, e.unit_id, e.outcome = 'success' AS success, scored,
+               row_number() OVER (
+                   PARTITION BY e.variant, e.unit_id ORDER BY scored DESC, r.created_at, e.id
+               ) AS place
+        FROM mlops.episode_results e JOIN mlops.benchmark_runs r ON r.id = e.run_id,
+        LATERAL (SELECT coalesce(
+            e.outcome NOT IN ('environment_error', 'cancelled'), false) AS scored) AS told
+        WHERE r.specification->'ab'->>'test' = :name
+          AND r.specification->'ab'->>'environment' = :environment
+    )
+    SELECT variant, count(DISTINCT unit_id) AS units, count(*) AS episodes,
+           count(*) FILTER (WHERE scored AND place = 1) AS scored,
+           count(*) FILTER (WHERE scored AND place = 1 AND success) AS successes
+    FROM tried GROUP BY variant
     """
 )
 

@@ -174,8 +174,8 @@ def compute_figures(session: Session, version: ModelVersion, computed_at: dateti
         ),
         llm_calls=_counted(performance, "model calls", used.llm_calls, Unit.CALLS, used),
         tokens=(
-            _counted(performance, "input tokens", used.input_tokens, Unit.TOKENS, used),
-            _counted(performance, "output tokens", used.output_tokens, Unit.TOKENS, used),
+            _tokens(performance, "input tokens", used.input_tokens, used),
+            _tokens(performance, "output tokens", used.output_tokens, used),
         ),
         **_cost_figures(cost, spent),
         drift=drift,
@@ -287,6 +287,22 @@ def _quantile(source: _Source, name: str, histogram: Histogram, q: float) -> Fig
 def _counted(source: _Source, name: str, value: int, unit: Unit, used: Any) -> Figure:
     return source.figure(
         name, value if used.rollups else None, unit, n=used.llm_calls, method="sum of the hours"
+    )
+
+
+def _tokens(source: _Source, name: str, value: int, used: Any) -> Figure:
+    """Tokens that no endpoint reported are said to be unknown, not zero."""
+    # The histogram holds the calls whose tokens are known.
+    counted = Histogram.from_bytes(used.tokens).total
+    uncounted = used.llm_calls - counted
+    known = used.rollups and not 0 < used.llm_calls == uncounted
+    return source.figure(
+        name,
+        value if known else None,
+        Unit.TOKENS,
+        n=counted,
+        method="sum of the hours",
+        note=f"uncounted: {uncounted:,} calls" if uncounted else "",
     )
 
 

@@ -23,12 +23,10 @@ STATEMENTS: Final = {
     Query.EPISODES_BY_TASK: sa.text(
         """
         SELECT t.benchmark, t.name AS task, t.difficulty,
-               count(*) FILTER (WHERE e.outcome NOT IN ('environment_error', 'cancelled'))
-                   AS scored,
+               count(*) FILTER (WHERE e.scored) AS scored,
                count(*) FILTER (WHERE e.outcome = 'success') AS successes,
                count(*) FILTER (WHERE e.outcome = 'environment_error') AS environment_errors,
-               coalesce(sum(e.steps) FILTER
-                   (WHERE e.outcome NOT IN ('environment_error', 'cancelled')), 0)::bigint AS steps,
+               coalesce(sum(e.steps) FILTER (WHERE e.scored), 0)::bigint AS steps,
                min(e.finished_at) AS first, max(e.finished_at) AS last
         FROM mlops.episode_results e JOIN mlops.evaluation_tasks t ON t.id = e.task_id
         WHERE e.model_version_id = CAST(:model_version_id AS uuid) AND e.outcome IS NOT NULL
@@ -40,6 +38,7 @@ STATEMENTS: Final = {
         SELECT count(*) AS rollups, min(hour) AS first, max(hour) AS last,
                coalesce(string_agg(step_latency_ms, ''), '') AS step_latency_ms,
                coalesce(string_agg(llm_latency_ms, ''), '') AS llm_latency_ms,
+               coalesce(string_agg(tokens, ''), '') AS tokens,
                coalesce(sum(llm_calls), 0)::bigint AS llm_calls,
                coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
                coalesce(sum(output_tokens), 0)::bigint AS output_tokens

@@ -17,7 +17,7 @@ class PeriodCost:
     """The cost of one period (UTC), in nano-dollars.
 
     `cost_nanos` is the sum of the priced calls; None if calls were made and none of them has a
-    price, because unknown is not zero. `unpriced_calls` are not in it; `simulated_calls` are in
+    price, or if nothing was summed for the period yet, because unknown is not zero. `unpriced_calls` are not in it; `simulated_calls` are in
     it at a price that is stated as simulated.
     """
 
@@ -65,13 +65,14 @@ def _total(
                 sa.BigInteger,
             ).label(name)
             for name in _SUMMED
-        )
+        ),
+        sa.func.count().label("rows"),
     ).where(CostTracking.period == period.value, CostTracking.starts_on == starts_on)
     if model is not None:
         query = query.where(CostTracking.model == model)
     if function is not None:
         query = query.where(CostTracking.function == function)
     found = dict(session.execute(query).mappings().one())
-    if 0 < found["llm_calls"] == found["unpriced_calls"]:
+    if not found.pop("rows") or 0 < found["llm_calls"] == found["unpriced_calls"]:
         found["cost_nanos"] = None
     return PeriodCost(period=period, starts_on=starts_on, **found)

@@ -45,6 +45,7 @@ class _Spent(NamedTuple):
     actions: int
     llm_calls: int
     unpriced_calls: int
+    uncounted_calls: int
     input_tokens: int
     output_tokens: int
     cost_nanos: int
@@ -128,6 +129,7 @@ def _spent(result: EpisodeResult, started_at: datetime, price: CallPrice) -> _Sp
         actions=sum(step.action is not None for step in result.steps),
         llm_calls=len(calls),
         unpriced_calls=prices.count(None),
+        uncounted_calls=sum(None in (call.input_tokens, call.output_tokens) for call in calls),
         input_tokens=sum(call.input_tokens or 0 for call in calls),
         output_tokens=sum(call.output_tokens or 0 for call in calls),
         cost_nanos=sum(nanos for nanos in prices if nanos is not None),

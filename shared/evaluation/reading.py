@@ -31,7 +31,8 @@ class AgentSummary:
 
     `scored` leaves out what is not the agent's doing: environment errors and cancelled episodes.
     Rates and means are None where there is nothing to take them of. `cost_nanos` is the sum of
-    the priced calls; `unpriced_calls` are not in it.
+    the priced calls; `unpriced_calls` are not in it. The tokens are those that endpoints reported;
+    `uncounted_calls` reported none, or not all.
     """
 
     model: str
@@ -46,6 +47,7 @@ class AgentSummary:
     output_tokens: int
     llm_calls: int
     unpriced_calls: int
+    uncounted_calls: int
     cost_nanos: int
     step_latency: Histogram
     "Milliseconds from the observation to the end of the action."
@@ -69,15 +71,15 @@ _SUMMARY = sa.text(
     """
     SELECT m.name || '@' || v.version AS model, v.agent,
            count(*) AS episodes,
-           count(*) FILTER (WHERE e.outcome NOT IN ('environment_error', 'cancelled')) AS scored,
+           count(*) FILTER (WHERE e.scored) AS scored,
            count(*) FILTER (WHERE e.outcome = 'success') AS successes,
            count(*) FILTER (WHERE e.outcome = 'environment_error') AS environment_errors,
-           avg(e.steps) FILTER (WHERE e.outcome NOT IN ('environment_error', 'cancelled'))::float8
-               AS mean_steps,
+           avg(e.steps) FILTER (WHERE e.scored)::float8 AS mean_steps,
            sum(e.input_tokens)::bigint AS input_tokens,
            sum(e.output_tokens)::bigint AS output_tokens,
            sum(e.llm_calls)::bigint AS llm_calls,
            sum(e.unpriced_calls)::bigint AS unpriced_calls,
+           sum(e.uncounted_calls)::bigint AS uncounted_calls,
            sum(e.cost_nanos)::bigint AS cost_nanos
     FROM mlops.episode_results e
     JOIN mlops.model_versions v ON v.id = e.model_version_id

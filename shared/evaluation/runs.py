@@ -49,9 +49,7 @@ def create_run(
     task that is not there, and what `resolve` and `chooser` raise for a model or test.
     """
     tasks = _tasks(job)
-    plan = list(_plan(session, job, tasks, chooser))
-    if len(plan) > EPISODES_AT_MOST:
-        raise EvaluationError(f"{len(plan)} episodes in one run; at most {EPISODES_AT_MOST}")
+    plan = _plan(session, job, tasks, chooser)
     tenant_id = tenant_of(session)
     run = BenchmarkRun(
         id=uuid4(),
@@ -115,10 +113,13 @@ def _plan(
     tasks: Sequence[Task],
     chooser: Callable[[Session, AbSplit], Chooser],
 ) -> Sequence[_Planned]:
+    versions = {v.id: v for v in (resolve(session, name) for name in job.models)}
+    episodes = len(job.seeds) * len(tasks) * (len(versions) if job.ab is None else 1)
+    if episodes > EPISODES_AT_MOST:
+        raise EvaluationError(f"{episodes} episodes in one run; at most {EPISODES_AT_MOST}")
     # Seed by seed, so that a run that is stopped half-way has seen every task.
     units = [(task, seed) for seed in job.seeds for task in tasks]
     if job.ab is None:
-        versions = {v.id: v for v in (resolve(session, name) for name in job.models)}
         return [_Planned(task, seed, v) for task, seed in units for v in versions.values()]
     choose = chooser(session, job.ab)
     resolved: dict[str, ModelVersion] = {}

@@ -83,6 +83,8 @@ class Episode(Base):
     actions: Mapped[int] = mapped_column(sa.Integer, server_default="0")
     llm_calls: Mapped[int] = mapped_column(sa.Integer, server_default="0")
     unpriced_calls: Mapped[int] = mapped_column(sa.Integer, server_default="0")
+    uncounted_calls: Mapped[int] = mapped_column(sa.Integer, server_default="0")
+    "Calls whose endpoint did not report all tokens; `input_tokens` and `output_tokens` lack them."
     input_tokens: Mapped[int] = mapped_column(server_default="0")
     output_tokens: Mapped[int] = mapped_column(server_default="0")
     cost_nanos: Mapped[int] = mapped_column(server_default="0")

@@ -392,3 +392,18 @@ def test_figures_are_shown_in_their_unit(value: float, unit: Unit, text: str) ->
         computed_at=HOUR,
     )  # fmt: skip
     assert shown(figure) == text
+
+
+def test_tokens_that_no_endpoint_reported_are_not_shown_as_none(session: Session) -> None:
+    version = make(session)
+    put_rollup(session, version, llm_calls=2)
+    unknown = figures(session, version).tokens
+    assert [shown(figure) for figure in unknown] == ["uncounted: 2 calls"] * 2
+    later = HOUR + timedelta(hours=1)
+    put_rollup(session, version, later, llm_calls=1, input_tokens=30, output_tokens=4, tokens=[34])
+    known = figures(session, version).tokens
+    assert [shown(figure) for figure in known] == [
+        "30 (uncounted: 2 calls)",
+        "4 (uncounted: 2 calls)",
+    ]
+    assert {figure.n for figure in known} == {1}

@@ -139,7 +139,7 @@ def test_unpriced_and_simulated_calls_are_told_apart(tenant: TenantId) -> None:
     with tenant_session(tenant) as session:
         found = totals(session, date(2026, 9, 12))
         on_the_day = totals(session, at.date()).day
-    assert found.day == PeriodCost(Period.DAY, date(2026, 9, 12), 0, 0, 0, 0, 0, 0)
+    assert found.day == PeriodCost(Period.DAY, date(2026, 9, 12), None, 0, 0, 0, 0, 0)
     assert on_the_day == PeriodCost(Period.DAY, date(2026, 9, 9), 200, 4, 2, 1, 2, 1)
     assert found.week == PeriodCost(Period.WEEK, date(2026, 9, 7), 200, 4, 2, 1, 2, 1)
     assert found.month == PeriodCost(Period.MONTH, date(2026, 9, 1), 200, 4, 2, 1, 2, 1)

@@ -199,9 +199,11 @@ def test_each_outcome_is_an_ending_of_the_job(
     assert isinstance(record(tenant, held(tenant), result(outcome)), ending)
     with tenant_session(tenant) as session:
         row = session.execute(
-            sa.text("SELECT outcome, reason, job_status FROM mlops.episode_results")
+            sa.text("SELECT outcome, scored, job_status FROM mlops.episode_results")
         ).one()
         assert row.job_status == status
+        unscored = (Outcome.ENVIRONMENT_ERROR, Outcome.CANCELLED)
+        assert row.scored is (outcome not in unscored)
         assert row.outcome == (None if status == "queued" else outcome)
 
 
@@ -293,3 +295,14 @@ def test_what_foreign_code_says_is_stored_whatever_it_is(
     assert not rejected
     first = next(event for event in events if event.kind == "llm_call")
     assert (first.provider, len(first.llm_model), first.input_tokens) == ("unknown", 199, None)
+
+
+def test_calls_without_reported_tokens_are_counted_apart(
+    tenant: TenantId, one_episode: UUID
+) -> None:
+    half = CALL.model_copy(update={"output_tokens": None})
+    none = half.model_copy(update={"input_tokens": None})
+    record(tenant, held(tenant), result(Outcome.SUCCESS, calls=(CALL, half, none)))
+    with tenant_session(tenant) as session:
+        (summary,) = summarize(session, [one_episode])
+    assert (summary.llm_calls, summary.uncounted_calls, summary.input_tokens) == (3, 2, 20)
