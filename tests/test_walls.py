@@ -115,13 +115,13 @@ def test_a_tenant_sees_and_changes_only_its_own(tenant: TenantId) -> None:
     other = create_tenant(f"other-{uuid.uuid4()}")
     with tenant_session(other) as session:
         session.execute(
-            sa.text("INSERT INTO mlops.models (id, tenant_id, name) VALUES (:id, :t, 'theirs')"),
-            {"id": uuid.uuid4(), "t": other},
+            sa.text("INSERT INTO mlops.dirty_hours (tenant_id, hour) VALUES (:t, now())"),
+            {"t": other},
         )
     with tenant_session(tenant) as session:
-        assert session.scalar(sa.text("SELECT count(*) FROM mlops.models")) == 0
-        assert session.execute(sa.text("UPDATE mlops.models SET name = 'mine'")).rowcount == 0
-        assert session.execute(sa.text("DELETE FROM mlops.models")).rowcount == 0
+        assert session.scalar(sa.text("SELECT count(*) FROM mlops.dirty_hours")) == 0
+        assert session.execute(sa.text("UPDATE mlops.dirty_hours SET hour = hour")).rowcount == 0
+        assert session.execute(sa.text("DELETE FROM mlops.dirty_hours")).rowcount == 0
         assert session.scalar(sa.text("SELECT count(*) FROM mlops.tenants")) == 1
 
 
@@ -146,13 +146,25 @@ def test_the_tenant_of_a_session_ends_with_it(tenant: TenantId) -> None:
             assert session.scalar(sa.text("SELECT count(*) FROM mlops.tenants")) == 0
 
 
-def test_what_is_in_the_audit_log_stays_there(tenant: TenantId) -> None:
-    for statement in ("DELETE FROM mlops.audit_log", "UPDATE mlops.audit_log SET actor = 'me'"):
-        with (
-            pytest.raises(ProgrammingError, match="permission denied"),
-            tenant_session(tenant) as session,
-        ):
-            session.execute(sa.text(statement))
+KEPT = ("audit_log", "benchmark_runs", "drift_detection", "events", "model_cards", "models")
+RECOMPUTED = ("cost_tracking", "dirty_hours", "model_performance")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *(f"UPDATE mlops.{table} SET tenant_id = tenant_id" for table in KEPT),
+        *(f"DELETE FROM mlops.{table}" for table in TENANT_TABLES if table not in RECOMPUTED),
+        *(f"TRUNCATE mlops.{table}" for table in TENANT_TABLES),
+        "UPDATE mlops.model_versions SET parameters = '{}'",
+    ],
+)
+def test_what_happened_stays(tenant: TenantId, statement: str) -> None:
+    with (
+        pytest.raises(ProgrammingError, match="permission denied"),
+        tenant_session(tenant) as session,
+    ):
+        session.execute(sa.text(statement))
 
 
 def test_partitions_cannot_be_read_around_the_wall(tenant: TenantId) -> None:
