@@ -25,17 +25,22 @@ from shared.local.errors import ServiceError
 RESULTS = Path(__file__).with_name("results.json")
 
 SUBJECTS = ("jobs", "evaluation", "telemetry", "drift", "abtest", "sdk")
+"Every subject that can be named; those that exist are the modules of these names, see `existing`."
 
 Figures = Callable[[], Iterable[Figure | Skipped]]
 
 
 def figures_of(subject: str) -> Figures | None:
     """The `figures` of the module that is named like the subject; None when there is none yet."""
-    name = f"benchmarks.{subject}"
-    if importlib.util.find_spec(name) is None:
+    if subject not in existing():
         return None
-    figures: Figures = importlib.import_module(name).figures
+    figures: Figures = importlib.import_module(f"benchmarks.{subject}").figures
     return figures
+
+
+def existing() -> tuple[str, ...]:
+    """The subjects that have figures."""
+    return tuple(s for s in SUBJECTS if importlib.util.find_spec(f"benchmarks.{s}") is not None)
 
 
 def merged(old: list[dict[str, Any]], new: list[dict[str, Any]], ran: set[str]) -> list[Any]:
@@ -46,7 +51,7 @@ def merged(old: list[dict[str, Any]], new: list[dict[str, Any]], ran: set[str]) 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
-    parser.add_argument("--only", metavar="SUBJECT", choices=SUBJECTS, help=", ".join(SUBJECTS))
+    parser.add_argument("--only", metavar="SUBJECT", choices=SUBJECTS, help=", ".join(existing()))
     only = parser.parse_args(arguments).only
     print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}", flush=True)
     measured: list[dict[str, Any]] = []
@@ -54,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     for subject in (only,) if only else SUBJECTS:
         figures = figures_of(subject)
         if figures is None:
-            print(f"{subject}: no figures yet")
+            print(f"{subject}: no figures yet; there are: {', '.join(existing())}")
             continue
         rows, complete = take(subject, figures)
         measured += rows
