@@ -17,8 +17,9 @@ class PeriodCost:
     """The cost of one period (UTC), in nano-dollars.
 
     `cost_nanos` is the sum of the priced calls; None if calls were made and none of them has a
-    price, or if nothing was summed for the period yet, because unknown is not zero. `unpriced_calls` are not in it; `simulated_calls` are in
-    it at a price that is stated as simulated.
+    price, or if nothing was summed for the period yet, because unknown is not zero.
+    `unpriced_calls` are not in it; `simulated_calls` are in it at a price that is stated as
+    simulated.
     """
 
     period: Period

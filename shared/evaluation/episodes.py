@@ -137,13 +137,16 @@ def _spent(result: EpisodeResult, started_at: datetime, price: CallPrice) -> _Sp
 
 
 def _ending(result: EpisodeResult, claim: Claim) -> Ending:
-    summary = {"outcome": result.outcome.value, "reason": result.reason}
+    summary: dict[str, Any] = {"outcome": result.outcome.value, "reason": result.reason}
     match result.outcome:
         case Outcome.CANCELLED:
             return Cancelled(summary)
         case Outcome.ENVIRONMENT_ERROR if not claim.last_attempt:
             return TryAgain(result.reason)
-        case Outcome.ENVIRONMENT_ERROR | Outcome.AGENT_ERROR:
+        case Outcome.ENVIRONMENT_ERROR:
             return Failed(result.reason, summary)
+        case Outcome.AGENT_ERROR:
+            # It is scored: tried again it would be two episodes in the sums, and one in the run.
+            return Failed(result.reason, {**summary, "final": True})
         case _:
             return Succeeded(summary)

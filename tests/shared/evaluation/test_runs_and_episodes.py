@@ -297,6 +297,16 @@ def test_what_foreign_code_says_is_stored_whatever_it_is(
     assert (first.provider, len(first.llm_model), first.input_tokens) == ("unknown", 199, None)
 
 
+def test_a_failed_job_says_whether_its_episode_counts(tenant: TenantId, one_episode: UUID) -> None:
+    record(tenant, held(tenant), result(Outcome.AGENT_ERROR))
+    with tenant_session(tenant) as session:
+        job = session.scalars(sa.select(JobRow).where(JobRow.kind == "evaluate_episode")).one()
+        assert (job.status, job.result) == (
+            "failed",
+            {"outcome": "agent_error", "reason": "why", "final": True},
+        )
+
+
 def test_calls_without_reported_tokens_are_counted_apart(
     tenant: TenantId, one_episode: UUID
 ) -> None:
