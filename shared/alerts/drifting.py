@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime, timedelta
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
+from shared.alerts.tables import Alert
 from shared.drift.sweep import MetricFinding, SweepResult
 from shared.drift.verdicts import DriftState
+from shared.jobs.contracts import WindowOf
 
 
 def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
     """Raise what drifts, resolve what is stable again, and sum the sweep up for its job.
 
     A warning, and a window without enough data, neither raise nor resolve: unknown is not stable.
+    Sweeps that compare other functions, or windows of another length, have alerts of their own;
+    and one that looks further back than an alert's newest sweep leaves that alert as it is.
     """
     raised = resolved = 0
+    compared = f"{_shape(sweep.baseline)}:{_shape(sweep.current)}"
+    newest = _newest_windows(session)
     for finding in sweep.findings:
-        fingerprint = f"drift:{finding.model}:{finding.metric}:{sweep.current.function or ''}"
+        fingerprint = f"drift:{finding.model}:{finding.metric}:{compared}"
+        if sweep.current.end < newest.get(fingerprint, sweep.current.end):
+            continue
         if finding.verdict.state is DriftState.DRIFT:
             raise_alert(
                 session,
@@ -40,6 +50,20 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
         "alerts_raised": raised,
         "alerts_resolved": resolved,
     }
+
+
+def _shape(window: WindowOf) -> str:
+    """What a window shares with the same one an hour later."""
+    return f"{window.function!r} for {(window.end - window.start) / timedelta(hours=1):g} h"
+
+
+def _newest_windows(session: Session) -> dict[str, datetime]:
+    """The end of the newest window that each open alert of drift was seen in."""
+    ends = Alert.details["current"]["end"].astext
+    query = sa.select(Alert.fingerprint, ends).where(
+        Alert.kind == "drift", Alert.resolved_at.is_(None), ends.is_not(None)
+    )
+    return {fingerprint: datetime.fromisoformat(end) for fingerprint, end in session.execute(query)}
 
 
 def _details(sweep: SweepResult, finding: MetricFinding) -> dict[str, Any]:

@@ -248,6 +248,32 @@ def test_drift_raises_one_alert_until_it_is_stable_again(session: Session) -> No
     assert message.startswith("step_latency_ms of walker@1.0.0 drifts: ks_distance 0.")
 
 
+def test_a_sweep_of_other_windows_leaves_the_alert_alone(session: Session) -> None:
+    for hour, scale in enumerate((1, 1, 2, 1, 1)):
+        for function in ("shop", "search"):
+            values = {"step_latency_ms": latencies(1, scale=scale)}
+            roll_up(session, NOON + timedelta(hours=hour), values, function=function)
+
+    def look(current: WindowOf, baseline: WindowOf) -> tuple[int, int]:
+        job = DetectDrift(baseline=baseline, current=current)
+        told = tell_of_drift(session, detect(session, job, uuid4()))
+        return told["alerts_raised"], told["alerts_resolved"]
+
+    drifted, later = NOON + timedelta(hours=2), NOON + timedelta(hours=3)
+    assert look(window(drifted), window(NOON)) == (1, 0)
+    # Stable, but of one function, or of more hours, or of an hour before the alert's.
+    shop = window(later, function="shop")
+    assert look(shop, window(NOON, function="shop")) == (0, 0)
+    assert look(shop, window(NOON)) == (0, 0)
+    assert look(window(later), window(NOON, function="shop")) == (0, 0)
+    assert look(window(later, hours=2), window(NOON, hours=2)) == (0, 0)
+    assert look(window(NOON + timedelta(hours=1)), window(NOON)) == (0, 0)
+    # Drift of one function is an alert beside the other.
+    assert look(window(drifted, function="shop"), window(NOON, function="shop")) == (1, 0)
+    assert session.scalar(sa.select(sa.func.count()).where(Alert.resolved_at.is_(None))) == 2
+    assert look(window(later), window(NOON)) == (0, 1)
+
+
 def test_the_timetable_asks_once_an_hour_for_tenants_that_have_rollups(
     tenant: TenantId,
 ) -> None:
