@@ -87,13 +87,12 @@ class Analysis:
 _COUNTS: Final = sa.text(
     """
     WITH tried AS (
-        SELECT e.variant, e.unit_id, e.outcome = 'success' AS success, scored,
+        SELECT e.variant, e.unit_id, e.scored, e.outcome = 'success' AS success,
                row_number() OVER (
-                   PARTITION BY e.variant, e.unit_id ORDER BY scored DESC, r.created_at, e.id
+                   PARTITION BY e.variant, e.unit_id
+                   ORDER BY e.scored DESC, r.created_at, e.id
                ) AS place
-        FROM mlops.episode_results e JOIN mlops.benchmark_runs r ON r.id = e.run_id,
-        LATERAL (SELECT coalesce(
-            e.outcome NOT IN ('environment_error', 'cancelled'), false) AS scored) AS told
+        FROM mlops.episode_results e JOIN mlops.benchmark_runs r ON r.id = e.run_id
         WHERE r.specification->'ab'->>'test' = :name
           AND r.specification->'ab'->>'environment' = :environment
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
@@ -113,9 +114,18 @@ def running(session: Session) -> AbTest:
 
 
 def put_episodes(
-    session: Session, variant: str, outcomes: list[str | None], test: str = "prompt"
+    session: Session,
+    variant: str,
+    outcomes: list[str | None],
+    test: str = "prompt",
+    *,
+    began: datetime | None = None,
+    units: str | None = None,
 ) -> None:
-    """Episodes of a run that `test` split; an outcome of None has not ended."""
+    """Episodes of a run that `test` split; an outcome of None has not ended.
+
+    Runs of the same `units` have tried the same ones.
+    """
     tenant_id = tenant_of(session)
     run, task = uuid4(), uuid4()
     specification = {"ab": {"test": test, "environment": "production"}}
@@ -126,6 +136,7 @@ def put_episodes(
             benchmark="miniwob",
             function="evaluation",
             specification=specification,
+            **({"created_at": began} if began else {}),
         )
     )
     session.add(
@@ -167,7 +178,7 @@ def put_episodes(
                 "model_version_id": resolve(session, "walker").id,
                 "job_id": job,
                 "seed": seed,
-                "unit_id": f"{task}:{seed}",
+                "unit_id": f"{units or task}:{seed}",
                 "variant": variant,
                 "outcome": outcome,
             }
@@ -189,6 +200,21 @@ def test_an_analysis_counts_what_the_test_assigned(session: Session, running: Ab
     assert found.state is AbState.BETTER
     assert found.differences[0].difference == 0.5
     assert found.sample_ratio_p == pytest.approx(math.erfc(math.sqrt(9 / 83 / 2)))
+
+
+def test_a_unit_is_one_trial_however_many_runs_have_tried_it(
+    session: Session, running: AbTest
+) -> None:
+    first, second = datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 2, tzinfo=UTC)
+    # Stored in another order than they began.
+    again: list[str | None] = ["success", "success", "success", "success", None, "failure"]
+    put_episodes(session, "control", again, began=second, units="same")
+    once: list[str | None] = ["failure", "environment_error", None, "success", "cancelled"]
+    put_episodes(session, "control", once, began=first, units="same")
+    control = analyze(session, running).variants[0].counts
+    assert (control.units, control.episodes) == (6, 11)
+    # Unit 0 failed first; 1 and 2 could be scored the second time; 4 never; 5 was tried once.
+    assert (control.scored, control.successes) == (5, 3)
 
 
 def test_the_job_of_an_analysis_has_it_as_its_result(session: Session, running: AbTest) -> None:
