@@ -16,6 +16,7 @@ from shared.abtest.assignment import AssignmentTable, Variant
 from shared.abtest.slots import SlotError, SlotTable, allocate, reallocate
 from shared.abtest.tables import AbTest
 from shared.database import tenant_of
+from shared.jobs.contracts import one_line
 from shared.registry.models import RegistryError, key, resolve
 from shared.tenancy.tenants import audit
 
@@ -213,9 +214,7 @@ def _variants(variants: Sequence[Mapping[str, Any]]) -> list[WantedVariant]:
         try:
             wanted.append(WantedVariant.model_validate(dict(variant)))
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise AbTestError(f"variant {position}: {where}: {first['msg']}") from None
+            raise AbTestError(f"variant {position}: {one_line(error)}") from None
     names = [variant.name for variant in wanted]
     for name in names:
         if names.count(name) > 1:
