@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -266,7 +265,6 @@ def test_a_page_that_never_loads_is_the_environments_error_in_time(
     browser: BrowserRuntime,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        began = time.monotonic()
         result = play(
             browser, wait, deadline=1.5, pages=f"http://127.0.0.1:{silent.getsockname()[1]}"
         )
@@ -274,7 +272,6 @@ def test_a_page_that_never_loads_is_the_environments_error_in_time(
     assert result.outcome is Outcome.ENVIRONMENT_ERROR
     assert result.reason == "the page did not load within its deadline of 1.5 s"
     assert result.page_load_ms is None
-    assert time.monotonic() - began < 5
 
 
 def test_a_refused_connection_and_a_missing_page_are_the_environments_errors(
@@ -292,29 +289,36 @@ def test_a_refused_connection_and_a_missing_page_are_the_environments_errors(
 
 
 def test_an_agent_that_never_ends_runs_into_the_deadline(browser: BrowserRuntime) -> None:
-    class Slow(Scripted):
+    interrupted = threading.Event()
+
+    class Endless(Scripted):
         async def act(self, observation: Observation) -> Decision:
-            await asyncio.sleep(3600)
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                interrupted.set()
+                raise
             return wait(observation)
 
-    began = time.monotonic()
-    result = play(browser, Slow(wait), deadline=1.5)
+    result = play(browser, Endless(wait), deadline=1.5)
 
-    assert result.outcome is Outcome.TIMEOUT
+    assert (result.outcome, result.reason) == (
+        Outcome.TIMEOUT,
+        "not done within its deadline of 1.5 s",
+    )
     assert result.goal
-    assert time.monotonic() - began < 5
+    assert interrupted.is_set()
 
 
 def test_a_page_that_hangs_ends_in_time_and_the_next_episode_runs(
     browser: BrowserRuntime, page: Callable[[str], tuple[Task, str]]
 ) -> None:
     task, pages = page("go.onclick = () => { for (;;); }")
-    began = time.monotonic()
 
+    # The browser pool gives up on work that does not end; the episode has to end before that.
     result = play(browser, click("Go"), task, deadline=2, pages=pages)
 
     assert result.outcome is Outcome.TIMEOUT
-    assert time.monotonic() - began < 12
     assert play(browser, click("ONE")).outcome is Outcome.SUCCESS
 
 
@@ -357,14 +361,23 @@ def test_leaving_the_page_loses_the_task(
     assert "reloaded" in result.reason
 
 
-def test_cancelling_takes_less_than_two_seconds(browser: BrowserRuntime) -> None:
-    asked = threading.Event()
-    threading.Timer(0.7, asked.set).start()
+def test_cancelling_does_not_wait_for_the_action_under_way(browser: BrowserRuntime) -> None:
+    acting = threading.Event()
+    answers: list[bool] = []
 
-    result = play(browser, lambda seen: Decision(Wait(milliseconds=10_000)), cancelled=asked.is_set)
+    def decide(seen: Observation) -> Decision:
+        acting.set()
+        return Decision(Wait(milliseconds=10_000))
+
+    def cancelled() -> bool:
+        answers.append(acting.is_set())
+        return answers[-1]
+
+    result = play(browser, decide, cancelled=cancelled)
 
     assert result.outcome is Outcome.CANCELLED
-    assert result.duration_ms < 2700
+    assert result.steps == (), "the action was waited for"
+    assert answers.count(True) == 1, "the first word of it was not taken"
 
 
 def test_an_unknown_benchmark_is_named(browser: BrowserRuntime) -> None:
