@@ -1,0 +1,65 @@
+"""`mlops evaluate run` and `mlops card write`, from the command to what the workers made of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shared.tenancy.tenants import create_tenant
+
+pytestmark = pytest.mark.timeout(300)
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def command(cluster: Any) -> Command:
+    """A command in a process of its own, in a tenant that has the model `rules`."""
+    name = f"cli-{uuid.uuid4()}"
+    create_tenant(name)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mlops.cli", *arguments],
+            env={**os.environ, "MLOPS_TENANT": name, "COLUMNS": "250"},
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+
+    registered = run("model", "register", "rules", "--agent", "rule-based")
+    assert registered.returncode == 0, registered.stderr
+    return run
+
+
+TWO_TASKS = ("--task", "click-test", "--task", "enter-text", "--seeds", "1")
+
+
+def test_a_run_is_evaluated_shown_and_put_into_a_card(command: Command) -> None:
+    ran = command("evaluate", "run", "--model", "rules", *TWO_TASKS, "--json")
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout)
+    assert (report["episodes"], report["ended"]) == (2, 2)
+    (agent,) = report["agents"]
+    assert (agent["agent"], agent["scored"], agent["successes"]) == ("rules@1.0.0", 2, 2)
+    assert "episodes" in ran.stderr
+
+    shown = command("evaluate", "show", report["run"][:18])
+    assert "100% (34 to 100) of 2" in shown.stdout
+
+    written = command("card", "write", "rules")
+    assert (written.returncode, written.stdout) == (0, "rules@1.0.0 card 1\n"), written.stderr
+    assert "click-test" in command("card", "show", "rules").stdout
+
+
+def test_a_run_of_a_task_that_is_not_there_says_why(command: Command) -> None:
+    refused = command("evaluate", "run", "--model", "rules", "--task", "fly")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no task 'fly' in miniwob; there is:" in refused.stderr
