@@ -77,6 +77,10 @@ def retry(tenant_id: TenantId, identifier: str) -> JobRow:
         job = find(session, identifier)
         if job.max_attempts == 0:
             raise JobError(f"job {job.id} was refused ({job.error}): submit a corrected one")
+        if (job.result or {}).get("final"):
+            raise JobError(
+                f"job {job.id} ended with a result that counts ({job.error}): submit a new run"
+            )
         changed = session.execute(
             sa.update(JobRow)
             .where(JobRow.id == job.id, JobRow.status.in_(["failed", "cancelled"]))

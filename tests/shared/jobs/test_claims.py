@@ -12,7 +12,7 @@ from shared.database import TenantId, tenant_session
 from shared.jobs import claims, reading
 from shared.jobs.claims import Claim, claim, end_cancelled, fail, give_back, succeed
 from shared.jobs.contracts import IngestEvents, RollUp
-from shared.jobs.errors import LeaseLostError
+from shared.jobs.errors import JobError, LeaseLostError
 from shared.jobs.submission import submit
 from shared.jobs.tables import JobRow
 
@@ -168,6 +168,14 @@ def test_cancelling_a_running_job_asks_its_worker(tenant: TenantId) -> None:
         assert claims.cancel_requested(session, [held.job_id]) == {held.job_id}
         end_cancelled(session, held)
     assert row(tenant, held.job_id).status == "cancelled"
+
+
+def test_a_result_that_counts_is_not_made_a_second_time(tenant: TenantId) -> None:
+    held = claimed(tenant)
+    with tenant_session(tenant) as session:
+        fail(session, held, "nonsense three times in a row", {"final": True})
+    with pytest.raises(JobError, match="submit a new run"):
+        reading.retry(tenant, str(held.job_id))
 
 
 def test_a_failed_job_can_be_retried_with_new_attempts(tenant: TenantId) -> None:
