@@ -49,7 +49,7 @@ def show(demo: Demo, flower: FlowerRecord | None, *, as_json: bool) -> None:
         title="Drift of the traffic window against the benchmark window",
     )
     costs = ", ".join(f"{period} {text}" for period, text in report["costs"].items())
-    out.print(f"Cost of this run's tenant: {costs}", markup=False)
+    out.print(f"Cost: {costs}", markup=False)
     for card in report["cards"]:
         out.print(f"Model card: {card}", markup=False, soft_wrap=True)
     if report["flower"]:
