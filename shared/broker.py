@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable
 from functools import lru_cache
@@ -12,6 +13,8 @@ from celery import Celery
 from kombu import Exchange
 from kombu import Queue as KombuQueue
 from kombu.exceptions import KombuError
+from kombu.serialization import register
+from kombu.utils.json import dumps as json_dumps
 from redis.exceptions import RedisError
 
 from shared.jobs.contracts import CONTRACTS, JobMessage, Queue
@@ -20,6 +23,10 @@ from shared.local.errors import ServiceError
 from shared.redis_client import redis_client
 
 log = logging.getLogger(__name__)
+
+DEEPEST_MESSAGE = 100
+"""Levels of nesting. Celery pickles a message's arguments on their way to a child process, and a
+deeper one would end the worker there, before any code of ours could refuse it."""
 
 LONGEST_DEADLINE_SECONDS = 3600
 SOFT_SHUTDOWN_SECONDS = 20
@@ -78,6 +85,28 @@ def configuration(broker_url: str) -> dict[str, Any]:
     }
 
 
+def _loads(text: str | bytes) -> Any:
+    """JSON of a message; `ValueError` for one that is nested too deeply, which Celery discards."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("the message is nested too deeply") from None
+    level, depth = [value], 0
+    while level := [
+        inner
+        for outer in level
+        if isinstance(outer, dict | list)
+        for inner in (outer.values() if isinstance(outer, dict) else outer)
+    ]:
+        depth += 1
+        if depth > DEEPEST_MESSAGE:
+            raise ValueError(f"the message is nested more than {DEEPEST_MESSAGE} levels deep")
+    return value
+
+
+register("json", json_dumps, _loads, "application/json", "utf-8")
+
+
 @lru_cache(maxsize=1)
 def celery_app() -> Celery:
     """The Celery application of this process."""
@@ -102,7 +131,7 @@ def publish(messages: Iterable[tuple[str, str, UUID, UUID]]) -> bool:
                     task_id=str(job_id),
                     producer=producer,
                 )
-    except (KombuError, RedisError, OSError, ServiceError) as error:
+    except (KombuError, RedisError, OSError, ServiceError, ValueError) as error:
         log.warning("the broker is away (%s): the sweeper will send the jobs", type(error).__name__)
         return False
     return True

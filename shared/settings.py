@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -44,9 +45,9 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = None
 
     database_pool_size: int = Field(default=5, ge=1, le=200)
-    lease_seconds: float = Field(default=30.0, ge=2)
+    lease_seconds: float = Field(default=30.0, ge=2, le=3600)
     job_max_attempts: int = Field(default=3, ge=1, le=100)
-    resend_after_seconds: float = Field(default=15.0, gt=0)
+    resend_after_seconds: float = Field(default=15.0, ge=0.01, le=86_400)
 
     episodes_per_worker: int = Field(default=4, ge=1, le=256)
     episodes_per_browser: int = Field(default=200, ge=1)
@@ -100,6 +101,11 @@ class Settings(BaseSettings):
             name = ".".join(str(part) for part in first["loc"])
             raise SettingsError(
                 f"setting {name}: {first['msg'].removeprefix('Value error, ')}"
+            ) from None
+        except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError) as error:
+            # The parser's own words may quote a line, and a line may hold a password.
+            raise SettingsError(
+                f"{named or 'mlops.yaml'} is no YAML mapping of settings ({type(error).__name__})"
             ) from None
 
 

@@ -33,7 +33,7 @@ from shared.jobs.contracts import (
 from shared.jobs.errors import InvalidJobError
 from shared.jobs.execution import one_line as one_line_of
 from shared.jobs.execution import outlives_a_restart
-from shared.jobs.submission import record_refused, submit
+from shared.jobs.submission import record_refused, storable, submit
 from shared.jobs.sweeping import sweep
 from shared.settings import settings
 from shared.tenancy.tenants import TenancyError, find_tenant
@@ -88,7 +88,7 @@ def _refuse(message: Mapping[str, Any], reason: str, key: str) -> str:
     log.error("refused a submission: %s", reason)
     tenant = message.get("tenant", SubmitMessage.model_fields["tenant"].default)
     try:
-        tenant_id = find_tenant(str(tenant).replace("\x00", ""))
+        tenant_id = find_tenant(storable(str(tenant)))
     except TenancyError:
         # There is nobody to keep it for.
         return f"refused: {reason}"

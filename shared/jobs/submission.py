@@ -20,6 +20,9 @@ from shared.jobs.errors import InvalidJobError
 from shared.jobs.tables import JobRow, JobStatus
 from shared.settings import settings
 
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
 
 def submit(
     tenant_id: TenantId,
@@ -47,7 +50,7 @@ def enqueue(
     """`submit` within the caller's transaction: stored with it, sent once it has committed."""
     row = _row(tenant_of(session), job) | {"idempotency_key": idempotency_key}
     if not_before is not None:
-        row["not_before"] = not_before
+        row["not_before"] = _checked_time(job, not_before)
     stored: UUID | None = session.scalar(
         insert(JobRow).values(row).on_conflict_do_nothing().returning(JobRow.id)
     )
@@ -72,6 +75,11 @@ def enqueue_all(session: Session, jobs: Sequence[tuple[UUID, Contract]]) -> None
         _send_after_commit(session, rows)
 
 
+def storable(text: str) -> str:
+    """What PostgreSQL's text can hold of it, at most 200 characters."""
+    return text[:200].replace("\x00", "").encode("utf-8", "replace").decode()
+
+
 def record_refused(
     session: Session, kind: object, payload: dict[str, Any], error: str, *, idempotency_key: str
 ) -> None:
@@ -82,7 +90,7 @@ def record_refused(
             id=uuid4(),
             idempotency_key=idempotency_key,
             tenant_id=tenant_of(session),
-            kind=str(kind)[:200].replace("\x00", ""),
+            kind=storable(str(kind)),
             queue="control",
             payload=payload,
             status=JobStatus.FAILED,
@@ -92,6 +100,15 @@ def record_refused(
         )
         .on_conflict_do_nothing()
     )
+
+
+def _checked_time(job: Contract, not_before: datetime) -> datetime:
+    """`InvalidJobError` for a time that PostgreSQL or Python would not give back."""
+    if not_before.tzinfo is None or not EARLIEST <= not_before <= LATEST:
+        raise InvalidJobError(
+            f"job {job.kind()}: not_before must be a time with a zone, of the years 2000 to 2199"
+        )
+    return not_before
 
 
 def _row(tenant_id: TenantId, job: Contract) -> dict[str, Any]:

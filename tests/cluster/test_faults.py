@@ -83,3 +83,7 @@ def test_messages_that_are_not_ours(cluster: Any, run: Any) -> None:
     app.send_task("mlops.roll_up", kwargs={"tenant_id": "x"}, queue="costs")
     app.send_task("mlops.no_such_task", kwargs={}, queue="costs")
     app.send_task("mlops.evaluate_episode", args=[1, 2, 3], queue="evaluation")
+    deep: dict[str, Any] = {}
+    for _ in range(300):
+        deep = {"deeper": deep}
+    app.send_task("mlops.submit", kwargs={"job": deep}, queue="control")

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from celery import Celery
+from kombu.exceptions import DecodeError
+from kombu.serialization import loads
 
 from shared.database import TenantId, system_session, tenant_session
 from shared.jobs.contracts import CONTRACTS, Queue
@@ -107,7 +109,15 @@ def test_a_submission_that_is_delivered_twice_is_one_job(
 
 @pytest.mark.parametrize(
     "job",
-    [{"job": "x", "n": float("nan")}, {"job": "x\x00"}, {"job": "x", "s": "s" * 10**6}, [1], None],
+    [
+        {"job": "x\ud800"},
+        {"job": "ingest_events", "events": [{"n": float("inf")}]},
+        {"job": "x", "n": float("nan")},
+        {"job": "x\x00"},
+        {"job": "x", "s": "s" * 10**6},
+        [1],
+        None,
+    ],
 )
 def test_whatever_is_submitted_leaves_a_failed_row(
     deliver: Callable[..., None], tenant: TenantId, job: object
@@ -118,10 +128,27 @@ def test_whatever_is_submitted_leaves_a_failed_row(
     assert refused.error
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_could_not_be_read_back_is_refused(
+    deliver: Callable[..., None], tenant: TenantId, time: str
+) -> None:
+    deliver("m", tenant=name_of(tenant), job={"job": "roll_up"}, not_before=time)
+    (refused,) = jobs_of(tenant)
+    assert "not_before" in (refused.error or "")
+
+
+@pytest.mark.parametrize("depth", [101, 900, 100_000])
+def test_a_message_nested_too_deeply_is_discarded_before_it_can_end_a_worker(depth: int) -> None:
+    body = b"[" * depth + b"1" + b"]" * depth
+    with pytest.raises(DecodeError, match="nested"):
+        loads(body, "application/json", "utf-8", accept={"application/json"})
+
+
 def test_a_tenant_that_is_not_there_is_told_in_the_log(
     deliver: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     deliver("m", tenant="nob\x00ody", job={"job": "roll_up"})
+    deliver("m", tenant="nob\ud800ody", job={"job": "roll_up"})
     deliver("m", tenant="nobody", job={"job": "roll_up"})
     assert "no tenant 'nobody'" in caplog.text
 
