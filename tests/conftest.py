@@ -7,12 +7,14 @@ also what keeps the tests apart: nothing is rolled back and nothing is truncated
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import redis
 from sqlalchemy.orm import Session
@@ -25,6 +27,14 @@ from shared.local.ephemeral import TemporaryServices, temporary_services
 from shared.redis_client import redis_client
 from shared.settings import settings
 from shared.tenancy.tenants import create_tenant
+
+# A run in the background of a shell inherits SIGINT as ignored, and so would the commands that the
+# tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says nothing on a shared machine.
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
 
 
 class _ByFile(LoadScopeScheduling):

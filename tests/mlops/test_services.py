@@ -49,7 +49,7 @@ def mlops(environment):
             env={**environment, **variables},
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=300,
         )
 
     yield run

@@ -17,7 +17,7 @@ NODE = "drift@here"
 COMMAND = ("celery", "-A", "workers", "worker", "-Q", "drift", "-n", NODE, "-c", "1")
 
 
-def until(condition, seconds=60.0):
+def until(condition, seconds=150.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
