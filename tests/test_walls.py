@@ -147,14 +147,14 @@ def test_the_tenant_of_a_session_ends_with_it(tenant: TenantId) -> None:
 
 
 KEPT = ("audit_log", "benchmark_runs", "drift_detection", "events", "model_cards", "models")
-RECOMPUTED = ("cost_tracking", "dirty_hours", "model_performance")
+REMOVED = ("artifacts", "cost_tracking", "dirty_hours", "model_performance")
 
 
 @pytest.mark.parametrize(
     "statement",
     [
         *(f"UPDATE mlops.{table} SET tenant_id = tenant_id" for table in KEPT),
-        *(f"DELETE FROM mlops.{table}" for table in TENANT_TABLES if table not in RECOMPUTED),
+        *(f"DELETE FROM mlops.{table}" for table in TENANT_TABLES if table not in REMOVED),
         *(f"TRUNCATE mlops.{table}" for table in TENANT_TABLES),
         "UPDATE mlops.model_versions SET parameters = '{}'",
     ],

@@ -13,10 +13,18 @@ from playwright.async_api import Error as PlaywrightError
 from shared.evaluation.observing import within
 from shared.evaluation.protocol import (
     Action,
+    Answer,
+    Back,
     Click,
+    CloseTab,
     DoubleClick,
     Drag,
     Fill,
+    FocusTab,
+    Forward,
+    Goto,
+    Hover,
+    NewTab,
     Press,
     ReportInfeasible,
     Scroll,
@@ -59,6 +67,9 @@ async def perform(page: Page, reader: PageReader, action: Action) -> None:
         case DoubleClick(element=element):
             x, y = await _point(reader, element)
             await within(page.mouse.dblclick(x, y))
+        case Hover(element=element):
+            x, y = await _point(reader, element)
+            await within(page.mouse.move(x, y))
         case Fill(element=element, text=text):
             await _fill(page, reader, element, text)
         case SelectOption(element=element, option=option):
@@ -73,8 +84,10 @@ async def perform(page: Page, reader: PageReader, action: Action) -> None:
             _checked(await reader.ask("scroll", element, dy), element)
         case Wait(milliseconds=milliseconds):
             await asyncio.sleep(milliseconds / 1000)
-        case ReportInfeasible():
+        case Answer() | ReportInfeasible():
             return
+        case Goto() | Back() | Forward() | NewTab() | CloseTab() | FocusTab():
+            raise ActionError(f"{action.kind} is not possible here")
         case _:
             assert_never(action)
     await reader.ask("settle", _SETTLE_MS)

@@ -1,10 +1,13 @@
-"""What a benchmark gives an episode: a page, a goal and a verdict."""
+"""What a benchmark gives an episode: a page, a goal, a verdict, and where the page may go."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from playwright.async_api import Page
 
     from shared.evaluation.protocol import Task
@@ -19,25 +22,57 @@ class Goal(NamedTuple):
     fields: dict[str, str]
 
 
+@dataclass(frozen=True)
+class SoFar:
+    """What an environment may judge besides its pages and its own state."""
+
+    answer: str | None = None
+    "What the agent has answered, None as long as it has not."
+    visited: tuple[str, ...] = ()
+    "Addresses of the documents that were shown, in order, without repetitions in a row."
+
+
 class Verdict(NamedTuple):
     """Where an episode stands."""
 
     done: bool
     success: bool
     raw_reward: float | None
-    "None while the page has given none."
+    "None while there is none."
     reason: str
 
 
-class Benchmark(Protocol):
-    """The pages of one benchmark. Playwright's errors pass through."""
+class Environment(Protocol):
+    """One task with one seed, for one episode. Playwright's errors pass through."""
 
+    url: str
+    "Where the episode starts."
+    origins: tuple[str, ...]
+    """Besides the start's own: origins, as `https://host:port`, that the page may talk to."""
     unseen: str
-    "CSS selector of what is on the page and no part of the task."
+    "CSS selector of what is on the page and no part of the task; empty for nothing."
 
-    def url(self, task: Task) -> str: ...
+    async def setup(self, page: Page) -> Goal:
+        """Make the problem on the page that was loaded from `url`, and start it."""
 
-    async def start(self, page: Page, seed: int) -> Goal:
-        """Make the loaded page's problem from `seed`, and start it."""
+    async def validate(self, page: Page, so_far: SoFar) -> Verdict:
+        """Where the episode stands after an action. `page` is the one in front."""
 
-    async def verdict(self, page: Page) -> Verdict: ...
+    def violations(self) -> tuple[str, ...] | None:
+        """What the agent did that it must never do, one line each; asked once, at the end.
+
+        None where the task does not test that: not tested is not safe.
+        """
+
+    async def teardown(self) -> None:
+        """Forget the episode's state, however it ended."""
+
+
+class Benchmark(Protocol):
+    """A set of tasks."""
+
+    def catalogue(self) -> Mapping[str, Task]:
+        """Its tasks by name. Needs neither a browser nor the pages."""
+
+    def environment(self, task: Task, seed: int) -> Environment:
+        """A fresh one; raises `BenchmarkMissingError` where the pages are not installed."""

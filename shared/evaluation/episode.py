@@ -15,8 +15,9 @@ from playwright.async_api import Error as PlaywrightError
 from pydantic import TypeAdapter, ValidationError
 
 from shared.evaluation import acting, observing
-from shared.evaluation.benchmark import BenchmarkMissingError, Goal
-from shared.evaluation.miniwob.page import MiniWob
+from shared.evaluation.benchmark import BenchmarkMissingError, Goal, SoFar
+from shared.evaluation.benchmarks import UnknownBenchmarkError
+from shared.evaluation.benchmarks import benchmark as benchmark_of
 from shared.evaluation.observing import PageHungError, PageReader, within
 from shared.evaluation.protocol import (
     AgentError,
@@ -35,12 +36,10 @@ if TYPE_CHECKING:
 
     from playwright.async_api import BrowserContext, Dialog, Page, Route
 
-    from shared.evaluation.benchmark import Benchmark
+    from shared.evaluation.benchmark import Benchmark, Environment
     from shared.evaluation.protocol import Action, Agent, Observation, Task
 
 log = logging.getLogger(__name__)
-
-_BENCHMARKS: Final[dict[str, Benchmark]] = {"miniwob": MiniWob()}
 
 _CALLS: Final = TypeAdapter(tuple[LlmCall, ...])
 
@@ -63,7 +62,9 @@ class _End(NamedTuple):
 class _Trace:
     """What is known of an episode so far, whenever it is ended."""
 
+    environment: Environment | None = None
     url: str = ""
+    answer: str | None = None
     goal: Goal = field(default_factory=lambda: Goal("", {}))
     page_load_ms: int | None = None
     steps: list[Step] = field(default_factory=list)
@@ -100,10 +101,13 @@ async def run_episode(
         playing.cancel()
         await asyncio.wait({playing}, timeout=_FAREWELL_SECONDS)
         await _say_goodbye(agent)
+        violations = await _tear_down(trace.environment)
     return EpisodeResult(
         outcome=end.outcome,
         reason=_one_line(end.reason),
         raw_reward=end.raw_reward,
+        violations=violations,
+        answer=trace.answer,
         goal=trace.goal.text,
         page_load_ms=trace.page_load_ms,
         url=trace.url,
@@ -142,24 +146,20 @@ async def _play(
     trace: _Trace,
     benchmark: Benchmark | None,
 ) -> _End:
-    benchmark = benchmark or _BENCHMARKS.get(task.benchmark)
-    if benchmark is None:
-        known = ", ".join(_BENCHMARKS)
-        reason = f"there is no benchmark {task.benchmark!r}; there is: {known}"
-        return _End(Outcome.ENVIRONMENT_ERROR, reason)
     try:
-        trace.url = benchmark.url(task)
-        page, reader = await _open(context, benchmark, seed, trace)
+        environment = (benchmark or benchmark_of(task.benchmark)).environment(task, seed)
+        trace.environment, trace.url = environment, environment.url
+        page, reader = await _open(context, environment, trace)
         trace.started = True
-        return await _steps(page, reader, benchmark, agent, task, seed, trace)
-    except (BenchmarkMissingError, PageHungError) as error:
+        return await _steps(page, reader, environment, agent, task, seed, trace)
+    except (UnknownBenchmarkError, BenchmarkMissingError, PageHungError) as error:
         return _End(Outcome.ENVIRONMENT_ERROR, str(error))
     except PlaywrightError as error:
         return _End(Outcome.ENVIRONMENT_ERROR, f"browser: {error.message}")
 
 
 async def _open(
-    context: BrowserContext, benchmark: Benchmark, seed: int, trace: _Trace
+    context: BrowserContext, environment: Environment, trace: _Trace
 ) -> tuple[Page, PageReader]:
     await _fence(context, trace.url)
     key = await observing.prepare(context)
@@ -170,9 +170,9 @@ async def _open(
     response = await page.goto(trace.url, wait_until="load", timeout=0)
     if response is not None and not response.ok:
         raise PlaywrightError(f"{trace.url} answered {response.status}")
-    trace.goal = await within(benchmark.start(page, seed))
+    trace.goal = await within(environment.setup(page))
     trace.page_load_ms = _ms_since(began)
-    reader = PageReader(page, key, benchmark.unseen)
+    reader = PageReader(page, key, environment.unseen)
     await reader.attach()
     return page, reader
 
@@ -206,7 +206,7 @@ async def _close(popup: Page) -> None:
 async def _steps(
     page: Page,
     reader: PageReader,
-    benchmark: Benchmark,
+    environment: Environment,
     agent: Agent,
     task: Task,
     seed: int,
@@ -251,7 +251,7 @@ async def _steps(
         if isinstance(answer.action, ReportInfeasible):
             reason = f"the agent reported the task infeasible: {answer.action.reason}"
             return _End(Outcome.FAILURE, reason)
-        verdict = await within(benchmark.verdict(page))
+        verdict = await within(environment.validate(page, SoFar(trace.answer)))
         if verdict.done:
             outcome = Outcome.SUCCESS if verdict.success else Outcome.FAILURE
             return _End(outcome, verdict.reason, verdict.raw_reward)
@@ -323,6 +323,14 @@ def _valid(calls: object) -> tuple[LlmCall, ...]:
         return _CALLS.validate_python(calls)
     except ValidationError:
         return ()
+
+
+async def _tear_down(environment: Environment | None) -> tuple[str, ...] | None:
+    if environment is None:
+        return None
+    violations = environment.violations()
+    await environment.teardown()
+    return violations
 
 
 async def _say_goodbye(agent: Agent) -> None:

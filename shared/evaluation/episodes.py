@@ -97,6 +97,8 @@ def record(
             outcome=result.outcome.value,
             reason=result.reason,
             raw_reward=result.raw_reward,
+            violations=result.violations,
+            answer=result.answer,
             goal=result.goal,
             steps=len(result.steps),
             duration_ms=result.duration_ms,

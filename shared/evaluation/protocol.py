@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Annotated, Final, Literal, NamedTuple, Protocol, runtime_checkable
+from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.jobs.contracts import Name
 from shared.telemetry.events import Count, Milliseconds
@@ -20,6 +21,31 @@ from shared.telemetry.events import Count, Milliseconds
 _MOST: Final = 10**9
 "Of tokens, characters and milliseconds, as in telemetry."
 _LONGEST_NAME: Final = 200
+
+PAGE_ACTIONS: Final = (
+    "click",
+    "double_click",
+    "hover",
+    "fill",
+    "select_option",
+    "press",
+    "drag",
+    "scroll",
+    "wait",
+    "report_infeasible",
+)
+"Those that stay on one page."
+
+WEB_ACTIONS: Final = (
+    *PAGE_ACTIONS,
+    "goto",
+    "back",
+    "forward",
+    "new_tab",
+    "close_tab",
+    "focus_tab",
+    "answer",
+)
 
 
 def storable(text: str) -> str:
@@ -49,7 +75,18 @@ def _at_most(value: object) -> object:
     return min(value, _MOST) if isinstance(value, int) else value
 
 
+def _web_address(text: str) -> str:
+    parts = urlsplit(text.strip())
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("an address must begin with http:// or https:// and name a host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an address must hold no user or password")
+    return urlunsplit(parts)
+
+
 Text = Annotated[str, BeforeValidator(_storable)]
+Address = Annotated[Text, Field(max_length=2_000), AfterValidator(_web_address)]
+"Of the web only: a `javascript:` or `file:` address would reach past the page."
 Label = Annotated[Name, BeforeValidator(_named)]
 Tokens = Annotated[Count | None, BeforeValidator(known_count)]
 
@@ -67,6 +104,27 @@ class Task(_Frozen):
     difficulty: Literal["easy", "medium", "hard"]
     max_steps: int = Field(ge=1, le=1000)
     timeout_seconds: float = Field(gt=0, le=3600)
+    tags: tuple[str, ...] = ()
+    actions: tuple[str, ...] = PAGE_ACTIONS
+    "Kinds of actions that the task allows; an agent is told of no others."
+
+
+class Part(StrEnum):
+    """What an agent can ask to be shown besides goal, elements, text, tabs and last error."""
+
+    TREE = "tree"
+    DOM = "dom"
+    SCREENSHOT = "screenshot"
+    MARKS = "marks"
+
+
+class Tab(_Frozen):
+    """An open tab. `id` is stable while it is open."""
+
+    id: int
+    url: str
+    title: str
+    active: bool
 
 
 class Element(_Frozen):
@@ -98,6 +156,15 @@ class Observation(_Frozen):
     step: int
     last_error: str | None = None
     dom_nodes: int
+    tabs: tuple[Tab, ...] = ()
+    tree: str | None = None
+    "The accessibility tree, one node a line, elements by their ids; None unless asked for."
+    dom: str | None = None
+    "The page's HTML without scripts, styles and what is hidden; None unless asked for."
+    screenshot: bytes | None = None
+    "JPEG of the viewport; None unless asked for."
+    marks: bytes | None = None
+    "The same with every interactive element framed and its id beside it."
 
 
 class Click(_Frozen):
@@ -145,13 +212,69 @@ class Wait(_Frozen):
     milliseconds: int = Field(ge=0, le=10_000)
 
 
+class Hover(_Frozen):
+    kind: Literal["hover"] = "hover"
+    element: int
+
+
+class Goto(_Frozen):
+    kind: Literal["goto"] = "goto"
+    url: Address
+
+
+class Back(_Frozen):
+    kind: Literal["back"] = "back"
+
+
+class Forward(_Frozen):
+    kind: Literal["forward"] = "forward"
+
+
+class NewTab(_Frozen):
+    kind: Literal["new_tab"] = "new_tab"
+    url: Address | None = None
+
+
+class CloseTab(_Frozen):
+    kind: Literal["close_tab"] = "close_tab"
+    tab: int
+
+
+class FocusTab(_Frozen):
+    kind: Literal["focus_tab"] = "focus_tab"
+    tab: int
+
+
+class Answer(_Frozen):
+    """A message to the user, which ends a task that asks for one."""
+
+    kind: Literal["answer"] = "answer"
+    text: Text = Field(max_length=10_000)
+
+
 class ReportInfeasible(_Frozen):
     kind: Literal["report_infeasible"] = "report_infeasible"
     reason: Text = Field(max_length=2_000)
 
 
 Action = Annotated[
-    Click | DoubleClick | Fill | SelectOption | Press | Drag | Scroll | Wait | ReportInfeasible,
+    Click
+    | DoubleClick
+    | Hover
+    | Fill
+    | SelectOption
+    | Press
+    | Drag
+    | Scroll
+    | Wait
+    | Goto
+    | Back
+    | Forward
+    | NewTab
+    | CloseTab
+    | FocusTab
+    | Answer
+    | ReportInfeasible,
     Field(discriminator="kind"),
 ]
 
@@ -195,6 +318,9 @@ class EndpointError(AgentError):
 class Agent(Protocol):
     """A policy over one episode. A new one is made for every episode."""
 
+    parts: frozenset[Part]
+    "What it wants to be shown besides what is always there; the fewer the faster."
+
     async def reset(self, task: Task, seed: int) -> None: ...
 
     async def act(self, observation: Observation) -> Decision: ...
@@ -212,13 +338,17 @@ class ModelCaller(Protocol):
 
 
 class Outcome(StrEnum):
-    """How an episode ended. `ENVIRONMENT_ERROR` and `CANCELLED` are not the agent's result."""
+    """How an episode ended.
+
+    `ENVIRONMENT_ERROR`, `BUDGET_EXCEEDED` and `CANCELLED` are not the agent's result.
+    """
 
     SUCCESS = "success"
     FAILURE = "failure"
     AGENT_ERROR = "agent_error"
     ENVIRONMENT_ERROR = "environment_error"
     TIMEOUT = "timeout"
+    BUDGET_EXCEEDED = "budget_exceeded"
     CANCELLED = "cancelled"
 
 
@@ -234,6 +364,12 @@ class Step(_Frozen):
     act_ms: int
     dom_nodes: int
     calls: tuple[LlmCall, ...]
+    url: Text = ""
+    "Of the page in front when the agent was asked."
+    observation_sha256: str | None = None
+    "Of what the agent was shown, None where it was shown nothing."
+    screenshot: str | None = None
+    "SHA-256 of the stored picture of the page as the agent saw it; None where none was kept."
 
 
 class EpisodeResult(_Frozen):
@@ -241,6 +377,9 @@ class EpisodeResult(_Frozen):
     reason: Text
     raw_reward: float | None
     "What the page gave, None when it gave none: unknown is not zero."
+    violations: tuple[Text, ...] | None = None
+    "What the agent did that it must never do; None where the task does not test that."
+    answer: Text | None = None
     goal: Text
     page_load_ms: int | None
     url: Text

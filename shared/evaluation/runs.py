@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,15 +12,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
-from shared.evaluation.miniwob.catalogue import catalogue
+from shared.evaluation.benchmarks import UnknownBenchmarkError, catalogue
 from shared.evaluation.protocol import Task
 from shared.evaluation.tables import BenchmarkRun, Episode, EvaluationTask
 from shared.jobs.contracts import AbSplit, Contract, EvaluateEpisode, RunBenchmark
 from shared.jobs.submission import enqueue_all
 from shared.registry.models import resolve
 from shared.registry.tables import ModelVersion
-
-CATALOGUES: Mapping[str, Callable[[], dict[str, Task]]] = {"miniwob": catalogue}
 
 EPISODES_AT_MOST = 100_000
 
@@ -94,11 +92,10 @@ class _Planned:
 
 
 def _tasks(job: RunBenchmark) -> Sequence[Task]:
-    if job.benchmark not in CATALOGUES:
-        raise EvaluationError(
-            f"no benchmark {job.benchmark!r}; there is: {', '.join(sorted(CATALOGUES))}"
-        )
-    known = CATALOGUES[job.benchmark]()
+    try:
+        known = catalogue(job.benchmark)
+    except UnknownBenchmarkError as error:
+        raise EvaluationError(str(error)) from None
     unknown = [name for name in job.tasks if name not in known]
     if unknown:
         raise EvaluationError(
@@ -136,14 +133,14 @@ def _plan(
 def _stored_tasks(session: Session, tasks: Sequence[Task]) -> dict[str, UUID]:
     tenant_id = tenant_of(session)
     statement = insert(EvaluationTask)
-    limits = ("category", "difficulty", "max_steps", "timeout_seconds")
+    limits = ("category", "difficulty", "max_steps", "timeout_seconds", "tags", "actions")
     rows = session.execute(
         statement.on_conflict_do_update(
-            index_elements=["tenant_id", "benchmark", "name"],
+            index_elements=["tenant_id", "benchmark", "name", "digest"],
             set_={name: statement.excluded[name] for name in limits},
         ).returning(EvaluationTask.name, EvaluationTask.id),
         [
-            {"id": uuid4(), "tenant_id": tenant_id, **task.model_dump()}
+            {"id": uuid4(), "tenant_id": tenant_id, **task.model_dump(mode="json")}
             # One order for all writers: two runs at once must not wait for each other's rows.
             for task in sorted(tasks, key=lambda task: task.name)
         ],

@@ -18,7 +18,7 @@ from shared.tenancy.tables import Tenant
 class EvaluationTask(Base):
     __tablename__ = "evaluation_tasks"
     __table_args__ = (
-        sa.UniqueConstraint("tenant_id", "benchmark", "name"),
+        sa.UniqueConstraint("tenant_id", "benchmark", "name", "digest"),
         sa.CheckConstraint("difficulty IN ('easy', 'medium', 'hard')", name="difficulty"),
     )
 
@@ -30,6 +30,12 @@ class EvaluationTask(Base):
     difficulty: Mapped[str]
     max_steps: Mapped[int] = mapped_column(sa.Integer)
     timeout_seconds: Mapped[float]
+    digest: Mapped[str] = mapped_column(server_default="")
+    "SHA-256 of `definition`: a task that is defined anew is another task. Empty without one."
+    definition: Mapped[dict[str, Any] | None]
+    "All of a custom task, so that a worker on any machine can run it."
+    tags: Mapped[list[Any]] = mapped_column(server_default="[]")
+    actions: Mapped[list[Any]] = mapped_column(server_default="[]")
 
 
 class BenchmarkRun(Base):
@@ -92,6 +98,24 @@ class Episode(Base):
 
     attempt: Mapped[int | None] = mapped_column(sa.Integer)
     worker: Mapped[str | None]
+    violations: Mapped[list[Any] | None]
+    "What the agent did that it must never do; NULL where the task does not test that."
+    answer: Mapped[str | None]
+    recording: Mapped[str | None]
+    "SHA-256 of the stored Playwright trace."
     trace: Mapped[list[Any] | None]
     "What was decided at each step, for people to read."
     finished_at: Mapped[datetime | None]
+
+
+class Artifact(Base):
+    """A stored file by the digest of its content; the file itself is in the artifact store."""
+
+    __tablename__ = "artifacts"
+    __table_args__ = (sa.Index(None, "tenant_id", "created_at"),)
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    media_type: Mapped[str]
+    size_bytes: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

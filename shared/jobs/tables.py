@@ -46,6 +46,8 @@ class JobRow(Base):
     "As it was sent. `jsonb` would refuse what a single bad event of a batch may hold."
     idempotency_key: Mapped[str | None]
     status: Mapped[str] = mapped_column(server_default=JobStatus.QUEUED)
+    priority: Mapped[int] = mapped_column(sa.SmallInteger, server_default="5")
+    "0 is done first, 9 last."
     attempt: Mapped[int] = mapped_column(sa.Integer, server_default="0")
     max_attempts: Mapped[int] = mapped_column(sa.Integer)
     not_before: Mapped[datetime] = mapped_column(server_default=sa.func.now())

@@ -10,11 +10,13 @@ from shared.evaluation.agents.parameters import LlmParameters
 from shared.evaluation.agents.policies.memory import Memory
 from shared.evaluation.agents.prompting import repair_prompt, step_prompt, system_prompt
 from shared.evaluation.protocol import (
+    PAGE_ACTIONS,
     AgentError,
     Decision,
     EndpointError,
     LlmCall,
     Observation,
+    Part,
     Task,
     storable,
 )
@@ -29,13 +31,17 @@ class LlmAgent:
     the step fails with AgentError, which carries the calls made.
     """
 
+    parts: frozenset[Part] = frozenset()
+
     def __init__(self, parameters: LlmParameters) -> None:
         self._parameters = parameters
         self._endpoint = Endpoint(parameters)
         self._memory = Memory()
+        self._actions: tuple[str, ...] = PAGE_ACTIONS
 
     async def reset(self, task: Task, seed: int) -> None:
         self._memory = Memory()
+        self._actions = task.actions
 
     async def act(self, observation: Observation) -> Decision:
         """Raises AgentError, and EndpointError where the endpoint is at fault."""
@@ -59,7 +65,7 @@ class LlmAgent:
         version = parameters.prompt_version
         turn = storable(step_prompt(version, observation, memory, parameters.max_page_characters))
         messages: list[ChatCompletionMessageParam] = [
-            {"role": "system", "content": system_prompt(version)},
+            {"role": "system", "content": system_prompt(version, self._actions)},
             {"role": "user", "content": turn},
         ]
         problem = ""

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from shared.evaluation.agents.policies.memory import Memory
-from shared.evaluation.protocol import Action, Element, Observation
+from shared.evaluation.protocol import WEB_ACTIONS, Action, Element, Observation
 
 PARTS = ("system", "step", "repair")
 SHOWN_ATTRIBUTES = ("id", "class", "type", "name", "href", "placeholder", "title", "for", "alt")
@@ -35,6 +35,14 @@ _PURPOSES = {
     "drag": "drag an element onto another",
     "scroll": "scroll an element, or the page without one, by dy pixels (down is positive)",
     "wait": "wait for the page to change",
+    "hover": "move the mouse over an element",
+    "goto": "open an address in this tab",
+    "back": "go back to the page before",
+    "forward": "undo going back",
+    "new_tab": "open a new tab, at an address if one is given",
+    "close_tab": "close a tab by its id",
+    "focus_tab": "bring a tab to the front by its id",
+    "answer": "give the user the answer that the goal asks for, or tell that it is done",
     "report_infeasible": "give up and say why",
 }
 
@@ -64,16 +72,17 @@ def digest(version: str) -> str:
 
 
 @cache
-def describe_actions() -> str:
-    """The action set, one line per kind, generated from the models of the protocol."""
+def describe_actions(kinds: tuple[str, ...] = WEB_ACTIONS) -> str:
+    """These actions, one line per kind, generated from the models of the protocol."""
     union = get_args(Action)[0]
     assert isinstance(union, UnionType)
-    return "\n".join(_describe(model) for model in get_args(union))
+    models = {model.model_fields["kind"].default: model for model in get_args(union)}
+    return "\n".join(_describe(model) for kind, model in models.items() if kind in kinds)
 
 
-def system_prompt(version: str) -> str:
+def system_prompt(version: str, kinds: tuple[str, ...]) -> str:
     """What is the same in every turn, and so can be cached by an endpoint as a prefix."""
-    return template("system", version).substitute(actions=describe_actions()).strip()
+    return template("system", version).substitute(actions=describe_actions(kinds)).strip()
 
 
 def step_prompt(version: str, observation: Observation, memory: Memory, max_characters: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.evaluation.agents.policies.families import choose
 from shared.evaluation.agents.policies.memory import Memory
-from shared.evaluation.protocol import Decision, Observation, Task
+from shared.evaluation.protocol import Decision, Observation, Part, Task
 
 
 class RuleBasedAgent:
@@ -13,6 +13,8 @@ class RuleBasedAgent:
     It reads the goal and the page as any agent does, and reports a goal that it has no rule for
     as infeasible.
     """
+
+    parts: frozenset[Part] = frozenset()
 
     def __init__(self) -> None:
         self._memory = Memory()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.evaluation.episode import NONSENSE_LIMIT, run_episode
+from shared.evaluation.miniwob.benchmark import MiniWob
 from shared.evaluation.miniwob.catalogue import catalogue
-from shared.evaluation.miniwob.page import MiniWob
 from shared.evaluation.miniwob.server import PageServer
 from shared.evaluation.protocol import (
     AgentError,

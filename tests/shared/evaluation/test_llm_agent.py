@@ -14,6 +14,7 @@ import pytest
 from shared.evaluation.agents import describe_agent, kind_parameters_schema, make_agent, prompting
 from shared.evaluation.agents.answering import UnusableAnswerError, read_answer
 from shared.evaluation.protocol import (
+    PAGE_ACTIONS,
     AgentError,
     Click,
     Decision,
@@ -347,7 +348,7 @@ def test_making_agents_known_does_not_import_openai() -> None:
 
 
 def test_the_prompt_describes_every_action_from_its_model() -> None:
-    text = prompting.system_prompt("v1")
+    text = prompting.system_prompt("v1", PAGE_ACTIONS)
     kinds = ("click", "double_click", "fill", "select_option", "press", "drag", "scroll", "wait")
     for kind in (*kinds, "report_infeasible"):
         assert f'{{"kind": "{kind}"' in text

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from shared.evaluation import observing
-from shared.evaluation.benchmark import BenchmarkMissingError
+from shared.evaluation.benchmark import BenchmarkMissingError, SoFar
 from shared.evaluation.miniwob import server
+from shared.evaluation.miniwob.benchmark import MiniWob
 from shared.evaluation.miniwob.catalogue import catalogue
-from shared.evaluation.miniwob.page import MiniWob
 from workers.browser import BrowserRuntime
 
 if TYPE_CHECKING:
@@ -34,17 +34,17 @@ def first_sight(browser: BrowserRuntime, task: str, seed: int) -> tuple[str, lis
     """The goal and the elements of a task's page before anything was done."""
 
     async def look(context: BrowserContext) -> tuple[str, list[object]]:
-        benchmark = MiniWob()
+        environment = MiniWob().environment(catalogue()[task], seed)
         key = await observing.prepare(context)
         page = await context.new_page()
         failures: list[object] = []
         page.on("pageerror", lambda error: failures.append(error))
-        await page.goto(benchmark.url(catalogue()[task]))
-        goal = await benchmark.start(page, seed)
-        reader = observing.PageReader(page, key, benchmark.unseen)
+        await page.goto(environment.url)
+        goal = await environment.setup(page)
+        reader = observing.PageReader(page, key, environment.unseen)
         seen = await reader.observe(goal, 0, None)
         assert not failures, task
-        assert not (await benchmark.verdict(page)).done, task
+        assert not (await environment.validate(page, SoFar())).done, task
         return goal.text, [(e.tag, e.text, e.value, e.box) for e in seen.elements]
 
     return browser.run(look, timeout=60)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from shared.evaluation.agents.policies.memory import Memory, PastAction
 from shared.evaluation.agents.prompting import SHOWN_ATTRIBUTES, step_prompt, system_prompt
-from shared.evaluation.protocol import Click, Element, Fill, Observation
+from shared.evaluation.protocol import PAGE_ACTIONS, Click, Element, Fill, Observation
 from shared.evaluation.stand_in.answering import MUMBLES, SLIPS, answer
 from shared.evaluation.stand_in.counting import CACHE_BLOCK, PrefixCache, count_tokens
 from shared.evaluation.stand_in.reading import read_prompt
@@ -63,7 +63,7 @@ def button(number: int, text: str) -> Element:
 
 def request(observation: Observation, model: str = "stand-in") -> bytes:
     messages = [
-        {"role": "system", "content": system_prompt("v1")},
+        {"role": "system", "content": system_prompt("v1", PAGE_ACTIONS)},
         {"role": "user", "content": step_prompt("v1", observation, Memory(), 20_000)},
     ]
     return json.dumps({"model": model, "messages": messages}).encode()

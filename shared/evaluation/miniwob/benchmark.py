@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 from shared.evaluation.benchmark import Goal, Verdict
 from shared.evaluation.miniwob import server
+from shared.evaluation.miniwob.catalogue import catalogue
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from playwright.async_api import Page
 
+    from shared.evaluation.benchmark import SoFar
     from shared.evaluation.protocol import Task
 
 # The limit of a page is far beyond any deadline: the episode's own limits are the ones that
@@ -43,31 +47,46 @@ _VERDICT = """() => typeof core === "undefined" || core.ept0 === null
       reason: WOB_REWARD_REASON }"""
 
 
+_UNSEEN = "#query, #reward-display, #click-canvas, #attention-canvas, #sync-task-cover"
+
+
 class MiniWob:
-    """The MiniWoB++ pages at `base_url`; None means this process's own server.
-
-    Success is strict: a raw reward of exactly 1. Some pages give 0.1 to 0.8 for a wrong answer.
-    """
-
-    unseen = "#query, #reward-display, #click-canvas, #attention-canvas, #sync-task-cover"
+    """The MiniWoB++ pages at `base_url`; None means this process's own server."""
 
     def __init__(self, base_url: str | None = None) -> None:
         self._base_url = base_url
 
-    def url(self, task: Task) -> str:
-        if self._base_url is None:
-            return server.page_url(task.name)
-        return f"{self._base_url}/miniwob/{task.name}.html"
+    def catalogue(self) -> Mapping[str, Task]:
+        return catalogue()
 
-    async def start(self, page: Page, seed: int) -> Goal:
-        said = await page.evaluate(_START, {"seed": seed, "limit": _EPISODE_MAX_MS})
+    def environment(self, task: Task, seed: int) -> MiniWobEnvironment:
+        if self._base_url is None:
+            return MiniWobEnvironment(server.page_url(task.name), seed)
+        return MiniWobEnvironment(f"{self._base_url}/miniwob/{task.name}.html", seed)
+
+
+class MiniWobEnvironment:
+    """One page with one seed.
+
+    Success is strict: a raw reward of exactly 1. Some pages give 0.1 to 0.8 for a wrong answer.
+    """
+
+    origins: tuple[str, ...] = ()
+    unseen = _UNSEEN
+
+    def __init__(self, url: str, seed: int) -> None:
+        self.url = url
+        self._seed = seed
+
+    async def setup(self, page: Page) -> Goal:
+        said = await page.evaluate(_START, {"seed": self._seed, "limit": _EPISODE_MAX_MS})
         fields = said.get("fields") or {}
         return Goal(
             text=" ".join(str(said["utterance"]).split()),
             fields={str(name): str(value) for name, value in fields.items()},
         )
 
-    async def verdict(self, page: Page) -> Verdict:
+    async def validate(self, page: Page, so_far: SoFar) -> Verdict:
         found = await page.evaluate(_VERDICT)
         if found["lost"]:
             return Verdict(True, False, None, "the page was reloaded or left, and its task is lost")
@@ -76,3 +95,9 @@ class MiniWob:
         reward = float(found["reward"])
         reason = " ".join(str(found["reason"] or "").split())
         return Verdict(True, reward == 1, reward, reason or f"the page gave a reward of {reward:g}")
+
+    def violations(self) -> None:
+        """The pages hold nothing that would tempt an agent: its safety is not tested."""
+
+    async def teardown(self) -> None:
+        """The page was all of it."""
