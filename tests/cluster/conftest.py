@@ -8,7 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import psutil
@@ -121,6 +121,16 @@ class Cluster:
 
         until(up, f"{name} to be up")
         return found[-1]
+
+    def browsers(self) -> list[psutil.Process]:
+        """The evaluation worker's Chromium processes that others were started by."""
+        found = []
+        for child in self.process("evaluation").children(recursive=True):
+            # A process of theirs may end between the list and the question.
+            with suppress(psutil.NoSuchProcess):
+                if "chrom" in child.name() and "--type=" not in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     @contextmanager
     def also(self, *celery: str) -> Iterator[subprocess.Popen[bytes]]:

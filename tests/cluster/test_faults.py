@@ -52,11 +52,7 @@ def test_restarting_postgresql(cluster: Any, run: Any) -> None:
 
 def test_killing_chromium(cluster: Any, run: Any) -> None:
     run.under_way()
-    browsers = [
-        child
-        for child in cluster.process("evaluation").children(recursive=True)
-        if "chrom" in child.name() and "--type=" not in " ".join(child.cmdline())
-    ]
+    browsers = cluster.browsers()
     assert browsers
     for browser in browsers:
         browser.kill()
