@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Page
 
     from shared.evaluation.observing import PageReader
+    from shared.evaluation.protocol import Task
 
 _SETTLE_MS: Final = 800
 "jQuery's animations take 400 ms unless told otherwise."
@@ -51,8 +52,20 @@ class ActionError(Exception):
     """The action could not be done; the message is for the agent."""
 
 
-class UnknownElementError(ActionError):
-    """The action names an element that is not on the page: it makes no sense."""
+class SenselessActionError(ActionError):
+    """The action could not be done on any page like this one."""
+
+
+class UnknownElementError(SenselessActionError):
+    """The action names an element that is not on the page."""
+
+
+def check(task: Task, action: Action) -> None:
+    """Raises `SenselessActionError` for an action that the task does not allow."""
+    if action.kind not in task.actions:
+        raise SenselessActionError(
+            f"{action.kind} is not possible in this task; possible: {', '.join(task.actions)}"
+        )
 
 
 async def perform(page: Page, reader: PageReader, action: Action) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import secrets
 from datetime import UTC, datetime
@@ -58,6 +59,16 @@ async def within(awaitable: Awaitable[T], seconds: float = OPERATION_SECONDS) ->
             return await awaitable
     except TimeoutError:
         raise PageHungError(f"the page did not answer for {seconds:g} s") from None
+
+
+def digest(observation: Observation) -> str:
+    """SHA-256 of everything that the agent was shown."""
+    shown = hashlib.sha256(
+        observation.model_dump_json(exclude={"screenshot", "marks"}).encode("utf-8", "replace")
+    )
+    for picture in (observation.screenshot, observation.marks):
+        shown.update(hashlib.sha256(picture or b"").digest())
+    return shown.hexdigest()
 
 
 async def prepare(context: BrowserContext) -> str:

@@ -124,7 +124,7 @@
   };
 
   const observe = () => {
-    const hidden = new Set(document.querySelectorAll(unseen));
+    const hidden = new Set(unseen ? document.querySelectorAll(unseen) : []);
     const found = [];
     const words = [];
     let letters = 0;

@@ -380,6 +380,8 @@ class EpisodeResult(_Frozen):
     violations: tuple[Text, ...] | None = None
     "What the agent did that it must never do; None where the task does not test that."
     answer: Text | None = None
+    recording: str | None = None
+    "SHA-256 of the stored trace; None where none was kept."
     goal: Text
     page_load_ms: int | None
     url: Text

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.evaluation.benchmark import Goal, SoFar, Verdict
 from shared.evaluation.episode import NONSENSE_LIMIT, run_episode
 from shared.evaluation.miniwob.benchmark import MiniWob
 from shared.evaluation.miniwob.catalogue import catalogue
 from shared.evaluation.miniwob.server import PageServer
 from shared.evaluation.protocol import (
+    WEB_ACTIONS,
     AgentError,
+    Answer,
     Click,
     Decision,
     Fill,
     LlmCall,
     Outcome,
+    Part,
     ReportInfeasible,
     Task,
     Wait,
@@ -30,7 +34,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from playwright.async_api import BrowserContext, Page
+
+    from shared.evaluation.benchmark import Benchmark
     from shared.evaluation.protocol import EpisodeResult, Observation
+    from shared.evaluation.recording import Recorder
+
+
+CALL = LlmCall(
+    provider="stand-in",
+    llm_model="m",
+    latency_ms=3,
+    input_tokens=1,
+    cached_input_tokens=None,
+    output_tokens=None,
+    query_length=2,
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +61,8 @@ def browser() -> Iterator[BrowserRuntime]:
 
 class Scripted:
     """An agent that asks a function."""
+
+    parts: frozenset[Part] = frozenset()
 
     def __init__(self, decide: Callable[[Observation], object]) -> None:
         self._decide = decide
@@ -69,6 +90,9 @@ def play(
     deadline: float = 20.0,
     cancelled: Callable[[], bool] = lambda: False,
     pages: str | None = None,
+    benchmark: Benchmark | None = None,
+    recorder: Recorder | None = None,
+    over_budget: Callable[[tuple[LlmCall, ...]], bool] | None = None,
 ) -> EpisodeResult:
     agent = decide if isinstance(decide, Scripted) else Scripted(decide)
     result = browser.run(
@@ -79,7 +103,9 @@ def play(
             seed,
             deadline_seconds=deadline,
             cancelled=cancelled,
-            benchmark=MiniWob(pages) if pages else None,
+            benchmark=MiniWob(pages) if pages else benchmark,
+            recorder=recorder,
+            over_budget=over_budget,
         ),
         timeout=deadline + 20,
     )
@@ -232,23 +258,13 @@ def test_nonsense_now_and_then_is_forgiven(browser: BrowserRuntime) -> None:
 
 
 def test_an_agent_that_gives_up_keeps_its_calls(browser: BrowserRuntime) -> None:
-    call = LlmCall(
-        provider="stand-in",
-        llm_model="m",
-        latency_ms=3,
-        input_tokens=1,
-        cached_input_tokens=None,
-        output_tokens=None,
-        query_length=2,
-    )
-
     def give_up(seen: Observation) -> Decision:
-        raise AgentError("the endpoint answered 500", (call,))
+        raise AgentError("the endpoint answered 500", (CALL,))
 
     result = play(browser, give_up)
 
     assert (result.outcome, result.reason) == (Outcome.AGENT_ERROR, "the endpoint answered 500")
-    assert result.steps[0].calls == (call,)
+    assert result.steps[0].calls == (CALL,)
 
 
 def test_an_agent_that_breaks_is_the_agents_error_in_one_line(browser: BrowserRuntime) -> None:
@@ -387,3 +403,199 @@ def test_an_unknown_benchmark_is_named(browser: BrowserRuntime) -> None:
 
     assert result.outcome is Outcome.ENVIRONMENT_ERROR
     assert "no benchmark 'none'" in result.reason
+
+
+class Site:
+    """One page of HTML by path, served for a benchmark of its own."""
+
+    origins: tuple[str, ...] = ()
+    unseen = ""
+
+    def __init__(self, server: PageServer, judge: Callable[[SoFar], bool]) -> None:
+        self.url = f"{server.url}/start.html"
+        self._judge = judge
+        self.torn_down = 0
+
+    def catalogue(self) -> dict[str, Task]:
+        return {"site": SITE}
+
+    def environment(self, task: Task, seed: int) -> Site:
+        return self
+
+    async def setup(self, page: Page) -> Goal:
+        return Goal("Do it.", {})
+
+    async def validate(self, page: Page, so_far: SoFar) -> Verdict:
+        done = self._judge(so_far)
+        return Verdict(done, done, 1.0 if done else None, "as judged" if done else "")
+
+    def violations(self) -> tuple[str, ...] | None:
+        return ("it did",)
+
+    async def teardown(self) -> None:
+        self.torn_down += 1
+
+
+SITE = Task(
+    benchmark="site",
+    name="site",
+    category="web",
+    difficulty="easy",
+    max_steps=5,
+    timeout_seconds=10,
+    actions=WEB_ACTIONS,
+)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Serves pages given by name, and judges by a function of what is so far."""
+    server = PageServer(tmp_path)
+
+    def make(judge: Callable[[SoFar], bool] = lambda so_far: False, **pages: str) -> Site:
+        for name, body in {"start": "<p>start", **pages}.items():
+            (tmp_path / f"{name}.html").write_text(f"<!doctype html><title>{name}</title>{body}")
+        return Site(server, judge)
+
+    yield make
+    server.close()
+
+
+def test_an_answer_is_kept_and_judged(browser: BrowserRuntime, site: Callable[..., Site]) -> None:
+    asked = site(lambda so_far: so_far.answer == "42")
+
+    def decide(seen: Observation) -> Decision:
+        return Decision(Answer(text="42" if seen.step else "41"))
+
+    result = play(browser, decide, SITE, benchmark=asked)
+
+    assert (result.outcome, result.answer, len(result.steps)) == (Outcome.SUCCESS, "42", 2)
+    assert result.violations == ("it did",)
+    assert asked.torn_down == 1
+
+
+def test_an_action_that_the_task_does_not_allow_makes_no_sense(
+    browser: BrowserRuntime, site: Callable[..., Site]
+) -> None:
+    task = SITE.model_copy(update={"actions": ("click", "wait")})
+    asked = site(lambda so_far: so_far.answer is not None)
+
+    result = play(browser, lambda seen: Decision(Answer(text="x")), task, benchmark=asked)
+
+    assert (result.outcome, result.answer) == (Outcome.AGENT_ERROR, None)
+    assert result.steps[0].error == "answer is not possible in this task; possible: click, wait"
+
+
+def test_steps_say_where_they_were_and_what_was_shown(
+    browser: BrowserRuntime, site: Callable[..., Site]
+) -> None:
+    asked = site(
+        lambda so_far: [url.rpartition("/")[2] for url in so_far.visited][-1:] == ["there.html"],
+        start="<a href=there.html>There</a>",
+        there="<p>there",
+    )
+
+    def decide(seen: Observation) -> Decision:
+        return click("There")(seen) if seen.step else wait(seen)
+
+    result = play(browser, decide, SITE, benchmark=asked)
+    again = play(browser, decide, SITE, benchmark=asked)
+
+    assert result.outcome is Outcome.SUCCESS
+    assert [step.url for step in result.steps] == [asked.url, asked.url]
+    digests = [step.observation_sha256 for step in result.steps]
+    assert len(set(digests)) == 2, "the step is part of what is shown"
+    assert digests == [step.observation_sha256 for step in again.steps]
+
+
+def test_over_budget_ends_the_episode_with_all_its_calls_asked(
+    browser: BrowserRuntime,
+) -> None:
+    asked: list[int] = []
+
+    def over_budget(calls: tuple[LlmCall, ...]) -> bool:
+        asked.append(len(calls))
+        return len(calls) > 2
+
+    result = play(
+        browser,
+        lambda seen: Decision(Wait(milliseconds=0), (CALL, CALL)),
+        over_budget=over_budget,
+    )
+
+    assert (result.outcome, result.raw_reward) == (Outcome.BUDGET_EXCEEDED, None)
+    assert asked == [2, 4]
+
+
+class Notebook:
+    """Notes what it was asked; raises where it is told to."""
+
+    def __init__(self, failing: tuple[str, ...] = ()) -> None:
+        self.asked: list[str] = []
+        self._failing = failing
+
+    def _note(self, what: str) -> str:
+        self.asked.append(what)
+        if what.split()[0] in self._failing:
+            raise OSError("the disk is full")
+        return f"digest of {what}"
+
+    async def start(self, context: BrowserContext) -> None:
+        assert not context.pages
+        self._note("start")
+
+    async def picture(self, page: Page, index: int) -> str | None:
+        return self._note(f"picture {index}")
+
+    async def finish(self, context: BrowserContext, outcome: Outcome) -> str | None:
+        return self._note(f"finish {outcome.value}")
+
+
+def test_a_recorder_is_asked_for_every_step_and_at_the_end(browser: BrowserRuntime) -> None:
+    notes = Notebook()
+
+    result = play(browser, type_and_submit, "enter-text", recorder=notes)
+
+    assert notes.asked == ["start", "picture 0", "picture 1", "finish success"]
+    assert [step.screenshot for step in result.steps] == [
+        "digest of picture 0",
+        "digest of picture 1",
+    ]
+    assert result.recording == "digest of finish success"
+
+
+def test_what_fails_around_an_episode_does_not_take_its_result(
+    browser: BrowserRuntime, site: Callable[..., Site], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Site):
+        def violations(self) -> tuple[str, ...] | None:
+            raise LookupError("no state")
+
+        async def teardown(self) -> None:
+            raise OSError("gone")
+
+    asked = site(lambda so_far: so_far.answer is not None)
+    asked.__class__ = Broken
+    notes = Notebook(failing=("start", "picture", "finish"))
+
+    result = play(
+        browser, lambda seen: Decision(Answer(text="x")), SITE, benchmark=asked, recorder=notes
+    )
+
+    assert result.outcome is Outcome.SUCCESS
+    assert (result.violations, result.recording, result.steps[0].screenshot) == (None, None, None)
+    assert len(notes.asked) == 3
+    assert "the disk is full" in caplog.text
+
+
+def test_an_environment_that_breaks_is_the_environments_error(
+    browser: BrowserRuntime, site: Callable[..., Site]
+) -> None:
+    def broken(so_far: SoFar) -> bool:
+        raise ZeroDivisionError("the scorer")
+
+    result = play(browser, wait, SITE, benchmark=site(broken))
+
+    assert result.outcome is Outcome.ENVIRONMENT_ERROR
+    assert result.reason == "ZeroDivisionError: the scorer"
+    assert len(result.steps) == 1
