@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +22,8 @@ from mlops.console import (
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from shared.abtest.analysis import Analysis, Difference, VariantResult
     from shared.abtest.tables import AbTest
     from shared.evaluation.intervals import Interval
@@ -66,13 +71,8 @@ def start(name: Name, environment: Environment = "production", as_json: Json = F
     """
     with one_line_errors():
         from shared.abtest import lifecycle
-        from shared.database import tenant_session
-        from shared.tenancy.tenants import current_tenant
 
-        with tenant_session(current_tenant()) as session:
-            with looking_up():
-                lifecycle.find(session, name, environment)
-            _result(lifecycle.start(session, name, environment), as_json)
+        _move(lifecycle.start, name, environment, as_json)
 
 
 @app.command()
@@ -83,13 +83,8 @@ def stop(name: Name, environment: Environment = "production", as_json: Json = Fa
     """
     with one_line_errors():
         from shared.abtest import lifecycle
-        from shared.database import tenant_session
-        from shared.tenancy.tenants import current_tenant
 
-        with tenant_session(current_tenant()) as session:
-            with looking_up():
-                lifecycle.find(session, name, environment)
-            _result(lifecycle.stop(session, name, environment), as_json)
+        _move(lifecycle.stop, name, environment, as_json)
 
 
 @app.command("list")
@@ -123,6 +118,7 @@ def list_tests(as_json: Json = False) -> None:
             )
             for row in rows
         ],
+        empty="no A/B tests yet: `mlops ab create NAME --variant ... --variant ...` makes one",
     )
 
 
@@ -145,6 +141,9 @@ def show(name: Name, environment: Environment = "production", as_json: Json = Fa
     if as_json:
         print_json(described | asdict(found))
         return
+    if not any(result.counts.units for result in found.variants):
+        say(_without_units(described))
+        return
     say(found.verdict)
     _print_analysis(found)
 
@@ -166,8 +165,40 @@ def _print_analysis(found: Analysis) -> None:
             for result in found.variants
         ],
     )
-    p_value = "unknown" if found.sample_ratio_p is None else f"{found.sample_ratio_p:.2g}"
-    say(f"sample ratio: p = {p_value} that the units follow the weights")
+    if found.sample_ratio_p is None:
+        say("sample ratio: the weights have changed, or only one variant gets units: not tested")
+    else:
+        say(f"sample ratio: p = {found.sample_ratio_p:.2g} that the units follow the weights")
+
+
+def _without_units(test: Mapping[str, Any]) -> str:
+    """What to say of a test that has assigned nothing yet: how it comes to do so."""
+    name, environment = test["name"], test["environment"]
+    where = "" if environment == "production" else f" --environment {shlex.quote(environment)}"
+    match test["status"]:
+        case "draft":
+            how = f"it is a draft: `mlops ab start {shlex.quote(name)}{where}` lets it assign"
+        case "running":
+            split = {"test": name} | ({"environment": environment} if where else {})
+            job = json.dumps({"job": "run_benchmark", "seeds": [1, 2, 3], "ab": split})
+            how = f"`mlops job submit {shlex.quote(job)}` evaluates with it"
+        case status:
+            how = f"it is {status}"
+    return f"{name} has assigned no unit yet, so nothing is known; {how}"
+
+
+def _move(
+    move: Callable[[Session, str, str], AbTest], name: str, environment: str, as_json: bool
+) -> None:
+    """Change the state of the test and say what it is now."""
+    from shared.abtest import lifecycle
+    from shared.database import tenant_session
+    from shared.tenancy.tenants import current_tenant
+
+    with tenant_session(current_tenant()) as session:
+        with looking_up():
+            lifecycle.find(session, name, environment)
+        _result(move(session, name, environment), as_json)
 
 
 def _variant(text: str) -> dict[str, Any]:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops.console import Exit, Json, complain, one_line_errors, print_json, print_table, say
+from mlops.console import (
+    Exit,
+    Json,
+    complain,
+    note,
+    one_line_errors,
+    print_json,
+    print_table,
+    say,
+)
 
 if TYPE_CHECKING:
     from shared.registry.tables import ModelVersion
@@ -44,7 +54,11 @@ def create_tenant(name: str, as_json: Json = False) -> None:
         from shared.tenancy import tenants
 
         made = tenants.create_tenant(name)
-    _result(made, {"id": made, "name": name}, as_json)
+    _result(
+        f"tenant {name} made ({made}): MLOPS_TENANT={shlex.quote(name)} makes commands work in it",
+        {"id": made, "name": name},
+        as_json,
+    )
 
 
 @key.command("create")
@@ -57,6 +71,10 @@ def create_key(name: str, as_json: Json = False) -> None:
         with tenant_session(tenants.current_tenant()) as session:
             secret = tenants.create_api_key(session, name)
     _result(secret, {"name": name, "key": secret}, as_json)
+    note(
+        f"the API key {name}, shown this once, only its hash is stored: keep it, and set"
+        " MLOPS_API_KEY to it where commands shall work in this tenant"
+    )
 
 
 @key.command("list")
@@ -73,7 +91,7 @@ def list_keys(as_json: Json = False) -> None:
     if as_json:
         print_json([dict(zip(fields, row, strict=True)) for row in rows])
     else:
-        print_table(fields, rows)
+        print_table(fields, rows, empty="no API keys yet: `mlops key create NAME` makes one")
 
 
 @key.command("revoke")
@@ -140,6 +158,7 @@ def list_models(as_json: Json = False) -> None:
         print_table(
             ["model", "agent", "parameters"],
             [(models.key(one), one.agent, json.dumps(one.parameters)) for one in found],
+            empty="no models yet: `mlops model register NAME --agent rule-based` makes one",
         )
 
 

@@ -14,12 +14,12 @@ from mlops.console import (
     complain,
     err,
     looking_up,
-    note,
     one_line_errors,
     plain,
     print_json,
     print_table,
     say,
+    until_interrupted,
 )
 
 app = typer.Typer(no_args_is_help=True, help="Model cards: what is known of a model, with proof.")
@@ -64,6 +64,7 @@ def list_cards(as_json: Json = False) -> None:
                 )
                 for row in rows
             ],
+            empty="no cards yet: `mlops card write MODEL` has one written",
         )
 
 
@@ -133,12 +134,9 @@ def write(model: Model, as_json: Json = False) -> None:
         with tenant_session(tenant_id) as session, looking_up():
             name = key(resolve(session, model))
         job = submit(WriteCard(model=name), tenant_id=tenant_id)
-        try:
-            with err.status(f"job {job.id}"):
-                row = job.wait()
-        except KeyboardInterrupt:
-            note(f"job {job.id} goes on: `mlops job watch {job.id}` follows it")
-            raise typer.Exit(Exit.INTERRUPTED) from None
+        going_on = f"job {job.id} goes on: `mlops job watch {job.id}` follows it"
+        with until_interrupted(going_on), err.status(f"job {job.id}"):
+            row = job.wait()
         if row.status != "succeeded":
             raise complain(f"job {row.id} {row.status}: {row.error}")
         result = dict(row.result or {})

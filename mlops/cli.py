@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlops import abtests, admin, cards, evaluations, jobs, reports, services
-from mlops.console import Commands, Json, complain, err, note, one_line_errors, say
+from mlops.console import Commands, Exit, Json, complain, err, note, one_line_errors, say
 
 app = typer.Typer(
     name="mlops",
@@ -57,6 +57,9 @@ def demo(
             done = demonstration.run(model, Path(settings().state_dir) / "demo")
         except demonstration.DemoError as error:
             raise complain(str(error)) from None
+        except KeyboardInterrupt as interrupted:
+            note(demonstration.left_behind(getattr(interrupted, "tenant", None)))
+            raise typer.Exit(Exit.INTERRUPTED) from None
         demo_report.show(done, running.flower, as_json=as_json)
         problems = demonstration.check(done, running.flower)
         for problem in problems:

@@ -136,15 +136,27 @@ def looking_up() -> Iterator[None]:
         raise complain(told[0], Exit.NOT_FOUND) from None
 
 
+@contextmanager
+def until_interrupted(told: str) -> Iterator[None]:
+    """Ctrl-C ends the waiting in here and not what is waited for, as `told` says."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(told)
+        raise typer.Exit(Exit.INTERRUPTED) from None
+
+
 def _told(error: Exception) -> tuple[str, Exit] | None:
     """What to say of an error, None for one that is ours. Imports only what has been raised from.
 
     Most of these modules take longer to import than a command takes.
     """
-    for module, name, code in _MISTAKES:
-        known = getattr(sys.modules.get(module), name, None)
-        if known is not None and isinstance(error, known):
-            return str(error), code
+    for code, classes in _MISTAKES.items():
+        for path in classes:
+            module, _, name = path.rpartition(".")
+            known = getattr(sys.modules.get(module), name, None)
+            if known is not None and isinstance(error, known):
+                return str(error), code
     sqlalchemy = sys.modules.get("sqlalchemy.exc")
     if sqlalchemy is not None and isinstance(error, sqlalchemy.DBAPIError):
         return database_complaint(error), Exit.FAILURE
@@ -156,22 +168,32 @@ def _told(error: Exception) -> tuple[str, Exit] | None:
     return None
 
 
-# The first that fits: what is a special case of another stands before it.
-_MISTAKES = (
-    ("shared.settings", "SettingsError", Exit.USAGE),
-    ("shared.jobs.errors", "InvalidJobError", Exit.USAGE),
-    ("shared.jobs.errors", "UnknownJobError", Exit.NOT_FOUND),
-    ("shared.tenancy.tenants", "TenancyError", Exit.AUTH),
-    ("shared.local.errors", "ServiceError", Exit.FAILURE),
-    ("shared.jobs.errors", "JobError", Exit.FAILURE),
-    ("shared.registry.models", "RegistryError", Exit.FAILURE),
-    ("shared.abtest.lifecycle", "AbTestError", Exit.FAILURE),
-    ("shared.evaluation.runs", "EvaluationError", Exit.FAILURE),
-    ("shared.costs.prices", "PriceTableError", Exit.FAILURE),
-    ("shared.cards.writing", "CardError", Exit.FAILURE),
-    ("migrations.run", "MigrationError", Exit.FAILURE),
-    ("builtins", "TimeoutError", Exit.FAILURE),
-)
+# By exit code. The first that fits counts: what is a special case of another stands before it.
+_MISTAKES = {
+    Exit.USAGE: (
+        "shared.settings.SettingsError",
+        "shared.jobs.errors.InvalidJobError",
+        "shared.tenancy.tenants.UnfitNameError",
+    ),
+    Exit.NOT_FOUND: (
+        "shared.jobs.errors.UnknownJobError",
+        "shared.tenancy.tenants.UnknownKeyError",
+    ),
+    Exit.FAILURE: (
+        "shared.tenancy.tenants.NameTakenError",
+        "shared.local.errors.ServiceError",
+        "shared.jobs.errors.JobError",
+        "shared.registry.models.RegistryError",
+        "shared.abtest.lifecycle.AbTestError",
+        "shared.evaluation.runs.EvaluationError",
+        "shared.evaluation.results.published.PublishedError",
+        "shared.costs.prices.PriceTableError",
+        "shared.cards.writing.CardError",
+        "migrations.run.MigrationError",
+        "builtins.TimeoutError",
+    ),
+    Exit.AUTH: ("shared.tenancy.tenants.TenancyError",),
+}
 
 
 def database_complaint(error: Any) -> str:
@@ -186,6 +208,11 @@ def database_complaint(error: Any) -> str:
     return f"PostgreSQL: {said}"
 
 
+def shortened(text: str, longest: int) -> str:
+    """At most `longest` characters, the last of them an ellipsis where some are left out."""
+    return text if len(text) <= longest else text[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
 def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
@@ -196,8 +223,16 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, default=_plain, indent=2) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
-    """A table for people on stdout. None is shown as a dash: unknown, not zero."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "", *, empty: str = ""
+) -> None:
+    """A table for people on stdout. None is shown as a dash: unknown, not zero.
+
+    Without rows it is the line `empty`, which says how to get some.
+    """
+    if not rows and empty:
+        say(empty)
+        return
     from rich.table import Table
 
     table = Table(*columns, title=title or None, title_justify="left", header_style="bold")

@@ -43,6 +43,14 @@ class DemoError(Exception):
     """Something of the demonstration is not there; the message is one line."""
 
 
+class DemoInterrupted(KeyboardInterrupt):
+    """Somebody did not want to wait; the tenant, and what was submitted in it, is there."""
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__()
+        self.tenant = tenant
+
+
 @dataclass(frozen=True)
 class Plan:
     """How much is evaluated: each task with each seed by each agent, and with others by A/B."""
@@ -106,8 +114,28 @@ def bring_up(*, fresh_environment: bool) -> Services:
 def run(model: str | None, directory: Path, plan: Plan = Plan()) -> Demo:
     """Evaluate, roll up, test for drift, compare, and write the cards; every step is a job.
 
-    Raises `DemoError` as soon as something is missing.
+    Raises `DemoError` as soon as something is missing, and `DemoInterrupted` on Ctrl-C.
     """
+    from shared.tenancy.tenants import create_tenant
+
+    began = datetime.now(UTC)
+    # A tenant of its own: the wall keeps this run's figures apart from every other's.
+    tenant = f"demo-{began:%Y%m%d-%H%M%S}-{os.getpid()}"
+    tenant_id = create_tenant(tenant)
+    try:
+        return _run(model, directory, plan, began, tenant, tenant_id)
+    except KeyboardInterrupt:
+        raise DemoInterrupted(tenant) from None
+
+
+def _run(
+    model: str | None,
+    directory: Path,
+    plan: Plan,
+    began: datetime,
+    tenant: str,
+    tenant_id: TenantId,
+) -> Demo:
     from shared.abtest import lifecycle
     from shared.database import tenant_session
     from shared.evaluation.agents.registry import describe_agent
@@ -121,13 +149,8 @@ def run(model: str | None, directory: Path, plan: Plan = Plan()) -> Demo:
         WriteCard,
     )
     from shared.registry import models
-    from shared.tenancy.tenants import create_tenant
 
     llm_name, parameters = llm_parameters(model)
-    began = datetime.now(UTC)
-    # A tenant of its own: the wall keeps this run's figures apart from every other's.
-    tenant = f"demo-{began:%Y%m%d-%H%M%S}-{os.getpid()}"
-    tenant_id = create_tenant(tenant)
     with tenant_session(tenant_id) as session:
         registered = [
             models.register(session, name, "1.0.0", agent, given, check=describe_agent)
@@ -190,6 +213,26 @@ def run(model: str | None, directory: Path, plan: Plan = Plan()) -> Demo:
         ab_analysis=analysis,
         sweep=sweep,
         cards=_export(tenant_id, directory / tenant),
+    )
+
+
+def left_behind(tenant: str | None) -> str:
+    """What goes on after an interruption, where it is kept, and how to end it; one line.
+
+    `tenant` is None when it was interrupted before it had one.
+    """
+    from mlops.services import state_folder
+    from shared.local import services
+
+    folder = state_folder()
+    if not services.statuses(folder):
+        return f"interrupted: nothing was left running; {folder} keeps the data"
+    told = f"interrupted: the services go on in {folder}: `mlops down` stops them"
+    if tenant is None:
+        return told
+    return (
+        f"{told}; what was submitted goes on too: `MLOPS_TENANT={tenant} mlops job list` shows it,"
+        " and `mlops demo` begins a new demonstration beside it"
     )
 
 

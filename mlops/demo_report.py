@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from mlops.agent_table import agent_row, dollars, print_agents
 from mlops.console import out, print_json, print_table
 from mlops.demo import AB_TEST
-from shared.settings import settings
+from mlops.services import state_folder
+from shared.drift.wording import said
 
 if TYPE_CHECKING:
     from mlops.demo import Demo
@@ -40,7 +41,7 @@ def show(demo: Demo, flower: FlowerRecord | None, *, as_json: bool) -> None:
             (
                 row["model"],
                 row["metric"],
-                row["verdict"],
+                said(row["verdict"]),
                 row["effect"],
                 "{} / {}".format(*row["n"]),
             )
@@ -52,12 +53,15 @@ def show(demo: Demo, flower: FlowerRecord | None, *, as_json: bool) -> None:
     out.print(f"Cost: {costs}", markup=False)
     for card in report["cards"]:
         out.print(f"Model card: {card}", markup=False, soft_wrap=True)
+    folder = state_folder()
     if report["flower"]:
         out.print(
             f"Flower: {report['flower']} (user {flower.user if flower else ''}, its password is in"
-            f" {settings().state_dir}/services.json)",
+            f" {folder}/services.json)",
+            markup=False,
             soft_wrap=True,
         )
+    out.print(f"State folder: {folder}", markup=False, soft_wrap=True)
     out.print(f"Look further: MLOPS_TENANT={demo.tenant} mlops job list", markup=False)
 
 
@@ -82,6 +86,8 @@ def _figures(demo: Demo) -> dict[str, Any]:
                 name: dollars(
                     period.cost_nanos, period.unpriced_calls, simulated=period.simulated_calls > 0
                 )
+                if period.llm_calls
+                else "no calls"
                 for name, period in (
                     ("day", periods.day),
                     ("week", periods.week),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +22,8 @@ from mlops.console import (
     print_json,
     print_table,
     say,
+    shortened,
+    until_interrupted,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Submit jobs and look after them.")
 
 _LOOK_EVERY_SECONDS = 0.3
+_LONGEST_ERROR = 80
+_LONGEST_VALUE = 300
+_NO_JOBS = (
+    "no jobs yet: `mlops evaluate run --model NAME`, or `mlops job submit '{...}'`, makes some"
+)
 
 Identifier = Annotated[str, typer.Argument(help="The job's identifier or a unique prefix of it.")]
 
@@ -61,7 +66,7 @@ def submit(
             else:
                 say(submitted.id)
             return
-        with _until_interrupted(submitted.id):
+        with until_interrupted(_goes_on(submitted.id)):
             row = submitted.wait()
         _end_with(row, as_json)
 
@@ -81,16 +86,19 @@ def status(job: Identifier, as_json: Json = False) -> None:
 def list_jobs(
     status: Annotated[str | None, typer.Option(help="queued, running, failed, ...")] = None,
     kind: Annotated[str | None, typer.Option(help="Only this kind of job.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Those that store telemetry (ingest_events) as well.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
     as_json: Json = False,
 ) -> None:
-    """List the newest jobs.
+    """List the newest jobs, without those that only store telemetry.
 
     Example: mlops job list --status failed
     """
     with one_line_errors():
         from shared.database import tenant_session
-        from shared.jobs.reading import recent
+        from shared.jobs.listing import newest
         from shared.jobs.tables import JobStatus
         from shared.tenancy.tenants import current_tenant
 
@@ -99,25 +107,33 @@ def list_jobs(
             raise complain(f"no status {status!r}; there is: {known}", Exit.USAGE)
         with tenant_session(current_tenant()) as session:
             wanted = None if status is None else JobStatus(status)
-            rows = recent(session, status=wanted, kind=kind, limit=limit)
+            found = newest(session, status=wanted, kind=kind, background=every, limit=limit)
     if as_json:
-        print_json([_fields(row) for row in rows])
-        return
-    print_table(
-        ["id", "job", "queue", "status", "attempt", "created", "error"],
-        [
-            (
-                str(row.id)[:8],
-                row.kind,
-                row.queue,
-                row.status,
-                f"{row.attempt}/{row.max_attempts}",
-                f"{row.created_at:%Y-%m-%d %H:%M:%S}",
-                (row.error or "")[:80],
-            )
-            for row in rows
-        ],
-    )
+        print_json([_fields(row) for row in found.jobs])
+    else:
+        print_table(
+            ["id", "job", "queue", "status", "attempt", "created", "error"],
+            [
+                (
+                    str(row.id)[:8],
+                    row.kind,
+                    row.queue,
+                    row.status,
+                    f"{row.attempt}/{row.max_attempts}",
+                    f"{row.created_at:%Y-%m-%d %H:%M:%S}",
+                    shortened(row.error or "", _LONGEST_ERROR),
+                )
+                for row in found.jobs
+            ],
+            empty="no such jobs" if status or kind else _NO_JOBS,
+        )
+    if found.total > len(found.jobs):
+        note(f"the newest {len(found.jobs):,} of {found.total:,} jobs: --limit N shows more")
+    if found.background:
+        note(
+            f"{found.background:,} jobs that store telemetry (ingest_events) are not shown:"
+            " --all shows them"
+        )
 
 
 @app.command()
@@ -155,7 +171,7 @@ def watch(job: Identifier, as_json: Json = False) -> None:
         from shared.jobs.tables import JobStatus
 
         row = _find(job)
-        with _until_interrupted(row.id), err.status(f"job {row.id}") as line:
+        with until_interrupted(_goes_on(row.id)), err.status(f"job {row.id}") as line:
             while not JobStatus(row.status).ended:
                 line.update(f"job {row.id} ({escape(plain(row.kind))}): {row.status}")
                 time.sleep(_LOOK_EVERY_SECONDS)
@@ -202,14 +218,8 @@ def _read(job: str) -> dict[str, Any]:
     return parsed
 
 
-@contextmanager
-def _until_interrupted(job_id: object) -> Iterator[None]:
-    """Ctrl-C ends the waiting and not the job."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        note(f"job {job_id} goes on: `mlops job watch {job_id}` follows it, `cancel` ends it")
-        raise typer.Exit(Exit.INTERRUPTED) from None
+def _goes_on(job_id: object) -> str:
+    return f"job {job_id} goes on: `mlops job watch {job_id}` follows it, `cancel` ends it"
 
 
 def _find(identifier: str) -> JobRow:
@@ -246,4 +256,4 @@ def _short(value: object) -> str | None:
     if value is None:
         return None
     text = json.dumps(value) if isinstance(value, dict) else str(value)
-    return text if len(text) <= 300 else text[:297] + "..."
+    return shortened(text, _LONGEST_VALUE)

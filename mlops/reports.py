@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlops.agent_table import dollars
-from mlops.console import Json, one_line_errors, print_json, print_table
+from mlops.console import Json, one_line_errors, print_json, print_table, say
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -30,6 +30,7 @@ def list_drift(as_json: Json = False) -> None:
     """
     with one_line_errors():
         from shared.database import tenant_session
+        from shared.drift.wording import said
         from shared.tenancy.tenants import current_tenant
 
         with tenant_session(current_tenant()) as session:
@@ -38,23 +39,35 @@ def list_drift(as_json: Json = False) -> None:
         print_json(rows)
         return
     print_table(
-        ["model", "metric", "verdict", "effect", "adjusted p", "n", "reason"],
+        ["model", "metric", "verdict", "effect", "adjusted p", "n"],
         [
             (
                 row["model"],
                 row["metric"],
-                row["verdict"],
+                said(row["verdict"]),
                 None
                 if row["effect_size"] is None
                 else f"{row['effect_name']} {row['effect_size']:.3f}",
                 None if row["p_adjusted"] is None else f"{row['p_adjusted']:.2g}",
                 f"{row['n_baseline']} / {row['n_current']}",
-                row["reason"],
             )
             for row in rows
         ],
         title="The current window against the baseline; n of baseline / current",
+        empty="no sweep yet: beat asks for one every hour once there is telemetry",
     )
+    # Sentences beside seven columns would be wrapped to a word a line.
+    for reason, metrics in _by_reason(rows).items():
+        say(f"{reason}: {', '.join(metrics)}")
+
+
+def _by_reason(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Why there is no finding, with the metrics that it holds for: many share one reason."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["verdict"] in ("no_data", "insufficient"):
+            found.setdefault(row["reason"], []).append(f"{row['model']} {row['metric']}")
+    return found
 
 
 @alert.command("list")
@@ -99,6 +112,7 @@ def list_alerts(
             )
             for row in rows
         ],
+        empty="no alerts" if every else "no open alerts: --all shows those that are resolved",
     )
 
 
@@ -142,7 +156,7 @@ def report_cost(
                 row["model"] or "all models",
                 row["period"],
                 row["starts_on"],
-                row["cost"],
+                row["cost"] if row["llm_calls"] else "no calls",
                 f"{row['llm_calls']:,}",
                 f"{row['unpriced_calls']:,}",
                 f"{row['simulated_calls']:,}",

@@ -84,7 +84,7 @@ def down() -> None:
     from shared.settings import settings
 
     stopped = services.stop(settings().state_dir)
-    say("stopped" if stopped else f"nothing is running in {settings().state_dir}")
+    say("stopped" if stopped else f"nothing is running in {state_folder()}")
 
 
 @one_line_errors()
@@ -95,6 +95,14 @@ def restart() -> None:
 
     services.stop(settings().state_dir)
     _start()
+
+
+def state_folder() -> Path:
+    """Where the services' data is, in full: a relative one follows the working directory."""
+    from shared.local.state import StateFolder
+    from shared.settings import settings
+
+    return StateFolder.at(settings().state_dir).path
 
 
 def _start(only: list[str] | None = None) -> Services:
@@ -112,6 +120,7 @@ def _start(only: list[str] | None = None) -> Services:
         for name, address in _addresses(running.state_dir):
             say(f"{name:<11} {address}")
         say(f"running     see `mlops status`; passwords are in {running.state_dir}/services.json")
+        say(f"folder      {running.state_dir}")
     else:
         say(f"already running in {running.state_dir}: see `mlops status`, stop with `mlops down`")
     return running
@@ -191,15 +200,15 @@ def status(
     Exit code 1 when nothing is running.
     """
     from shared.local import services
-    from shared.settings import settings
 
-    state_dir = settings().state_dir
+    state_dir = state_folder()
     infos = services.statuses(state_dir)
     depths, reason = _depths(bool(infos))
     if as_json:
         print_json(_status_json(state_dir, infos, depths, reason))
     elif infos:
         out.print(_status_table(infos, depths))
+        note(f"state folder {state_dir}")
         if reason:
             note(f"queues unknown: {reason}")
     else:
@@ -298,6 +307,7 @@ def _status_json(
     record = services.running_record(state_dir)
     return {
         "running": bool(infos),
+        "state_dir": state_dir,
         "processes": [row(info) for info in infos],
         "flower": record.flower.address if record and record.flower else None,
         "queues_unknown": reason,

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from celery import Celery
@@ -14,8 +14,9 @@ from kombu import Exchange
 from kombu import Queue as KombuQueue
 from kombu.exceptions import KombuError
 from kombu.serialization import register
+from kombu.transport.redis import Channel
 from kombu.utils.json import dumps as json_dumps
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 
 from shared.jobs.contracts import CONTRACTS, JobMessage, Queue
 from shared.local import discovery
@@ -27,6 +28,13 @@ log = logging.getLogger(__name__)
 DEEPEST_MESSAGE = 100
 """Levels of nesting. Celery pickles a message's arguments on their way to a child process, and a
 deeper one would end the worker there, before any code of ours could refuse it."""
+
+NORMAL_PRIORITY = 5
+"Of 0, which is done first, to 9."
+
+PRIORITY_STEPS = (0, 3, 6, 9)
+"""The Redis transport keeps a list of messages for each step, and a priority goes into the list
+of the step at or below it. A worker that waits asks for all lists of its queue at once."""
 
 LONGEST_DEADLINE_SECONDS = 3600
 SOFT_SHUTDOWN_SECONDS = 20
@@ -70,6 +78,7 @@ def configuration(broker_url: str) -> dict[str, Any]:
             "visibility_timeout": LONGEST_DEADLINE_SECONDS + 600,
             "unacked_restore_interval": 10,
             "unacked_restore_throttle": 1,
+            "priority_steps": list(PRIORITY_STEPS),
             "socket_timeout": 10,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
@@ -115,26 +124,47 @@ def celery_app() -> Celery:
     return app
 
 
-def publish(messages: Iterable[tuple[str, str, UUID, UUID]]) -> bool:
-    """Send (kind, queue, tenant, job) messages; False when the broker is away.
+class Message(NamedTuple):
+    """A job's message: what it is, where it goes, and how soon it is done."""
+
+    kind: str
+    queue: str
+    tenant_id: UUID
+    job_id: UUID
+    priority: int = NORMAL_PRIORITY
+
+
+def publish(messages: Iterable[Message]) -> bool:
+    """Send the messages; False when the broker is away.
 
     Nothing is lost then: the rows are there, and the sweeper sends what was not sent.
     """
     try:
         app = celery_app()
         with app.producer_pool.acquire(block=True, timeout=5) as producer, producer.batch():
-            for kind, queue, tenant_id, job_id in messages:
+            for message in messages:
                 app.send_task(
-                    task_name(kind),
-                    kwargs=JobMessage(tenant_id=tenant_id, job_id=job_id).model_dump(mode="json"),
-                    queue=queue,
-                    task_id=str(job_id),
+                    task_name(message.kind),
+                    kwargs=JobMessage(
+                        tenant_id=message.tenant_id, job_id=message.job_id
+                    ).model_dump(mode="json"),
+                    queue=message.queue,
+                    task_id=str(message.job_id),
+                    priority=message.priority,
                     producer=producer,
                 )
     except (KombuError, RedisError, OSError, ServiceError, ValueError) as error:
-        log.warning("the broker is away (%s): the sweeper will send the jobs", type(error).__name__)
+        log.warning("%s: the sweeper will send the jobs", _unsent_because(error))
         return False
     return True
+
+
+def _unsent_because(error: BaseException) -> str:
+    """Why nothing was sent, without the URL, which holds the password."""
+    refused = (error, error.__cause__, error.__context__)
+    if any(isinstance(one, AuthenticationError) for one in refused):
+        return "Redis refuses the user or the password of REDIS_URL"
+    return f"the broker is away ({type(error).__name__})"
 
 
 def task_name(kind: str) -> str:
@@ -144,5 +174,14 @@ def task_name(kind: str) -> str:
 
 def queue_lengths() -> dict[Queue, int]:
     """Messages waiting in each queue of the broker, without those that workers hold."""
-    client = redis_client()
-    return {queue: int(client.llen(queue.value)) for queue in Queue}
+    waiting = redis_client().pipeline(transaction=False)
+    for queue in Queue:
+        for key in lists_of(queue):
+            waiting.llen(key)
+    lengths = iter(waiting.execute())
+    return {queue: sum(int(next(lengths)) for _ in PRIORITY_STEPS) for queue in Queue}
+
+
+def lists_of(queue: Queue) -> list[str]:
+    """The keys of a queue's lists in Redis, what is done first first (kombu's `_q_for_pri`)."""
+    return [f"{queue.value}{Channel.sep}{step}" if step else queue.value for step in PRIORITY_STEPS]

@@ -67,7 +67,8 @@ STATEMENTS: Final = {
                min(effect_name) FILTER (WHERE minimum_effect IS NOT NULL) AS effect_name,
                min(n_baseline) AS n_baseline, min(n_current) AS n_current,
                min(baseline->>'start')::timestamptz AS first,
-               max(current->>'end')::timestamptz AS last
+               -- A window may be asked for that ends in the hour to come; no data is of then.
+               least(max(current->>'end')::timestamptz, max(created_at)) AS last
         FROM mlops.drift_detection
         WHERE model = :model AND sweep_id = (
             SELECT sweep_id FROM mlops.drift_detection WHERE model = :model

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from shared.cards.figures import CardFigures, Figure, Unit
 from shared.cards.markdown import escaped
+from shared.drift.wording import said
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -79,7 +80,7 @@ def shown_window(figure: Figure) -> str:
 
 def _in_unit(value: float | str, unit: Unit) -> str:
     if isinstance(value, str):
-        return escaped(value)
+        return escaped(said(value) if unit is Unit.STATE else value)
     match unit:
         case Unit.SHARE:
             return f"{100 * value:.1f} %"
@@ -140,29 +141,19 @@ def _printed(value: object) -> str:
 
 
 def _eval_results(figures: CardFigures) -> list[EvalResult]:
-    overall = [
-        _eval_result(name, None, figure)
-        for name, figure in figures.by_benchmark
-        if figure.value is not None
-    ]
-    return overall + [
-        _eval_result(task.benchmark, task.task, task.success_rate)
-        for task in figures.by_task
-        if task.success_rate.value is not None
-    ]
-
-
-def _eval_result(benchmark: str, task: str | None, figure: Figure) -> EvalResult:
+    """One per benchmark; the tasks are in the card's own table, where people read them."""
     from huggingface_hub import EvalResult
 
-    low, high = figure.interval or (None, None)
-    return EvalResult(
-        task_type="browser-automation",
-        dataset_type=benchmark,
-        dataset_name=benchmark,
-        dataset_config=task,
-        metric_type="success_rate",
-        metric_value=figure.value,
-        metric_name="Success rate",
-        metric_args={"n": figure.n, "interval": "wilson-95", "low": low, "high": high},
-    )
+    return [
+        EvalResult(
+            task_type="browser-automation",
+            dataset_type=benchmark,
+            dataset_name=benchmark,
+            metric_type="success_rate",
+            metric_value=figure.value,
+            metric_name="Success rate",
+            metric_args={"n": figure.n, "wilson-95": list(figure.interval or ())},
+        )
+        for benchmark, figure in figures.by_benchmark
+        if figure.value is not None
+    ]

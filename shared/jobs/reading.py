@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from sqlalchemy.orm import Session
 from shared.database import TenantId, system_session, tenant_session
 from shared.jobs.contracts import Queue
 from shared.jobs.errors import JobError, UnknownJobError
-from shared.jobs.tables import JobRow, JobStatus
+from shared.jobs.tables import JobRow
 from shared.settings import settings
 
 _UUID_DIGITS = 32
@@ -39,18 +38,6 @@ def find(session: Session, identifier: str) -> JobRow:
     if len(rows) > 1:
         raise UnknownJobError(f"more than one job starts with {identifier!r}: give more of it")
     return rows[0]
-
-
-def recent(
-    session: Session, *, status: JobStatus | None = None, kind: str | None = None, limit: int = 50
-) -> Sequence[JobRow]:
-    """The newest jobs first."""
-    query = sa.select(JobRow).order_by(JobRow.created_at.desc()).limit(limit)
-    if status is not None:
-        query = query.where(JobRow.status == status)
-    if kind is not None:
-        query = query.where(JobRow.kind == kind)
-    return session.scalars(query).all()
 
 
 def cancel(tenant_id: TenantId, identifier: str) -> JobRow:
@@ -103,7 +90,9 @@ def retry(tenant_id: TenantId, identifier: str) -> JobRow:
     # Celery takes half a second to import, and only this needs it.
     from shared import broker
 
-    broker.publish([(job.kind, job.queue, job.tenant_id, job.id)])
+    broker.publish(
+        [broker.Message(job.kind, job.queue, job.tenant_id, job.id, job.priority)]
+    )
     return job
 
 

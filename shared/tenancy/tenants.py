@@ -21,7 +21,19 @@ KEY_PREFIX = "mlops_"
 
 
 class TenancyError(Exception):
-    """A tenant or key is not there, or is there already; the message is one line."""
+    """A tenant or key that does not let in; the message is one line."""
+
+
+class NameTakenError(TenancyError):
+    """A tenant or key of that name is there already."""
+
+
+class UnfitNameError(TenancyError):
+    """A name that no tenant can have."""
+
+
+class UnknownKeyError(TenancyError):
+    """There is no key of that name to be revoked."""
 
 
 def current_tenant() -> TenantId:
@@ -42,9 +54,9 @@ def find_tenant(name: str) -> TenantId:
 
 
 def create_tenant(name: str) -> TenantId:
-    """Raises `TenancyError` when the name is taken or not fit."""
+    """Raises `NameTakenError`, or `UnfitNameError`."""
     if not name or len(name) > 100 or not name.isprintable():
-        raise TenancyError("a tenant's name is 1 to 100 printable characters")
+        raise UnfitNameError("a tenant's name is 1 to 100 printable characters")
     tenant_id = TenantId(uuid4())
     try:
         with tenant_session(tenant_id) as session:
@@ -52,16 +64,16 @@ def create_tenant(name: str) -> TenantId:
             session.flush()
             audit(session, "tenant.create", name)
     except IntegrityError:
-        raise TenancyError(f"there is a tenant {name!r} already") from None
+        raise NameTakenError(f"there is a tenant {name!r} already") from None
     return tenant_id
 
 
 def create_api_key(session: Session, name: str) -> str:
-    """A new key, shown this once: only its SHA-256 is stored."""
+    """A new key, shown this once: only its SHA-256 is stored. Raises `NameTakenError`."""
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     taken = session.scalar(sa.select(ApiKey.id).where(ApiKey.name == name))
     if taken is not None:
-        raise TenancyError(f"there is an API key {name!r} already")
+        raise NameTakenError(f"there is an API key {name!r} already")
     session.add(
         ApiKey(tenant_id=tenant_of(session), name=name, prefix=key[:12], key_hash=_digest(key))
     )
@@ -70,9 +82,10 @@ def create_api_key(session: Session, name: str) -> str:
 
 
 def revoke_api_key(session: Session, name: str) -> None:
+    """Raises `UnknownKeyError`."""
     key = session.scalar(sa.select(ApiKey).where(ApiKey.name == name, ApiKey.revoked_at.is_(None)))
     if key is None:
-        raise TenancyError(f"no API key {name!r} that could be revoked")
+        raise UnknownKeyError(f"no API key {name!r} that could be revoked")
     key.revoked_at = session.scalar(sa.select(sa.func.now()))
     audit(session, "api_key.revoke", name)
 

@@ -17,7 +17,7 @@ from mlops.console import Exit
 from shared.database import tenant_session
 from shared.jobs.tables import JobRow
 from shared.settings import settings
-from shared.tenancy.tenants import create_tenant
+from shared.tenancy.tenants import create_tenant, find_tenant
 
 ROLL_UP = '{"job": "roll_up"}'
 HOSTILE = {
@@ -45,8 +45,9 @@ def mlops(name, monkeypatch):
 
     def run(*arguments, stdin=None, **variables):
         with monkeypatch.context() as patch:
-            for variable, value in {"MLOPS_TENANT": name, "COLUMNS": "250", **variables}.items():
+            for variable, value in {"MLOPS_TENANT": name, **variables}.items():
                 patch.setenv(variable, value)
+            patch.setattr("mlops.console.out.width", 250)
             settings.cache_clear()
             answer = CliRunner().invoke(app, arguments, input=stdin)
         settings.cache_clear()
@@ -119,6 +120,37 @@ def test_a_job_is_read_from_a_file_or_stdin(mlops, tmp_path):
     assert submitted(mlops, f"@{file}")
     answer = mlops("job", "submit", "-", "--json", stdin=ROLL_UP)
     assert uuid.UUID(json.loads(answer.stdout)["id"])
+
+
+def test_the_list_hides_telemetry_and_says_what_it_leaves_out(mlops, name):
+    from shared.jobs.contracts import IngestEvents
+    from shared.jobs.submission import enqueue
+
+    with tenant_session(find_tenant(name)) as session:
+        for _ in range(3):
+            enqueue(session, IngestEvents(events=({},)))
+    assert mlops("job", "list").stdout.startswith("no jobs yet")
+    jobs = [submitted(mlops) for _ in range(3)]
+
+    listed = mlops("job", "list", "--json")
+    assert {row["id"] for row in json.loads(listed.stdout)} == set(jobs)
+    assert listed.stderr.startswith("3 jobs that store telemetry")
+    assert len(json.loads(mlops("job", "list", "--all", "--json").stdout)) == 6
+    assert len(json.loads(mlops("job", "list", "--kind", "ingest_events", "--json").stdout)) == 3
+    cut = mlops("job", "list", "--limit", "2")
+    assert "the newest 2 of 3 jobs: --limit N shows more" in cut.stderr
+    assert mlops("job", "list", "--all").stderr == ""
+    assert mlops("job", "list", "--status", "failed").stdout == "no such jobs\n"
+
+
+def test_an_error_that_is_cut_off_ends_in_an_ellipsis(mlops, name):
+    job = submitted(mlops)
+    with tenant_session(find_tenant(name)) as session:
+        session.get(JobRow, uuid.UUID(job)).error = "e" * 81
+    assert "e" * 79 + "\N{HORIZONTAL ELLIPSIS}" in mlops("job", "list").stdout
+    with tenant_session(find_tenant(name)) as session:
+        session.get(JobRow, uuid.UUID(job)).error = "e" * 80
+    assert "e" * 80 in mlops("job", "list").stdout
 
 
 def test_schemas(mlops):
@@ -200,7 +232,7 @@ def test_names_from_elsewhere_do_not_reach_the_terminal_raw(mlops, hostile):
         if answer.exit_code != 0:
             assert answer.stderr.count("\n") == 1
             assert len(answer.stderr) < 2_500
-        else:
+        elif command[:2] != ("key", "create"):
             assert answer.stderr == ""
     for command in (("model", "list"), ("key", "list"), ("job", "list")):
         assert mlops(*command).exit_code == 0
@@ -208,8 +240,6 @@ def test_names_from_elsewhere_do_not_reach_the_terminal_raw(mlops, hostile):
 
 
 def test_the_error_of_a_job_does_not_reach_the_terminal_raw(mlops, name):
-    from shared.tenancy.tenants import find_tenant
-
     job = submitted(mlops)
     with tenant_session(find_tenant(name)) as session:
         row = session.get(JobRow, uuid.UUID(job))
@@ -222,12 +252,19 @@ def test_the_error_of_a_job_does_not_reach_the_terminal_raw(mlops, name):
 def test_tenants_and_keys(mlops, name):
     made = mlops("tenant", "create", f"{name}-2", "--json")
     assert json.loads(made.stdout)["name"] == f"{name}-2"
-    refused(mlops("tenant", "create", name), Exit.AUTH, "already")
-    refused(mlops("tenant", "create", ""), Exit.AUTH, "printable")
+    assert f"MLOPS_TENANT={name}-3 makes" in mlops("tenant", "create", f"{name}-3").stdout
+    refused(mlops("tenant", "create", name), Exit.FAILURE, "already")
+    refused(mlops("tenant", "create", ""), Exit.USAGE, "printable")
     refused(mlops("job", "list", MLOPS_TENANT="nobody"), Exit.AUTH, "nobody")
 
-    key = mlops("key", "create", "ci").stdout.strip()
-    refused(mlops("key", "create", "ci"), Exit.AUTH, "already")
+    assert mlops("key", "list").stdout.startswith("no API keys yet")
+    made = mlops("key", "create", "ci")
+    key = made.stdout.strip()
+    assert "shown this once" in made.stderr
+    assert "MLOPS_API_KEY" in made.stderr
+    assert key not in made.stderr
+    refused(mlops("key", "create", "ci"), Exit.FAILURE, "already")
+    refused(mlops("key", "revoke", "ghost"), Exit.NOT_FOUND, "ghost")
     job = submitted(mlops)
     by_key = mlops("job", "list", "--json", MLOPS_API_KEY=key, MLOPS_TENANT="nobody")
     assert [row["id"] for row in json.loads(by_key.stdout)] == [job]
@@ -269,6 +306,16 @@ def test_a_job_is_kept_when_redis_is_away(process, mlops):
     assert "hunter2" not in err
     row = json.loads(mlops("job", "status", json.loads(out)["id"], "--json").stdout)
     assert row["status"] == "queued"
+
+
+def test_a_password_that_redis_refuses_is_told_as_that(process, services):
+    wrong = services.redis_url.replace("://:", "://:hunter2")
+    with process("job", "submit", ROLL_UP, "--json", REDIS_URL=wrong) as p:
+        out, err = p.communicate(timeout=60)
+    assert (p.returncode, err.count("\n")) == (0, 1)
+    assert "Redis refuses the user or the password of REDIS_URL" in err
+    assert "hunter2" not in err
+    assert json.loads(out)["id"]
 
 
 @pytest.fixture

@@ -134,9 +134,12 @@ def test_an_ab_test_from_its_creation_to_its_end(told, mlops):
 
 def test_what_an_ab_test_has_shown_begins_with_the_verdict(told, tenant):
     told("ab", "create", "choice", *SPLIT)
-    empty = told("ab", "show", "choice")
-    assert empty.startswith("collecting: every variant needs at least 30 scored episodes\n")
-    assert "p = unknown" in empty
+    assert told("ab", "show", "choice") == (
+        "choice has assigned no unit yet, so nothing is known;"
+        " it is a draft: `mlops ab start choice` lets it assign\n"
+    )
+    told("ab", "start", "choice")
+    assert """job submit '{"job": "run_benchmark",""" in told("ab", "show", "choice")
 
     def by_turns(session, split):
         return lambda unit: (
@@ -182,6 +185,7 @@ def test_an_ab_test_that_cannot_be_is_refused(mlops):
 
 def test_cards(told, mlops, tenant, tmp_path):
     assert told("card", "list", "--json") == []
+    assert told("card", "list").startswith("no cards yet: ")
     with tenant_session(tenant) as session:
         card = write_card(session, "old")
         content, content_hash = card.content, card.content_hash
@@ -261,7 +265,22 @@ def test_drift_is_the_newest_sweep_with_the_effect_that_was_judged(told, mlops, 
     text = told("drift", "list")
     assert "ks_distance 0.400" in text
     assert "400 / 300" in text
+    # A finding's numbers are in the table; the test that found nothing has not shown stability.
+    assert "it moved" not in text
+    assert "no drift shown" in text
+    assert "stable" not in text
     refused(mlops("drift", "list", "old"), Exit.USAGE)
+
+
+def test_why_drift_is_unknown_is_said_once_for_all_that_it_holds_for(told, tenant):
+    with tenant_session(tenant) as session:
+        for model in ("old@1.0.0", "new@1.0.0"):
+            few = {"test": "ks", "verdict": "insufficient", "reason": "the window holds 5 values"}
+            put_sweep(session, tenant, HOUR, model, [few])
+    text = told("drift", "list")
+    assert text.count("the window holds 5 values") == 1
+    assert "the window holds 5 values: new@1.0.0 latency, old@1.0.0 latency\n" in text
+    assert "too little data" in text
 
 
 def test_alerts_are_the_open_ones_unless_all_are_wanted(told, mlops, tenant):
@@ -327,6 +346,7 @@ def test_costs_keep_what_is_unknown_and_what_is_simulated_apart(told, mlops, ten
     assert "$2.0000 + unpriced: 1 calls" in text
     assert "all models" in text
 
+    assert "no calls" in told("cost", "report", "--on", "2020-01-01")
     empty = told("cost", "report", "--on", "2020-01-01", "--json")
     assert {(row["model"], row["llm_calls"]) for row in empty} == {(None, 0)}
     refused(mlops("cost", "report", "--on", "soon"), Exit.USAGE, "soon")
