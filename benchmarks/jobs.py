@@ -71,7 +71,7 @@ def _jobs_a_second() -> float:
     others = [uuid.uuid4() for _ in range(WARM + JOBS)]
     with tenant_session(tenant) as gate:
         gate.execute(sa.select(JobRow.id).where(JobRow.id == first).with_for_update())
-        broker.publish([(RollUp.kind(), QUEUE, tenant, first)])
+        broker.publish([broker.Message(RollUp.kind(), QUEUE, tenant, first)])
         with tenant_session(tenant) as session:
             enqueue_all(session, [(identifier, RollUp()) for identifier in others])
     _wait(lambda: _ended(tenant) == 1 + len(others), "jobs")

@@ -14,7 +14,6 @@ from kombu import Exchange
 from kombu import Queue as KombuQueue
 from kombu.exceptions import KombuError
 from kombu.serialization import register
-from kombu.transport.redis import Channel
 from kombu.utils.json import dumps as json_dumps
 from redis.exceptions import AuthenticationError, RedisError
 
@@ -183,5 +182,8 @@ def queue_lengths() -> dict[Queue, int]:
 
 
 def lists_of(queue: Queue) -> list[str]:
-    """The keys of a queue's lists in Redis, what is done first first (kombu's `_q_for_pri`)."""
-    return [f"{queue.value}{Channel.sep}{step}" if step else queue.value for step in PRIORITY_STEPS]
+    """The keys of a queue's lists in Redis, what is done first first.
+
+    As kombu's `_q_for_pri` names them; its module takes a quarter of a second to import.
+    """
+    return [f"{queue.value}\x06\x16{step}" if step else queue.value for step in PRIORITY_STEPS]

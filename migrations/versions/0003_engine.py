@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
+from migrations.definer import joined_to_definer
 from migrations.walls import wall
 
 revision = "0003"
@@ -33,6 +34,23 @@ CROSS JOIN LATERAL (
                          WHEN 'failed' THEN coalesce(e.outcome, 'environment_error')
                          WHEN 'cancelled' THEN 'cancelled' END AS outcome) AS ended;
 GRANT SELECT ON mlops.episode_results TO mlops_app;
+"""
+
+# As before, and with each job's priority: what is sent again must not wait behind what came later.
+JOBS_TO_SEND = """
+CREATE FUNCTION mlops.jobs_to_send(empty_queues text[], patience interval, at_most int)
+RETURNS TABLE (tenant_id uuid, job_id uuid, kind text, queue text, priority smallint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT j.tenant_id, j.id, j.kind, j.queue, j.priority FROM mlops.jobs j
+    WHERE j.status = 'queued' AND j.not_before <= now() AND (
+        j.sent_at < j.not_before
+        OR (j.queue = ANY (empty_queues) AND j.sent_at < now() - patience)
+        OR j.sent_at < now() - interval '10 minutes' * j.sends
+    ) ORDER BY j.priority, j.sent_at LIMIT at_most
+$$;
+REVOKE ALL ON FUNCTION mlops.jobs_to_send(text[], interval, int) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION mlops.jobs_to_send(text[], interval, int) TO mlops_app;
+ALTER FUNCTION mlops.jobs_to_send(text[], interval, int) OWNER TO mlops_definer;
 """
 
 
@@ -64,6 +82,18 @@ def upgrade() -> None:
         sa.Column("priority", sa.SmallInteger(), server_default="5", nullable=False),
         schema="mlops",
     )
+    with joined_to_definer(op.get_bind()):
+        op.execute("DROP FUNCTION mlops.jobs_to_send(text[], interval, int)")
+        op.execute("GRANT CREATE ON SCHEMA mlops TO mlops_definer")
+        op.execute(JOBS_TO_SEND)
+        op.execute("REVOKE CREATE ON SCHEMA mlops FROM mlops_definer")
+    op.add_column(
+        "benchmark_runs",
+        sa.Column("budget_nanos", sa.BigInteger(), nullable=True),
+        schema="mlops",
+    )
+    # The rest of a run stays what it was asked to be. The right also lets a run be locked.
+    op.execute("GRANT UPDATE (budget_nanos) ON mlops.benchmark_runs TO mlops_app")
     op.create_table(
         "artifacts",
         sa.Column("tenant_id", sa.Uuid(), nullable=False),

@@ -52,6 +52,9 @@ class BenchmarkRun(Base):
     benchmark: Mapped[str]
     function: Mapped[str]
     specification: Mapped[dict[str, Any]]
+    "The contract as it was submitted. Seeds that were added later are in the episodes."
+    budget_nanos: Mapped[int | None]
+    "What its episodes may cost, all together; NULL without a limit."
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 

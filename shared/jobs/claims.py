@@ -106,12 +106,17 @@ def claim(tenant_id: TenantId, job_id: UUID, *, worker: str, lease_seconds: floa
 
 def renew(session: Session, claims: Collection[UUID], lease_seconds: float) -> set[UUID]:
     """Prolong the leases of these claims; return those that still hold their job."""
+    # In the order in which all lock who lock many jobs.
+    held = (
+        sa.select(JobRow.id)
+        .where(JobRow.claim_id.in_(claims), JobRow.status == JobStatus.RUNNING)
+        .order_by(JobRow.id)
+        .with_for_update()
+        .cte("held")
+    )
     rows = session.execute(
         sa.update(JobRow)
-        .where(
-            JobRow.claim_id.in_(claims),
-            JobRow.status == JobStatus.RUNNING,
-        )
+        .where(JobRow.id.in_(sa.select(held.c.id)))
         .values(lease_expires_at=sa.func.now() + timedelta(seconds=lease_seconds))
         .returning(JobRow.claim_id)
     )

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
@@ -51,6 +52,24 @@ class Contract(BaseModel):
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
 
 
+Dollars = Annotated[Decimal, Field(gt=0, lt=1_000_000_000, decimal_places=9, allow_inf_nan=False)]
+"Down to the nano-dollar. In JSON a string, or a number."
+
+
+class Recording(StrEnum):
+    """What is kept of an episode besides its result."""
+
+    NONE = "none"
+    JPEG = "jpeg"
+    "A picture of each step."
+    TRACE_ON_FAILURE = "trace-on-failure"
+    "Pictures, and Playwright's trace of an episode that did not succeed."
+    TRACE_SAMPLE = "trace-sample"
+    "Pictures, and Playwright's trace of one episode in ten."
+    ALL = "all"
+    "Pictures, and Playwright's trace of every episode."
+
+
 class AbSplit(BaseModel):
     """Let an A/B test decide which agent gets which episode."""
 
@@ -74,6 +93,11 @@ class RunBenchmark(Contract):
     ab: AbSplit | None = None
     function: Name = "evaluation"
     "The name under which the telemetry of the run is summed."
+    budget_dollars: Dollars | None = None
+    "What all episodes may cost, as far as their prices are known; null without a limit."
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+    "Of its episodes: 0 is done first. 0 to 2, 3 to 5, 6 to 8 and 9 wait in one line each."
+    recording: Recording = Recording.JPEG
 
     @model_validator(mode="after")
     def _models_or_test(self) -> Self:
@@ -84,6 +108,16 @@ class RunBenchmark(Contract):
         if min(self.seeds) < 0 or max(self.seeds) >= 2**31:
             raise ValueError("seeds must be from 0 to 2147483647")
         return self
+
+
+class ExtendRun(Contract):
+    """Add episodes to a run: the same tasks and models with seeds that it does not have yet."""
+
+    queue: ClassVar[Queue] = Queue.CONTROL
+    job: Literal["extend_run"] = "extend_run"
+    run_id: UUID
+    more_seeds: Annotated[int, Field(ge=1, le=10_000)]
+    "So many of the smallest that no episode of the run has."
 
 
 class EvaluateEpisode(Contract):
@@ -158,6 +192,7 @@ CONTRACTS: dict[str, type[Contract]] = {
     contract.kind(): contract
     for contract in (
         RunBenchmark,
+        ExtendRun,
         EvaluateEpisode,
         IngestEvents,
         RollUp,

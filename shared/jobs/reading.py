@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from shared.database import TenantId, system_session, tenant_session
 from shared.jobs.contracts import Queue
 from shared.jobs.errors import JobError, UnknownJobError
+from shared.jobs.requests import cancel_all, requeue_all
 from shared.jobs.tables import JobRow
-from shared.settings import settings
 
 _UUID_DIGITS = 32
 
@@ -44,16 +44,7 @@ def cancel(tenant_id: TenantId, identifier: str) -> JobRow:
     """Cancel a queued job now; ask the worker of a running one to stop. Ended jobs stay as is."""
     with tenant_session(tenant_id) as session:
         job = find(session, identifier)
-        session.execute(
-            sa.update(JobRow)
-            .where(JobRow.id == job.id, JobRow.status.in_(["queued", "running"]))
-            .values(
-                cancel_requested_at=sa.func.now(),
-                status=sa.case((JobRow.status == "queued", "cancelled"), else_=JobRow.status),
-                error=sa.case((JobRow.status == "queued", "cancelled"), else_=JobRow.error),
-                finished_at=sa.case((JobRow.status == "queued", sa.func.now())),
-            )
-        )
+        cancel_all(session, sa.select(JobRow.id).where(JobRow.id == job.id))
         session.refresh(job)
         return job
 
@@ -68,32 +59,12 @@ def retry(tenant_id: TenantId, identifier: str) -> JobRow:
             raise JobError(
                 f"job {job.id} ended with a result that counts ({job.error}): submit a new run"
             )
-        changed = session.execute(
-            sa.update(JobRow)
-            .where(JobRow.id == job.id, JobRow.status.in_(["failed", "cancelled"]))
-            .values(
-                status="queued",
-                max_attempts=JobRow.attempt + settings().job_max_attempts,
-                cancel_requested_at=None,
-                error=None,
-                result=None,
-                finished_at=None,
-                not_before=sa.func.now(),
-                sent_at=sa.func.now(),
-            )
-        )
-        if changed.rowcount == 0:  # type: ignore[attr-defined]
+        if not requeue_all(session, sa.select(JobRow.id).where(JobRow.id == job.id)):
             raise JobError(
                 f"job {job.id} is {job.status}: only failed or cancelled ones are retried"
             )
         session.refresh(job)
-    # Celery takes half a second to import, and only this needs it.
-    from shared import broker
-
-    broker.publish(
-        [broker.Message(job.kind, job.queue, job.tenant_id, job.id, job.priority)]
-    )
-    return job
+        return job
 
 
 def depths() -> dict[str, QueueDepth]:

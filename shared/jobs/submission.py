@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared import broker
+from shared.broker import NORMAL_PRIORITY, Message
 from shared.database import TenantId, tenant_of, tenant_session
 from shared.jobs.contracts import Contract
 from shared.jobs.errors import InvalidJobError
@@ -46,9 +47,10 @@ def enqueue(
     *,
     idempotency_key: str | None = None,
     not_before: datetime | None = None,
+    priority: int = NORMAL_PRIORITY,
 ) -> UUID:
     """`submit` within the caller's transaction: stored with it, sent once it has committed."""
-    row = _row(tenant_of(session), job) | {"idempotency_key": idempotency_key}
+    row = _row(tenant_of(session), job, priority) | {"idempotency_key": idempotency_key}
     if not_before is not None:
         row["not_before"] = _checked_time(job, not_before)
     stored: UUID | None = session.scalar(
@@ -62,17 +64,22 @@ def enqueue(
         ).one()
     # A job for later is sent by the sweeper when its time has come.
     if not_before is None or not_before <= datetime.now(UTC):
-        _send_after_commit(session, [row])
+        send_after_commit(session, [row])
     return stored
 
 
-def enqueue_all(session: Session, jobs: Sequence[tuple[UUID, Contract]]) -> None:
+def enqueue_all(
+    session: Session,
+    jobs: Sequence[tuple[UUID, Contract]],
+    *,
+    priority: int = NORMAL_PRIORITY,
+) -> None:
     """`enqueue` for many jobs whose identifiers the caller has chosen."""
     tenant_id = tenant_of(session)
-    rows = [_row(tenant_id, job) | {"id": job_id} for job_id, job in jobs]
+    rows = [_row(tenant_id, job, priority) | {"id": job_id} for job_id, job in jobs]
     if rows:
         session.execute(sa.insert(JobRow), rows)
-        _send_after_commit(session, rows)
+        send_after_commit(session, rows)
 
 
 def storable(text: str) -> str:
@@ -111,7 +118,7 @@ def _checked_time(job: Contract, not_before: datetime) -> datetime:
     return not_before
 
 
-def _row(tenant_id: TenantId, job: Contract) -> dict[str, Any]:
+def _row(tenant_id: TenantId, job: Contract, priority: int) -> dict[str, Any]:
     payload = job.model_dump(mode="json")
     try:
         json.dumps(payload, allow_nan=False)
@@ -125,12 +132,19 @@ def _row(tenant_id: TenantId, job: Contract) -> dict[str, Any]:
         "kind": job.kind(),
         "queue": job.queue.value,
         "payload": payload,
+        "priority": priority,
         "max_attempts": settings().job_max_attempts,
     }
 
 
-def _send_after_commit(session: Session, rows: Sequence[dict[str, Any]]) -> None:
-    messages = [(row["kind"], row["queue"], row["tenant_id"], row["id"]) for row in rows]
+def send_after_commit(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Send the messages of stored rows once the caller's transaction has committed."""
+    messages = [
+        Message(row["kind"], row["queue"], row["tenant_id"], row["id"], row["priority"])
+        for row in rows
+    ]
+    if not messages:
+        return
 
     @event.listens_for(session, "after_commit", once=True)
     def _send(_: Session) -> None:

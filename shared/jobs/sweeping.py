@@ -89,7 +89,7 @@ def _send_missing(empty_queues: list[Queue], patience_seconds: float) -> int:
     with system_session() as session:
         found = session.execute(
             sa.text(
-                "SELECT tenant_id, job_id, kind, queue"
+                "SELECT tenant_id, job_id, kind, queue, priority"
                 " FROM mlops.jobs_to_send(:empty, :patience, :n)"
             ).bindparams(sa.bindparam("patience", type_=sa.Interval)),
             {
@@ -98,7 +98,10 @@ def _send_missing(empty_queues: list[Queue], patience_seconds: float) -> int:
                 "n": AT_MOST,
             },
         ).all()
-    messages = [(row.kind, row.queue, row.tenant_id, row.job_id) for row in found]
+    messages = [
+        broker.Message(row.kind, row.queue, row.tenant_id, row.job_id, row.priority)
+        for row in found
+    ]
     if not messages or not broker.publish(messages):
         return 0
     by_tenant: dict[TenantId, list[UUID]] = defaultdict(list)

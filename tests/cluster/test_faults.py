@@ -61,7 +61,7 @@ def test_killing_chromium(cluster: Any, run: Any) -> None:
 def test_every_message_sent_twice(cluster: Any, run: Any) -> None:
     with tenant_session(run.tenant) as session:
         jobs = session.execute(sa.select(JobRow.kind, JobRow.queue, JobRow.tenant_id, JobRow.id))
-        messages = [tuple(row) for row in jobs]
+        messages = [broker.Message(*row) for row in jobs]
     assert broker.publish(messages)
     assert broker.publish(messages)
 

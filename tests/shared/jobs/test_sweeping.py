@@ -9,11 +9,12 @@ import pytest
 import redis
 import sqlalchemy as sa
 
+from shared.broker import lists_of
 from shared.database import TenantId, tenant_session
 from shared.jobs import reading
 from shared.jobs.claims import claim
 from shared.jobs.contracts import Queue, RollUp
-from shared.jobs.submission import submit
+from shared.jobs.submission import enqueue, submit
 from shared.jobs.sweeping import sweep
 from shared.jobs.tables import JobRow
 
@@ -27,7 +28,8 @@ def job(tenant: TenantId, job_id: object) -> JobRow:
 
 def messages(client: redis.Redis, job_id: object) -> int:
     """How often the job waits in its queue; other tests' jobs wait there too."""
-    return sum(str(job_id) in message for message in client.lrange(Queue.COSTS, 0, -1))
+    waiting = [message for key in lists_of(Queue.COSTS) for message in client.lrange(key, 0, -1)]
+    return sum(str(job_id) in message for message in waiting)
 
 
 def end_all(tenant: TenantId) -> None:
@@ -104,3 +106,13 @@ def test_a_worker_that_still_renews_keeps_its_job(tenant: TenantId) -> None:
     claim(tenant, job_id, worker="w", lease_seconds=30)
     sweep(PATIENCE)
     assert job(tenant, job_id).status == "running"
+
+
+def test_what_is_sent_again_keeps_its_priority(tenant: TenantId, clean_redis: redis.Redis) -> None:
+    with tenant_session(tenant) as session:
+        job_id = enqueue(session, RollUp(), priority=0)
+    clean_redis.flushall()
+    time.sleep(2 * PATIENCE)
+    sweep(PATIENCE)
+    first = clean_redis.lrange(lists_of(Queue.COSTS)[0], 0, -1)
+    assert [str(job_id) in message for message in first] == [True]
