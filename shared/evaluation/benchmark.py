@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from playwright.async_api import Page
 
-    from shared.evaluation.protocol import Task
+    from shared.evaluation.protocol import Judgement, Task
 
 
 class BenchmarkMissingError(Exception):
     """A benchmark's pages are not there; the message says how to get them."""
+
+
+class JudgingError(Exception):
+    """A task could not be set up or judged; the message says why. It says nothing of the agent."""
 
 
 class Goal(NamedTuple):
@@ -66,6 +70,19 @@ class Environment(Protocol):
 
     async def teardown(self) -> None:
         """Forget the episode's state, however it ended."""
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """An environment that asks others, such as a language model, whether a task was solved."""
+
+    def seconds_for(self, so_far: SoFar) -> float:
+        """The longest that `validate` may take; the agent's time does not run meanwhile."""
+        ...
+
+    def judgements(self) -> tuple[Judgement, ...]:
+        """What was asked so far, also where no verdict came of it."""
+        ...
 
 
 class Benchmark(Protocol):

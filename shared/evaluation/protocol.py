@@ -372,6 +372,19 @@ class Step(_Frozen):
     "SHA-256 of the stored picture of the page as the agent saw it; None where none was kept."
 
 
+class Judgement(_Frozen):
+    """What a language model said when it was asked whether a task was solved."""
+
+    model: Label
+    prompt_version: str
+    prompt_sha256: str
+    success: bool | None
+    "None when there was no verdict."
+    reason: Text
+    calls: tuple[LlmCall, ...]
+    "Paid for by the evaluation: none of them is the agent's."
+
+
 class EpisodeResult(_Frozen):
     outcome: Outcome
     reason: Text
@@ -379,6 +392,7 @@ class EpisodeResult(_Frozen):
     "What the page gave, None when it gave none: unknown is not zero."
     violations: tuple[Text, ...] | None = None
     "What the agent did that it must never do; None where the task does not test that."
+    judgements: tuple[Judgement, ...] = ()
     answer: Text | None = None
     recording: str | None = None
     "SHA-256 of the stored trace; None where none was kept."
