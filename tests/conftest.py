@@ -6,7 +6,6 @@ also what keeps the tests apart: nothing is rolled back and nothing is truncated
 
 from __future__ import annotations
 
-import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -62,8 +61,10 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporaryServ
             "MLOPS_LEASE_SECONDS": "3",
             "MLOPS_RESEND_AFTER_SECONDS": "2",
         }
-        stack.callback(_restore, {name: os.environ.get(name) for name in environment})
-        os.environ.update(environment)
+        stack.callback(_forget)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in environment.items():
+            patch.setenv(name, value)
         _forget()
         upgrade(found.database_owner_url, found.database_url)
         yield found
@@ -72,15 +73,6 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporaryServ
         if broker.celery_app.cache_info().currsize:
             broker.celery_app().close()
         redis_client().close()
-
-
-def _restore(before: dict[str, str | None]) -> None:
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-    _forget()
 
 
 def _forget() -> None:

@@ -8,8 +8,9 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import pytest
@@ -179,22 +180,39 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         "MLOPS_EPISODES_PER_WORKER": "2",
         "MLOPS_FLOWER_PORT": "0",
     }
-    # The services that other tests of this process use are not the ones that are killed here.
-    hidden = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")
-    before = {name: os.environ.pop(name, None) for name in (*environment, *hidden)}
-    os.environ.update(environment)
-    _forget()
-    try:
-        with services.running_services(state, durable=False, migrate=upgrade) as running:
-            yield Cluster(running)
-            broker.celery_app().close()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with ExitStack() as stack:
+        stack.callback(_forget)
+        stack.enter_context(_stopped_if_killed(state))
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        # The services that other tests of this process use are not the ones that are killed here.
+        for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL"):
+            patch.delenv(name, raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
         _forget()
+        yield Cluster(
+            stack.enter_context(services.running_services(state, durable=False, migrate=upgrade))
+        )
+        broker.celery_app().close()
+
+
+_STOP_AT_END_OF_INPUT = """
+import sys
+from pathlib import Path
+
+from shared.local import services
+
+sys.stdin.read()
+services.stop(Path(sys.argv[1]))
+"""
+
+
+@contextmanager
+def _stopped_if_killed(state: Path) -> Iterator[None]:
+    """The cluster outlives its starter by design; a test run that is killed must not leave it."""
+    command = [sys.executable, "-c", _STOP_AT_END_OF_INPUT, str(state)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
+        yield
 
 
 def _forget() -> None:
