@@ -24,16 +24,23 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval | None:
     """
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n}; expected 0 to {n}")
-    z = NormalDist().inv_cdf(1 - _tail(confidence))
-    if n == 0:
-        return None
-    rate = successes / n
-    scale = 1 + z * z / n
-    centre = (rate + z * z / (2 * n)) / scale
-    half = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / scale
+    z = NormalDist().inv_cdf(1 - tail_probability(confidence))
+    return score_interval(successes / n, n, z) if n else None
+
+
+def score_interval(rate: float, n: float, quantile: float) -> Interval:
+    """Wilson's interval of a `rate` that is worth `n` independent trials, which may be a fraction.
+
+    `quantile` is that of the standard normal distribution, or of Student's where the variance that
+    `n` comes from was estimated (see `results.clustering`).
+    """
+    square = quantile * quantile
+    scale = 1 + square / n
+    centre = (rate + square / (2 * n)) / scale
+    half = quantile * math.sqrt(rate * (1 - rate) / n + square / (4 * n * n)) / scale
     # At the ends the bound is exactly 0 or 1, which floats miss by a hair.
-    low = 0.0 if successes == 0 else max(centre - half, 0.0)
-    high = 1.0 if successes == n else min(centre + half, 1.0)
+    low = 0.0 if rate == 0 else max(centre - half, 0.0)
+    high = 1.0 if rate == 1 else min(centre + half, 1.0)
     return Interval(low, high)
 
 
@@ -47,7 +54,7 @@ def quantile_interval(histogram: Histogram, q: float, confidence: float = 0.95) 
     """
     if not 0 < q < 1:
         raise ValueError(f"quantile {q}; expected between 0 and 1")
-    tail = _tail(confidence)
+    tail = tail_probability(confidence)
     n = histogram.total
     if n == 0:
         return None
@@ -77,7 +84,8 @@ def _binomial_cdf(n: int, q: float) -> tuple[int, np.ndarray[tuple[int], np.dtyp
     return first, np.cumsum(weights) / weights.sum()
 
 
-def _tail(confidence: float) -> float:
+def tail_probability(confidence: float) -> float:
+    """The probability outside on each side. ValueError unless 0 < confidence < 1."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence {confidence}; expected between 0 and 1, such as 0.95")
     return (1 - confidence) / 2

@@ -1,0 +1,1 @@
+"""What episodes come to: rates, comparisons, rankings, each with its n and its interval."""

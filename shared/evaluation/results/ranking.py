@@ -1,0 +1,110 @@
+"""Own runs beside what others have published, on the score that both have.
+
+A published rate is no measurement of ours: it stands there with its source and its date, and every
+setting in which an own run is not like it is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from uuid import UUID
+
+from shared.evaluation.intervals import Interval
+from shared.evaluation.results.published import Settings, Source
+from shared.evaluation.results.scores import Rate
+
+
+@dataclass(frozen=True)
+class OwnResult:
+    """One model's part of one run, as far as it has ended; at least one episode is scored."""
+
+    run: UUID
+    model: str
+    made_on: date
+    tasks: int
+    seeds: tuple[int, int]
+    "Fewest and most scored seeds of a task."
+    max_steps: tuple[int, int]
+    "Least and greatest limit of a task."
+    strict: Rate
+    loose: Rate
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of the leaderboard, sorted by the loose score."""
+
+    place: int
+    name: str
+    own: bool
+    rate: float
+    "Raw reward above 0."
+    interval: Interval | None
+    strict: float | None
+    "Raw reward 1; None where it is not published."
+    episodes: int
+    on: date
+    source: str
+    "Of a published result; of an own one the run's identifier."
+    differs: tuple[str, ...] = ()
+    "In which settings an own run is not like the published ones."
+
+
+def leaderboard(own: Sequence[OwnResult], published: Sequence[Source]) -> tuple[Place, ...]:
+    """All results from best to worst by the loose score; equal rates have the same place."""
+    lines = [
+        Place(
+            place=0,
+            name=one.model,
+            own=True,
+            rate=one.loose.count / one.loose.n,
+            # One task says nothing of others; the interval for itself is better than none.
+            interval=one.loose.clustered or one.loose.interval,
+            strict=one.strict.rate,
+            episodes=one.loose.n,
+            on=one.made_on,
+            source=f"run {str(one.run)[:8]}",
+            differs=tuple(
+                line for source in published for line in differences(one, source.settings)
+            ),
+        )
+        for one in own
+    ] + [
+        Place(
+            place=0,
+            name=result.model,
+            own=False,
+            rate=result.rate,
+            interval=result.interval,
+            strict=None,
+            episodes=result.episodes,
+            on=result.date,
+            source=f"{source.source}, {result.software}",
+        )
+        for source in published
+        for result in source.results
+    ]
+    rates = [line.rate for line in lines]
+    return tuple(
+        replace(line, place=1 + sum(rate > line.rate for rate in rates))
+        for line in sorted(lines, key=lambda line: (-line.rate, line.own, line.name, line.source))
+    )
+
+
+def differences(own: OwnResult, there: Settings) -> tuple[str, ...]:
+    """In which settings `own` is not like `there`, one phrase each."""
+    found = []
+    if own.tasks != there.tasks:
+        found.append(f"{own.tasks} tasks instead of {there.tasks}")
+    if own.seeds != (there.seeds, there.seeds):
+        found.append(f"{_range(own.seeds)} seeds per task instead of {there.seeds}")
+    if own.max_steps != (there.max_steps, there.max_steps):
+        found.append(f"{_range(own.max_steps)} steps at most instead of {there.max_steps}")
+    return tuple(found)
+
+
+def _range(ends: tuple[int, int]) -> str:
+    low, high = ends
+    return str(low) if low == high else f"{low} to {high}"

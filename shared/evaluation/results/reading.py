@@ -1,0 +1,127 @@
+"""The ended episodes of runs, from PostgreSQL to the pure functions beside this module."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.evaluation.protocol import Outcome
+from shared.evaluation.results.pairing import Unit
+from shared.evaluation.results.ranking import OwnResult
+from shared.evaluation.results.scores import EpisodeScore, Scores, score
+
+
+@dataclass(frozen=True)
+class ModelScores:
+    """One model's part of some runs."""
+
+    model: str
+    agent: str
+    scores: Scores
+
+
+_EPISODES = sa.text(
+    """
+    SELECT e.run_id, r.created_at, e.model_version_id, m.name || '@' || v.version AS model, v.agent,
+           t.benchmark || '/' || t.name || CASE t.digest WHEN '' THEN '' ELSE '#' || t.digest END
+               AS task,
+           t.name, t.category, t.difficulty, t.max_steps, e.seed, e.outcome, e.raw_reward,
+           e.steps, e.duration_ms, e.input_tokens + e.output_tokens AS tokens, e.llm_calls,
+           e.uncounted_calls, e.unpriced_calls, e.cost_nanos,
+           CASE jsonb_typeof(e.violations) WHEN 'array' THEN jsonb_array_length(e.violations) END
+               AS violations
+    FROM mlops.episode_results e
+    JOIN mlops.benchmark_runs r ON r.id = e.run_id
+    JOIN mlops.evaluation_tasks t ON t.id = e.task_id
+    JOIN mlops.model_versions v ON v.id = e.model_version_id
+    JOIN mlops.models m ON m.id = v.model_id
+    WHERE e.run_id = ANY(:runs) AND e.outcome IS NOT NULL
+    ORDER BY model, task, e.seed
+    """
+)
+
+# A run that an A/B test has split over its models has not tried each of them with every unit.
+_WHOLE = sa.text(
+    """
+    SELECT DISTINCT ON (e.model_version_id) e.model_version_id, r.id AS run_id
+    FROM mlops.benchmark_runs r JOIN mlops.episode_results e ON e.run_id = r.id
+    WHERE r.benchmark = :benchmark AND r.specification->>'ab' IS NULL AND e.scored
+    GROUP BY e.model_version_id, r.id, r.created_at
+    ORDER BY e.model_version_id, count(*) DESC, r.created_at DESC, r.id
+    """
+)
+
+
+def score_models(session: Session, run_ids: Sequence[UUID]) -> list[ModelScores]:
+    """The scores of each model over the ended episodes of these runs, by name."""
+    found: dict[tuple[str, str], list[EpisodeScore]] = {}
+    for row in _rows(session, run_ids):
+        found.setdefault((row.model, row.agent), []).append(_episode(row))
+    return [
+        ModelScores(model, agent, score(episodes)) for (model, agent), episodes in found.items()
+    ]
+
+
+def successes(session: Session, run_id: UUID) -> dict[str, dict[Unit, bool]]:
+    """Of each model of a run, whether each scored unit succeeded (strictly)."""
+    found: dict[str, dict[Unit, bool]] = {}
+    for row in _rows(session, [run_id]):
+        episode = _episode(row)
+        units = found.setdefault(row.model, {})
+        if episode.scored:
+            units[episode.task, episode.seed] = episode.success
+    return found
+
+
+def own_results(session: Session, benchmark: str) -> list[OwnResult]:
+    """For a leaderboard: of each model the run with the most scored episodes, of equals the newest.
+
+    Runs that an A/B test has split over models are left out.
+    """
+    chosen = {
+        (row.model_version_id, row.run_id)
+        for row in session.execute(_WHOLE, {"benchmark": benchmark})
+    }
+    parts: dict[tuple[UUID, UUID], list[sa.Row[Any]]] = {}
+    for row in _rows(session, sorted({run_id for _, run_id in chosen})):
+        part = (row.model_version_id, row.run_id)
+        if part in chosen:
+            parts.setdefault(part, []).append(row)
+    return [_own(rows) for rows in parts.values()]
+
+
+def _rows(session: Session, run_ids: Sequence[UUID]) -> Sequence[sa.Row[Any]]:
+    return session.execute(_EPISODES, {"runs": list(run_ids)}).all()
+
+
+def _own(rows: Sequence[sa.Row[Any]]) -> OwnResult:
+    """Of rows of one model in one run, of which one at least is scored."""
+    episodes = [_episode(row) for row in rows]
+    found = score(episodes)
+    seeds = Counter(episode.task for episode in episodes if episode.scored).values()
+    limits = [row.max_steps for row in rows]
+    return OwnResult(
+        run=rows[0].run_id,
+        model=rows[0].model,
+        made_on=rows[0].created_at.astimezone(UTC).date(),
+        tasks=found.tasks,
+        seeds=(min(seeds), max(seeds)),
+        max_steps=(min(limits), max(limits)),
+        loose=found.loose,
+        strict=found.strict,
+    )
+
+
+def _episode(row: sa.Row[Any]) -> EpisodeScore:
+    values = {name: getattr(row, name) for name in _FIELDS}
+    return EpisodeScore(**values | {"outcome": Outcome(row.outcome)})
+
+
+_FIELDS: Final = tuple(field.name for field in fields(EpisodeScore))
