@@ -10,6 +10,7 @@ app.conf.beat_schedule = {
     "roll-up-dirty-hours": {"task": "mlops.roll_up_dirty_hours", "schedule": 60.0},
     "make-event-partitions": {"task": "mlops.make_event_partitions", "schedule": crontab(minute=7)},
     "watch-for-drift": {"task": "mlops.watch_for_drift", "schedule": crontab(minute=12)},
+    "prune-artifacts": {"task": "mlops.prune_artifacts", "schedule": crontab(minute=37)},
     "write-cards": {
         "task": "mlops.write_cards",
         "schedule": crontab(minute=30, hour=3, day_of_week=1),

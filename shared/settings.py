@@ -52,11 +52,20 @@ class Settings(BaseSettings):
     episodes_per_worker: int = Field(default=4, ge=1, le=256)
     episodes_per_browser: int = Field(default=200, ge=1)
     chromium: Path | None = None
+    artifacts: Path | None = None
+    "Where pictures and traces of episodes are stored; `artifacts` in the state folder if unset."
+    artifacts_bytes: int = Field(default=5 * 10**9, ge=0)
+    "Of each tenant; the oldest beyond it are removed every hour."
 
     model_keys: dict[str, tuple[str, ...]] = {"OPENAI_API_KEY": ("api.openai.com",)}
     "Which environment variable's key may go to which hosts: `host`, or `http://host` without TLS."
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
     "Where the operator sends `OPENAI_API_KEY`, besides what `model_keys` lists."
+
+    agent_commands: dict[str, tuple[str, ...]] = {}
+    "Programs that agents of kind `external` may run: name, and what is run, without a shell."
+    agent_hosts: tuple[str, ...] = ()
+    "Hosts that agents of kind `external` may be at: `host`, or `http://host:port` without TLS."
 
     flower_user: str = "mlops"
     flower_password: SecretStr | None = None

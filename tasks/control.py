@@ -19,12 +19,16 @@ from sqlalchemy.orm import Session
 from shared.abtest.analysis import step as analyze_step
 from shared.abtest.assignment import assign
 from shared.abtest.lifecycle import load_table
+from shared.costs.agents import why_unpriced
 from shared.database import system_session, tenant_session
+from shared.evaluation import artifacts
+from shared.evaluation.changing import extend
 from shared.evaluation.runs import Assigned, Chooser, create_run
 from shared.jobs import timetable
 from shared.jobs.contracts import (
     AbSplit,
     AnalyzeAbTest,
+    ExtendRun,
     RunBenchmark,
     SubmitMessage,
     one_line,
@@ -121,7 +125,10 @@ def _chooser(session: Session, split: AbSplit) -> Chooser:
 
 
 run_benchmark = transactional_task(
-    RunBenchmark, lambda session, job: create_run(session, job, _chooser)
+    RunBenchmark, lambda session, job: create_run(session, job, _chooser, why_unpriced)
+)
+extend_run = transactional_task(
+    ExtendRun, lambda session, job: extend(session, job, _chooser, why_unpriced)
 )
 analyze_ab_test = transactional_task(AnalyzeAbTest, analyze_step)
 
@@ -186,6 +193,13 @@ def make_event_partitions(slot: datetime) -> None:
 @timetable_task("mlops.watch_for_drift", every=timedelta(hours=1))
 def watch(slot: datetime) -> None:
     watch_for_drift(slot)
+
+
+@timetable_task("mlops.prune_artifacts", every=timedelta(hours=1))
+def prune_artifacts(slot: datetime) -> None:
+    removed = artifacts.prune_all()
+    if removed:
+        log.info("removed %d pictures and traces", removed)
 
 
 @timetable_task("mlops.write_cards", every=timedelta(days=7))

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from celery import Task
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from shared.costs.prices import Price, shipped_prices
 from shared.database import tenant_session
 from shared.evaluation import episodes
 from shared.evaluation.agents.registry import make_agent
+from shared.evaluation.artifacts import ArtifactStore
 from shared.evaluation.browser import BrowserPool
-from shared.evaluation.protocol import LlmCall
+from shared.evaluation.budgets import Ledger, Spending
+from shared.evaluation.changing import spent_nanos
+from shared.evaluation.episodes import EpisodePlan
+from shared.evaluation.protocol import EpisodeResult, LlmCall
+from shared.evaluation.recording import EpisodeRecorder, is_sampled
 from shared.jobs.contracts import EvaluateEpisode
 from shared.jobs.execution import Ending, Record
 from shared.jobs.leases import Lease
@@ -21,16 +29,53 @@ from tasks.declaring import job_task
 MARGIN_SECONDS = 30.0
 "For opening and closing the browser, beyond the episode's own deadline."
 
+_LEDGER = Ledger()
+
 
 def evaluate(browsers: BrowserPool, job: EvaluateEpisode, lease: Lease) -> Record:
     """Run the episode in a fresh browser context; the result is written by what this returns."""
+    with tenant_session(lease.claim.tenant_id) as session:
+        plan = episodes.load(session, job.episode_id)
+    recorder = EpisodeRecorder(
+        ArtifactStore(lease.claim.tenant_id), plan.recording, sampled=is_sampled(plan.id)
+    )
+    spending = _begin_spending(plan, lease)
+    try:
+        result = _played(browsers, plan, lease, recorder, spending)
+    except BaseException:
+        _end(spending)
+        raise
+    started_at = datetime.now(UTC) - timedelta(milliseconds=result.duration_ms)
+
+    def record(session: Session) -> Ending:
+        event.listen(session, "after_commit", lambda _: _end(spending), once=True)
+        return episodes.record(
+            session,
+            plan,
+            result,
+            lease.claim,
+            started_at=started_at,
+            price=_nanos,
+            stored=recorder.stored,
+        )
+
+    return record
+
+
+def _played(
+    browsers: BrowserPool,
+    plan: EpisodePlan,
+    lease: Lease,
+    recorder: EpisodeRecorder,
+    spending: Spending | None,
+) -> EpisodeResult:
     # Every worker imports this module; only those that get here need Playwright.
     from shared.evaluation.episode import run_episode
 
-    with tenant_session(lease.claim.tenant_id) as session:
-        plan = episodes.load(session, job.episode_id)
+    if spending is not None and plan.budget_nanos is not None and spending.over(0):
+        return episodes.not_begun(plan.budget_nanos)
     agent = make_agent(plan.agent, plan.parameters)
-    result = browsers.run(
+    return browsers.run(
         lambda context: run_episode(
             context,
             agent,
@@ -38,17 +83,44 @@ def evaluate(browsers: BrowserPool, job: EvaluateEpisode, lease: Lease) -> Recor
             plan.seed,
             deadline_seconds=plan.task.timeout_seconds,
             cancelled=lease.over,
+            recorder=recorder,
+            over_budget=None if spending is None else _over(spending),
         ),
         timeout=plan.task.timeout_seconds + MARGIN_SECONDS,
     )
-    started_at = datetime.now(UTC) - timedelta(milliseconds=result.duration_ms)
 
-    def record(session: Session) -> Ending:
-        return episodes.record(
-            session, plan, result, lease.claim, started_at=started_at, price=_nanos
-        )
 
-    return record
+def _begin_spending(plan: EpisodePlan, lease: Lease) -> Spending | None:
+    """Count the episode in where its run has a budget."""
+    if plan.budget_nanos is None:
+        return None
+
+    def recorded(besides: Collection[UUID]) -> int:
+        with tenant_session(lease.claim.tenant_id) as session:
+            return spent_nanos(session, plan.run_id, list(besides))
+
+    return _LEDGER.begin(
+        plan.run_id,
+        plan.id,
+        budget=plan.budget_nanos,
+        before=plan.cost_nanos,
+        recorded=recorded,
+        lost=lease.lost,
+    )
+
+
+def _over(spending: Spending):  # type: ignore[no-untyped-def]
+    def over(calls: tuple[LlmCall, ...]) -> bool:
+        now = datetime.now(UTC)
+        # What has no price cannot be counted; the run is told so where it is shown.
+        return spending.over(sum(_nanos(call, now) or 0 for call in calls))
+
+    return over
+
+
+def _end(spending: Spending | None) -> None:
+    if spending is not None:
+        spending.end()
 
 
 def _nanos(call: LlmCall, at: datetime) -> int | None:

@@ -11,7 +11,11 @@ from uuid import UUID, uuid5
 from shared.evaluation.protocol import EpisodeResult, LlmCall, Outcome, Step, Task
 from shared.telemetry.events import ActionEvent, EpisodeEvent, Event, LlmCallEvent, PageLoadEvent
 
-_SAYS_NOTHING_OF_THE_AGENT = (Outcome.ENVIRONMENT_ERROR, Outcome.CANCELLED)
+_SAYS_NOTHING_OF_THE_AGENT = (
+    Outcome.ENVIRONMENT_ERROR,
+    Outcome.BUDGET_EXCEEDED,
+    Outcome.CANCELLED,
+)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -11,11 +11,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.evaluation.artifacts import Stored, record_stored
 from shared.evaluation.emission import Emitter, episode_events, timed_calls
 from shared.evaluation.protocol import EpisodeResult, LlmCall, Outcome, Task
 from shared.evaluation.tables import BenchmarkRun, Episode, EvaluationTask
 from shared.jobs.claims import Claim
-from shared.jobs.contracts import IngestEvents
+from shared.jobs.contracts import IngestEvents, Recording
 from shared.jobs.execution import Cancelled, Ending, Failed, Succeeded, TryAgain
 from shared.jobs.submission import enqueue
 from shared.registry.models import key
@@ -32,6 +33,7 @@ class EpisodePlan:
     """Everything that is needed to run one episode."""
 
     id: UUID
+    run_id: UUID
     task: Task
     seed: int
     agent: str
@@ -39,6 +41,11 @@ class EpisodePlan:
     model: str
     function: str
     variant: str
+    recording: Recording
+    budget_nanos: int | None
+    "What the whole run may cost; None without a limit."
+    cost_nanos: int
+    "Of this episode's earlier attempts."
 
 
 class _Spent(NamedTuple):
@@ -65,6 +72,7 @@ def load(session: Session, episode_id: UUID) -> EpisodePlan:
     episode, task, version, run = row
     return EpisodePlan(
         id=episode.id,
+        run_id=run.id,
         task=Task.model_validate({name: getattr(task, name) for name in Task.model_fields}),
         seed=episode.seed,
         agent=version.agent,
@@ -72,6 +80,9 @@ def load(session: Session, episode_id: UUID) -> EpisodePlan:
         model=key(version),
         function=run.function,
         variant=episode.variant or "",
+        recording=Recording(run.specification.get("recording", Recording.NONE)),
+        budget_nanos=run.budget_nanos,
+        cost_nanos=episode.cost_nanos,
     )
 
 
@@ -83,13 +94,18 @@ def record(
     *,
     started_at: datetime,
     price: CallPrice,
+    stored: Sequence[Stored] = (),
 ) -> Ending:
     """Write the result and send its telemetry, all in the transaction that ends the job.
+
+    `stored` are the files that were made of it.
 
     What an attempt spent is added up over the attempts: a retried episode has cost what all its
     tries cost. Its outcome is that of the last.
     """
-    spent = _spent(result, started_at, price)
+    prices = [price(call, at) for call, at in timed_calls(result, started_at)]
+    spent = _spent(result, prices)
+    record_stored(session, stored)
     session.execute(
         sa.update(Episode)
         .where(Episode.id == episode.id)
@@ -97,18 +113,45 @@ def record(
             outcome=result.outcome.value,
             reason=result.reason,
             raw_reward=result.raw_reward,
-            violations=result.violations,
+            violations=sa.null() if result.violations is None else result.violations,
             answer=result.answer,
+            recording=result.recording,
             goal=result.goal,
             steps=len(result.steps),
             duration_ms=result.duration_ms,
             attempt=claim.attempt,
             worker=claim.worker,
-            trace=[step.model_dump(mode="json", exclude={"calls"}) for step in result.steps],
+            trace=_trace(result, prices),
             finished_at=started_at + timedelta(milliseconds=result.duration_ms),
             **{name: getattr(Episode, name) + value for name, value in spent._asdict().items()},
         )
     )
+    if result.outcome is not Outcome.BUDGET_EXCEEDED or result.page_load_ms is not None:
+        _send_events(session, episode, result, claim, started_at)
+    return _ending(result, claim)
+
+
+def not_begun(nanos: int) -> EpisodeResult:
+    """What becomes of an episode whose run has spent its budget of so many nano-dollars."""
+    return EpisodeResult(
+        outcome=Outcome.BUDGET_EXCEEDED,
+        reason=f"not begun: the run's budget of ${nanos / 1e9:.4f} is spent",
+        raw_reward=None,
+        goal="",
+        page_load_ms=None,
+        url="",
+        steps=(),
+        duration_ms=0,
+    )
+
+
+def _send_events(
+    session: Session,
+    episode: EpisodePlan,
+    result: EpisodeResult,
+    claim: Claim,
+    started_at: datetime,
+) -> None:
     emitter = Emitter(
         episode_id=episode.id,
         attempt=claim.attempt,
@@ -120,13 +163,10 @@ def record(
     stored = [event.model_dump(mode="json") for event in events]
     for first in range(0, len(stored), EVENTS_PER_BATCH):
         enqueue(session, IngestEvents(events=tuple(stored[first : first + EVENTS_PER_BATCH])))
-    return _ending(result, claim)
 
 
-def _spent(result: EpisodeResult, started_at: datetime, price: CallPrice) -> _Spent:
-    timed = list(timed_calls(result, started_at))
-    calls = [call for call, _ in timed]
-    prices = [price(call, at) for call, at in timed]
+def _spent(result: EpisodeResult, prices: Sequence[int | None]) -> _Spent:
+    calls = [call for step in result.steps for call in step.calls] + [*result.unfinished_calls]
     return _Spent(
         actions=sum(step.action is not None for step in result.steps),
         llm_calls=len(calls),
@@ -138,6 +178,32 @@ def _spent(result: EpisodeResult, started_at: datetime, price: CallPrice) -> _Sp
     )
 
 
+def _trace(result: EpisodeResult, prices: Sequence[int | None]) -> list[dict[str, Any]]:
+    """The steps as they are stored: of their model calls what they took, all together.
+
+    A sum is null where one of the calls does not say; `models` is empty where there was none.
+    """
+    of_calls = iter(prices)
+    trace = []
+    for step in result.steps:
+        calls = step.calls
+        spent = {
+            "models": sorted({call.llm_model for call in calls}),
+            "calls": len(calls),
+            "failed_calls": sum(call.error_type is not None for call in calls),
+            "input_tokens": _sum_if_known([call.input_tokens for call in calls]),
+            "output_tokens": _sum_if_known([call.output_tokens for call in calls]),
+            "cost_nanos": _sum_if_known([next(of_calls) for _ in calls]),
+        }
+        trace.append(step.model_dump(mode="json", exclude={"calls"}) | {"spent": spent})
+    return trace
+
+
+def _sum_if_known(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
 def _ending(result: EpisodeResult, claim: Claim) -> Ending:
     summary: dict[str, Any] = {"outcome": result.outcome.value, "reason": result.reason}
     match result.outcome:
@@ -146,6 +212,9 @@ def _ending(result: EpisodeResult, claim: Claim) -> Ending:
         case Outcome.ENVIRONMENT_ERROR if not claim.last_attempt:
             return TryAgain(result.reason)
         case Outcome.ENVIRONMENT_ERROR:
+            return Failed(result.reason, summary)
+        case Outcome.BUDGET_EXCEEDED:
+            # Another attempt would not have more to spend: only a resumed run has.
             return Failed(result.reason, summary)
         case Outcome.AGENT_ERROR:
             # It is scored: tried again it would be two episodes in the sums, and one in the run.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -17,14 +19,19 @@ from shared.evaluation.protocol import Task
 from shared.evaluation.tables import BenchmarkRun, Episode, EvaluationTask
 from shared.jobs.contracts import AbSplit, Contract, EvaluateEpisode, RunBenchmark
 from shared.jobs.submission import enqueue_all
-from shared.registry.models import resolve
+from shared.registry.models import key, resolve
 from shared.registry.tables import ModelVersion
 
 EPISODES_AT_MOST = 100_000
+NANOS = 1_000_000_000
 
 
 class EvaluationError(ValueError):
-    """A run that cannot be made as asked; the message is one line."""
+    """A run that cannot be made or changed as asked; the message is one line."""
+
+
+class UnknownTaskError(EvaluationError):
+    """There is no such benchmark, or it has no such task."""
 
 
 @dataclass(frozen=True)
@@ -36,29 +43,95 @@ class Assigned:
 
 
 Chooser = Callable[[str], Assigned]
+ChooserOf = Callable[[Session, AbSplit], Chooser]
+PriceCheck = Callable[[ModelVersion], str | None]
+"Why nothing is known of what a model's calls will cost, in one line; None where it is known."
 
 
 def create_run(
-    session: Session, job: RunBenchmark, chooser: Callable[[Session, AbSplit], Chooser]
+    session: Session, job: RunBenchmark, chooser: ChooserOf, unpriced: PriceCheck
 ) -> dict[str, Any]:
     """Make the run, its episodes and their jobs; return the run's identifier and its size.
 
     `chooser` gives the assignment of an A/B test. Raises `EvaluationError` for a benchmark or
-    task that is not there, and what `resolve` and `chooser` raise for a model or test.
+    task that is not there and for a budget that could not be kept, and what `resolve` and
+    `chooser` raise for a model or test.
     """
     tasks = _tasks(job)
-    plan = _plan(session, job, tasks, chooser)
-    tenant_id = tenant_of(session)
+    units = [_Unit(task.name, seed) for seed in job.seeds for task in tasks]
+    if job.ab is None:
+        versions = list({v.id: v for v in (resolve(session, name) for name in job.models)}.values())
+        _require_size(len(units) * len(versions))
+        plan = each_by_each(units, versions)
+    else:
+        _require_size(len(units))
+        plan = assigned(session, job.benchmark, units, chooser(session, job.ab))
+    if job.budget_dollars is not None:
+        require_prices([one.version for one in plan], unpriced)
     run = BenchmarkRun(
         id=uuid4(),
-        tenant_id=tenant_id,
+        tenant_id=tenant_of(session),
         benchmark=job.benchmark,
         function=job.function,
         specification=job.model_dump(mode="json"),
+        budget_nanos=None if job.budget_dollars is None else nanos_of(job.budget_dollars),
     )
     session.add(run)
     session.flush()
-    task_ids = _stored_tasks(session, tasks)
+    add_episodes(session, run, plan, _stored_tasks(session, tasks), priority=job.priority)
+    return {"run_id": str(run.id), "episodes": len(plan)}
+
+
+class _Unit(NamedTuple):
+    task: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An episode that is to be made."""
+
+    task: str
+    seed: int
+    version: ModelVersion
+    unit_id: str | None = None
+    variant: str | None = None
+
+
+# Seed by seed, so that a run that is stopped half-way has seen every task.
+
+
+def each_by_each(
+    units: Iterable[tuple[str, int]], versions: Sequence[ModelVersion]
+) -> list[Planned]:
+    """Every model on every (task, seed)."""
+    return [Planned(task, seed, version) for task, seed in units for version in versions]
+
+
+def assigned(
+    session: Session, benchmark: str, units: Iterable[tuple[str, int]], choose: Chooser
+) -> list[Planned]:
+    """On every (task, seed) the model that an A/B test gives it."""
+    resolved: dict[str, ModelVersion] = {}
+    plan = []
+    for task, seed in units:
+        unit_id = f"{benchmark}/{task}:{seed}"
+        given = choose(unit_id)
+        if given.model not in resolved:
+            resolved[given.model] = resolve(session, given.model)
+        plan.append(Planned(task, seed, resolved[given.model], unit_id, given.variant))
+    return plan
+
+
+def add_episodes(
+    session: Session,
+    run: BenchmarkRun,
+    plan: Sequence[Planned],
+    task_ids: Mapping[str, UUID],
+    *,
+    priority: int,
+) -> None:
+    """Make the episodes of a plan and their jobs; these are sent with the commit."""
     jobs: list[tuple[UUID, Contract]] = []
     episodes: list[dict[str, Any]] = []
     for planned in plan:
@@ -67,9 +140,9 @@ def create_run(
         episodes.append(
             {
                 "id": episode_id,
-                "tenant_id": tenant_id,
+                "tenant_id": run.tenant_id,
                 "run_id": run.id,
-                "task_id": task_ids[planned.task.name],
+                "task_id": task_ids[planned.task],
                 "model_version_id": planned.version.id,
                 "job_id": job_id,
                 "seed": planned.seed,
@@ -77,57 +150,51 @@ def create_run(
                 "variant": planned.variant,
             }
         )
-    enqueue_all(session, jobs)
+    enqueue_all(session, jobs, priority=priority)
     session.execute(sa.insert(Episode), episodes)
-    return {"run_id": str(run.id), "episodes": len(episodes)}
 
 
-@dataclass(frozen=True)
-class _Planned:
-    task: Task
-    seed: int
-    version: ModelVersion
-    unit_id: str | None = None
-    variant: str | None = None
+def nanos_of(dollars: Decimal) -> int:
+    """Nano-dollars of a contract's dollars, which have at most nine decimals."""
+    return int(dollars * NANOS)
+
+
+def check_tasks(benchmark: str, names: Sequence[str]) -> None:
+    """Raise `UnknownTaskError` unless the benchmark is there and has all of these tasks."""
+    _named_tasks(benchmark, names)
 
 
 def _tasks(job: RunBenchmark) -> Sequence[Task]:
+    return _named_tasks(job.benchmark, job.tasks)
+
+
+def _named_tasks(benchmark: str, names: Sequence[str]) -> Sequence[Task]:
     try:
-        known = catalogue(job.benchmark)
+        known = catalogue(benchmark)
     except UnknownBenchmarkError as error:
-        raise EvaluationError(str(error)) from None
-    unknown = [name for name in job.tasks if name not in known]
+        raise UnknownTaskError(str(error)) from None
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise EvaluationError(
-            f"no task {unknown[0]!r} in {job.benchmark}; there is: {', '.join(sorted(known))}"
-        )
-    return [known[name] for name in dict.fromkeys(job.tasks)] or list(known.values())
+        near = difflib.get_close_matches(unknown[0], known, n=3)
+        hint = f"near it: {', '.join(near)}" if near else f"there is: {', '.join(sorted(known))}"
+        raise UnknownTaskError(f"no task {unknown[0]!r} in {benchmark}; {hint}")
+    return [known[name] for name in dict.fromkeys(names)] or list(known.values())
 
 
-def _plan(
-    session: Session,
-    job: RunBenchmark,
-    tasks: Sequence[Task],
-    chooser: Callable[[Session, AbSplit], Chooser],
-) -> Sequence[_Planned]:
-    versions = {v.id: v for v in (resolve(session, name) for name in job.models)}
-    episodes = len(job.seeds) * len(tasks) * (len(versions) if job.ab is None else 1)
+def _require_size(episodes: int) -> None:
     if episodes > EPISODES_AT_MOST:
         raise EvaluationError(f"{episodes} episodes in one run; at most {EPISODES_AT_MOST}")
-    # Seed by seed, so that a run that is stopped half-way has seen every task.
-    units = [(task, seed) for seed in job.seeds for task in tasks]
-    if job.ab is None:
-        return [_Planned(task, seed, v) for task, seed in units for v in versions.values()]
-    choose = chooser(session, job.ab)
-    resolved: dict[str, ModelVersion] = {}
-    plan = []
-    for task, seed in units:
-        unit_id = f"{job.benchmark}/{task.name}:{seed}"
-        assigned = choose(unit_id)
-        if assigned.model not in resolved:
-            resolved[assigned.model] = resolve(session, assigned.model)
-        plan.append(_Planned(task, seed, resolved[assigned.model], unit_id, assigned.variant))
-    return plan
+
+
+def require_prices(versions: Iterable[ModelVersion], unpriced: PriceCheck) -> None:
+    """Raise `EvaluationError` unless the price of every model is known."""
+    for version in {version.id: version for version in versions}.values():
+        reason = unpriced(version)
+        if reason is not None:
+            raise EvaluationError(
+                f"a budget cannot be kept with {key(version)}: {reason};"
+                " give its price in shared/costs/prices.yaml, or leave the budget out"
+            )
 
 
 def _stored_tasks(session: Session, tasks: Sequence[Task]) -> dict[str, UUID]:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from shared.jobs.tables import JobRow, JobStatus
 from shared.settings import settings
 
-JobIds = sa.Select[tuple[UUID]]
+JobIds = sa.Select[UUID]
 "A query of the jobs' identifiers."
 
 
@@ -75,7 +75,7 @@ def requeue_all(session: Session, jobs: JobIds) -> set[UUID]:
     return {row["id"] for row in sent}
 
 
-def _locked(jobs: JobIds, *statuses: JobStatus) -> sa.Select[tuple[UUID]]:
+def _locked(jobs: JobIds, *statuses: JobStatus) -> sa.Select[UUID]:
     # A CTE with a lock is evaluated once, before the update looks at any row.
     held = (
         sa.select(JobRow.id)

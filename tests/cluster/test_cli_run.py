@@ -61,5 +61,5 @@ def test_a_run_is_evaluated_shown_and_put_into_a_card(command: Command) -> None:
 
 def test_a_run_of_a_task_that_is_not_there_says_why(command: Command) -> None:
     refused = command("evaluate", "run", "--model", "rules", "--task", "fly")
-    assert (refused.returncode, refused.stdout) == (1, "")
+    assert (refused.returncode, refused.stdout) == (5, "")
     assert "no task 'fly' in miniwob; there is:" in refused.stderr

@@ -91,7 +91,7 @@ def refused(answer, code, *parts):
 def put_run(tenant, job, outcomes, chooser=None):
     """A run whose episodes of a model, or variant, have ended so; None has not ended."""
     with tenant_session(tenant) as session:
-        run = uuid.UUID(create_run(session, job, chooser)["run_id"])
+        run = uuid.UUID(create_run(session, job, chooser, lambda version: None)["run_id"])
         left = {name: list(ends) for name, ends in outcomes.items()}
         for episode in session.scalars(sa.select(Episode).order_by(Episode.seed)):
             version = session.get(models.ModelVersion, episode.model_version_id)
@@ -386,4 +386,4 @@ def test_a_run_that_cannot_be_is_refused_and_submits_nothing(told, mlops, tenant
     refused(mlops("evaluate", "run", "--model", "old", "--function", ""), Exit.USAGE, "function")
     assert told("job", "list", "--json") == []
 
-    refused(mlops("evaluate", "show", "%"), Exit.NOT_FOUND, "no run '%'")
+    refused(mlops("evaluate", "show", "%"), Exit.NOT_FOUND, "no run or episode '%'")

@@ -22,8 +22,9 @@ from shared.evaluation.protocol import (
     Step,
 )
 from shared.evaluation.reading import progress, summarize
+from shared.evaluation.replaying import recorded_episodes
 from shared.evaluation.runs import Assigned, Chooser, EvaluationError, create_run
-from shared.evaluation.tables import Episode
+from shared.evaluation.tables import BenchmarkRun, Episode
 from shared.jobs import claims
 from shared.jobs.claims import Claim
 from shared.jobs.contracts import AbSplit, RunBenchmark
@@ -31,6 +32,7 @@ from shared.jobs.execution import Cancelled, Ending, Failed, Succeeded, TryAgain
 from shared.jobs.tables import JobRow
 from shared.registry import models
 from shared.registry.models import RegistryError
+from shared.registry.tables import ModelVersion
 from shared.telemetry.events import parse_events
 
 STARTED = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -50,7 +52,7 @@ def agents(tenant: TenantId) -> tuple[str, str]:
 
 def run_of(tenant: TenantId, job: RunBenchmark, chooser: Callable[..., Chooser] = no_test) -> UUID:
     with tenant_session(tenant) as session:
-        return UUID(create_run(session, job, chooser)["run_id"])
+        return UUID(create_run(session, job, chooser, lambda version: None)["run_id"])
 
 
 def test_a_run_has_an_episode_for_every_task_seed_and_model(
@@ -127,6 +129,30 @@ def test_a_run_that_cannot_be_is_refused_whole(
         assert session.scalar(sa.select(sa.func.count()).select_from(JobRow)) == 0
 
 
+def test_a_budget_is_refused_for_an_agent_whose_price_is_not_known(
+    tenant: TenantId, agents: tuple[str, str]
+) -> None:
+    job = RunBenchmark(tasks=("click-test",), seeds=(1,), models=agents, budget_dollars="1.5")
+
+    def unpriced(version: ModelVersion) -> str | None:
+        return "no price is known for x/y" if models.key(version) == agents[1] else None
+
+    with (
+        tenant_session(tenant) as session,
+        pytest.raises(EvaluationError, match=r"with second@1\.0\.0: no price is known for x/y"),
+    ):
+        create_run(session, job, no_test, unpriced)
+    with tenant_session(tenant) as session:
+        create_run(session, job, no_test, lambda version: None)
+        assert session.scalars(sa.select(BenchmarkRun.budget_nanos)).one() == 1_500_000_000
+
+
+def test_a_runs_priority_is_that_of_its_episodes(tenant: TenantId, agents: tuple[str, str]) -> None:
+    run_of(tenant, RunBenchmark(tasks=("click-test",), seeds=(1,), models=agents, priority=8))
+    with tenant_session(tenant) as session:
+        assert set(session.scalars(sa.select(JobRow.priority))) == {8}
+
+
 CALL = LlmCall(
     provider="p", llm_model="m", latency_ms=100, input_tokens=10, cached_input_tokens=0,
     output_tokens=5, query_length=40,
@@ -190,6 +216,7 @@ def one_episode(tenant: TenantId, agents: tuple[str, str]) -> UUID:
         (Outcome.TIMEOUT, Succeeded, "succeeded"),
         (Outcome.AGENT_ERROR, Failed, "failed"),
         (Outcome.ENVIRONMENT_ERROR, TryAgain, "queued"),
+        (Outcome.BUDGET_EXCEEDED, Failed, "failed"),
         (Outcome.CANCELLED, Cancelled, "cancelled"),
     ],
 )
@@ -202,7 +229,7 @@ def test_each_outcome_is_an_ending_of_the_job(
             sa.text("SELECT outcome, scored, job_status FROM mlops.episode_results")
         ).one()
         assert row.job_status == status
-        unscored = (Outcome.ENVIRONMENT_ERROR, Outcome.CANCELLED)
+        unscored = (Outcome.ENVIRONMENT_ERROR, Outcome.BUDGET_EXCEEDED, Outcome.CANCELLED)
         assert row.scored is (outcome not in unscored)
         assert row.outcome == (None if status == "queued" else outcome)
 
@@ -316,3 +343,17 @@ def test_calls_without_reported_tokens_are_counted_apart(
     with tenant_session(tenant) as session:
         (summary,) = summarize(session, [one_episode])
     assert (summary.llm_calls, summary.uncounted_calls, summary.input_tokens) == (3, 2, 20)
+
+
+def test_what_each_step_spent_is_kept_and_unknown_is_not_zero(
+    tenant: TenantId, one_episode: UUID
+) -> None:
+    silent = CALL.model_copy(update={"output_tokens": None, "error_type": "timeout"})
+    record(tenant, held(tenant), result(Outcome.SUCCESS, calls=(CALL, CALL, silent)))
+    with tenant_session(tenant) as session:
+        (episode,) = recorded_episodes(session, one_episode)
+    (step,) = episode.steps
+    assert (step.calls, step.failed_calls, step.models) == (3, 1, ("m",))
+    assert (step.input_tokens, step.output_tokens, step.cost_nanos) == (30, None, 21)
+    assert (episode.violations, episode.cost_nanos) == (None, 21)
+    assert step.action_line == "click element=1"

@@ -1,0 +1,14 @@
+"""`mlops evaluate ...`: run benchmark episodes, look after runs, and see how the agents did.
+
+A file a subject; each adds its commands to the application with a `register` of its own.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from mlops.evaluations import changing, reporting, running, showing
+
+app = typer.Typer(no_args_is_help=True, help="Evaluate agents on benchmark tasks.")
+for commands in (running, changing, showing, reporting):
+    commands.register(app)

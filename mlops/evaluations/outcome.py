@@ -1,0 +1,105 @@
+"""What a run came to, as far as its episodes have ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from mlops.agent_table import NANOS, agent_row, print_agents
+from mlops.console import note, print_json
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from shared.database import TenantId
+    from shared.evaluation.reading import AgentSummary
+    from shared.evaluation.standing import Standing
+
+
+def show_run(tenant_id: TenantId, run_id: UUID, *, as_json: bool) -> None:
+    """The table of its agents, and what is to be known beside it."""
+    from shared.database import tenant_session
+    from shared.evaluation.standing import standing
+
+    with tenant_session(tenant_id) as session:
+        now = standing(session, run_id)
+        agents = agent_rows(session, run_id)
+    if as_json:
+        print_json({"run": run_id, **standing_fields(now), "agents": agents})
+        return
+    print_agents(agents)
+    for line in remarks(now, run_id):
+        note(line)
+    note(f"run {run_id}")
+
+
+def agent_rows(session: Session, run_id: UUID) -> list[dict[str, Any]]:
+    from shared.evaluation.reading import summarize
+
+    return [
+        agent_row(row, simulated=_is_simulated(session, row))
+        for row in summarize(session, [run_id])
+    ]
+
+
+def standing_fields(now: Standing) -> dict[str, Any]:
+    """As JSON has them; money in nano-dollars."""
+    return {
+        "episodes": now.total,
+        "ended": now.ended,
+        "running": now.running,
+        "scored": now.scored,
+        "environment_errors": now.environment_errors,
+        "environment_error_rate": now.environment_error_rate,
+        "over_budget": now.over_budget,
+        "cancelled": now.cancelled,
+        "cost_nanos": now.cost_nanos,
+        "unpriced_calls": now.unpriced_calls,
+        "budget_nanos": now.budget_nanos,
+    }
+
+
+def remarks(now: Standing, run_id: UUID) -> list[str]:
+    """What the table does not say, a line each."""
+    said = []
+    if now.environment_errors:
+        said.append(
+            f"{now.environment_errors} of {now.total} episodes ended in an environment error"
+            f" ({now.environment_error_rate:.1%} of those played):"
+            " `mlops job list --status failed` says why"
+        )
+    if now.budget_nanos is not None:
+        unpriced = (
+            f", and {now.unpriced_calls} calls without a known price are not in it"
+            if now.unpriced_calls
+            else ""
+        )
+        said.append(
+            f"cost ${now.cost_nanos / NANOS:.4f} of a budget of"
+            f" ${now.budget_nanos / NANOS:.4f}{unpriced}"
+        )
+    if now.over_budget:
+        said.append(
+            f"{now.over_budget} episodes were not done because the budget was spent:"
+            f" `mlops evaluate resume {str(run_id)[:8]} --budget DOLLARS` does them"
+        )
+    if now.cancelled:
+        said.append(
+            f"{now.cancelled} episodes were cancelled:"
+            f" `mlops evaluate resume {str(run_id)[:8]}` does them"
+        )
+    if not now.done:
+        said.append(f"{now.ended} of {now.total} episodes have ended, {now.running} are running")
+    return said
+
+
+def _is_simulated(session: Session, row: AgentSummary) -> bool:
+    """Whether the price of the agent's calls is a simulated one, by the price table."""
+    if not row.llm_calls:
+        return False
+    from shared.costs.agents import price_of_nothing
+    from shared.costs.prices import Price
+    from shared.registry.models import resolve
+
+    price = price_of_nothing(resolve(session, row.model))
+    return isinstance(price, Price) and price.simulated

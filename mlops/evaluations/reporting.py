@@ -1,0 +1,62 @@
+"""`mlops evaluate report`: a run as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlops.console import Exit, complain, note, one_line_errors, say
+from mlops.evaluations.changing import Run
+from mlops.evaluations.finding import find_run
+from mlops.evaluations.outcome import agent_rows, remarks
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(report)
+
+
+@one_line_errors()
+def report(
+    run: Run,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File; run-<id>.html when left out.")
+    ] = None,
+    megabytes: Annotated[
+        int, typer.Option(min=0, max=2_000, help="Of pictures in it, at most.")
+    ] = 50,
+) -> None:
+    """Write a run as one HTML file that needs no network: figures, grid, steps with pictures.
+
+    Example: mlops evaluate report 4f1c -o report.html
+    """
+    from shared.evaluation.report.page import write_report
+
+    from shared.database import tenant_session
+    from shared.evaluation.artifacts import ArtifactStore
+    from shared.evaluation.standing import standing
+    from shared.tenancy.tenants import current_tenant
+
+    tenant_id = current_tenant()
+    with tenant_session(tenant_id) as session:
+        run_id = find_run(session, run)
+        target = output or Path(f"run-{str(run_id)[:8]}.html")
+        now = standing(session, run_id)
+        try:
+            written = write_report(
+                session,
+                run_id,
+                target,
+                ArtifactStore(tenant_id),
+                agents=agent_rows(session, run_id),
+                remarks=remarks(now, run_id),
+                picture_bytes=megabytes * 1_000_000,
+            )
+        except OSError as error:
+            raise complain(f"{target}: {error.strerror}", Exit.USAGE) from None
+    if written.left_out:
+        note(f"{written.left_out} pictures are left out, beyond {megabytes} MB")
+    if written.gone:
+        note(f"{written.gone} pictures are no longer kept")
+    say(target)

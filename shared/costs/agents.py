@@ -1,0 +1,36 @@
+"""What the model calls of a registered agent are priced by, before it has made any."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from shared.costs.prices import Price, Unpriced, shipped_prices
+from shared.evaluation.agents.parameters import LlmParameters
+from shared.evaluation.protocol import LlmCall
+from shared.registry.tables import ModelVersion
+
+
+def price_of_nothing(version: ModelVersion) -> Price | Unpriced | None:
+    """The price of a call without tokens: whether there is one, and whether it is simulated.
+
+    None for agents of a kind that is not told which model it asks: what they report is counted.
+    """
+    if version.agent != "llm":
+        return None
+    agent = LlmParameters.model_validate(version.parameters)
+    call = LlmCall(
+        provider=agent.provider_name,
+        llm_model=agent.model,
+        latency_ms=0,
+        input_tokens=0,
+        cached_input_tokens=0,
+        output_tokens=0,
+        query_length=0,
+    )
+    return shipped_prices().price(call, datetime.now(UTC))
+
+
+def why_unpriced(version: ModelVersion) -> str | None:
+    """Why a budget cannot be kept with this agent, None where it can."""
+    price = price_of_nothing(version)
+    return price.reason if isinstance(price, Unpriced) else None
