@@ -30,3 +30,13 @@ def redis_client() -> redis.Redis:
 def ab_table_key(tenant_id: UUID, environment: str, name: str) -> str:
     """The slot table of one A/B test."""
     return f"mlops:ab:{tenant_id}:{environment}:{name}"
+
+
+def endpoint_places_key(endpoint: str) -> str:
+    """Who holds a place at a model endpoint: holders, scored by when their leases run out."""
+    return f"mlops:endpoint:{{{endpoint}}}:places"
+
+
+def endpoint_rate_key(endpoint: str) -> str:
+    """The token bucket of a model endpoint's calls in a minute."""
+    return f"mlops:endpoint:{{{endpoint}}}:rate"

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared.evaluation.protocol import (
     AgentError,
+    AwaitsModel,
     Decision,
     EndpointError,
     LlmCall,
@@ -38,14 +39,18 @@ class Answer(NamedTuple):
     error: str | None = None
     fatal: Outcome | None = None
     "How the episode ends, where it does."
+    permanent: bool = False
+    "Whether trying again will not help."
 
 
-async def reset(agent: Agent, task: Task, seed: int) -> str | None:
+async def reset(agent: Agent, task: Task, seed: int) -> Answer | None:
     """Tell the agent its task; returns what went wrong."""
     try:
         await agent.reset(task, seed)
+    except EndpointError as error:
+        return _unreachable(error)
     except Exception as error:  # noqa: BLE001
-        return _blame(error)
+        return Answer(calls=spent(agent), error=_blame(error), fatal=Outcome.AGENT_ERROR)
     return None
 
 
@@ -54,7 +59,7 @@ async def ask(agent: Agent, observation: Observation) -> Answer:
     try:
         decision: object = await agent.act(observation)
     except EndpointError as error:
-        return Answer(calls=error.calls, error=_blame(error), fatal=Outcome.ENVIRONMENT_ERROR)
+        return _unreachable(error)
     except AgentError as error:
         return Answer(calls=error.calls, error=_blame(error), fatal=Outcome.AGENT_ERROR)
     except Exception as error:  # noqa: BLE001
@@ -87,6 +92,12 @@ def spent(agent: Agent) -> tuple[LlmCall, ...]:
     return agent.calls_of_step() if isinstance(agent, ModelCaller) else ()
 
 
+def endpoint_at_fault(agent: Agent) -> str | None:
+    """Why an agent whose time is over was kept from playing by its endpoint, where it was."""
+    fault = agent.endpoint_at_fault() if isinstance(agent, AwaitsModel) else None
+    return None if fault is None else one_line(fault)
+
+
 async def say_goodbye(agent: Agent) -> None:
     """Close the agent. A failing goodbye is logged: the episode has its result."""
     try:
@@ -105,6 +116,15 @@ def _valid(calls: object) -> tuple[LlmCall, ...]:
         return _CALLS.validate_python(calls)
     except ValidationError:
         return ()
+
+
+def _unreachable(error: EndpointError) -> Answer:
+    return Answer(
+        calls=error.calls,
+        error=_blame(error),
+        fatal=Outcome.ENVIRONMENT_ERROR,
+        permanent=error.permanent,
+    )
 
 
 def _blame(error: Exception) -> str:

@@ -53,6 +53,7 @@ def _one_after_another(
     calls: tuple[LlmCall, ...], at: datetime
 ) -> Iterator[tuple[LlmCall, datetime]]:
     for call in calls:
+        at += timedelta(milliseconds=call.waited_ms)
         yield call, at
         at += timedelta(milliseconds=call.latency_ms)
 
@@ -82,7 +83,8 @@ def episode_events(
         events.append(
             LlmCallEvent(
                 **emitter.common("llm_call", number, at),
-                **call.model_dump(),
+                **call.model_dump(exclude={"reasoning_tokens", "waited_ms"}),
+                attributes=_attributes(call),
             )
         )
     for step, at in timed_steps(result, started_at):
@@ -109,6 +111,12 @@ def episode_events(
         )
     )
     return events
+
+
+def _attributes(call: LlmCall) -> dict[str, Any]:
+    """What a call has no column for, where there is something to say."""
+    said = {"reasoning_tokens": call.reasoning_tokens, "waited_ms": call.waited_ms or None}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _duration_ms(step: Step) -> int:

@@ -279,15 +279,40 @@ Action = Annotated[
 ]
 
 
+class Look(_Frozen):
+    """What an element looked like when it was used, to find it again where ids are others."""
+
+    tag: Text
+    role: Text
+    text: Text
+    attributes: dict[str, Text]
+    nth: int = Field(default=0, ge=0)
+    "Of the elements that looked the same, in document order."
+
+
+class RecordedAction(BaseModel):
+    """An action as a stored step has it, with what it was done on."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    action: Action
+    looks: dict[str, Look] = Field(default_factory=dict)
+    "By the action's field: `element`, `onto`."
+
+
 class LlmCall(_Frozen):
     """One call of a language model as the endpoint reported it. Unknown is None, never 0."""
 
     provider: Label
     llm_model: Label
     latency_ms: Annotated[Milliseconds, BeforeValidator(_at_most)]
+    waited_ms: Annotated[Milliseconds, BeforeValidator(_at_most)] = 0
+    "For a place at the endpoint, before the call: not in `latency_ms`."
     input_tokens: Tokens
     cached_input_tokens: Tokens
     output_tokens: Tokens
+    reasoning_tokens: Tokens = None
+    "How many of `output_tokens` nobody was shown."
     query_length: Annotated[Count, BeforeValidator(_at_most)]
     "Characters sent."
     error_type: Label | None = None
@@ -311,8 +336,15 @@ class AgentError(Exception):
 class EndpointError(AgentError):
     """The agent's model cannot be asked: unknown, key refused, no answer, or a broken one.
 
-    That says nothing of the agent, so it does not count against it.
+    That says nothing of the agent, so it does not count against it. `permanent`: trying again
+    will not help.
     """
+
+    def __init__(
+        self, message: str, calls: tuple[LlmCall, ...] = (), *, permanent: bool = False
+    ) -> None:
+        super().__init__(message, calls)
+        self.permanent = permanent
 
 
 class Agent(Protocol):
@@ -337,6 +369,15 @@ class ModelCaller(Protocol):
         ...
 
 
+@runtime_checkable
+class AwaitsModel(Protocol):
+    """An agent that can say whom it is waiting for when its time is over."""
+
+    def endpoint_at_fault(self) -> str | None:
+        """Why the time is the endpoint's fault, None where it is the agent's own."""
+        ...
+
+
 class Outcome(StrEnum):
     """How an episode ended.
 
@@ -357,6 +398,8 @@ class Step(_Frozen):
 
     index: int
     action: Action | None
+    looks: dict[str, Look] = Field(default_factory=dict)
+    "Of what the action was done on, by its field: `element`, `onto`."
     error: Text | None
     reasoning: Text
     observe_ms: int
@@ -388,6 +431,8 @@ class Judgement(_Frozen):
 class EpisodeResult(_Frozen):
     outcome: Outcome
     reason: Text
+    permanent: bool = False
+    "Whether an environment error would be the same if tried again."
     raw_reward: float | None
     "What the page gave, None when it gave none: unknown is not zero."
     violations: tuple[Text, ...] | None = None

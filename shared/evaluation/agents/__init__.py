@@ -1,7 +1,7 @@
 """The agents under evaluation, made by kind from validated parameters.
 
-Importing this package imports neither `openai` nor a browser: an agent's module is imported when
-one is made.
+Importing this package imports neither an HTTP client nor a browser: an agent's module is
+imported when one is made.
 """
 
 from shared.evaluation.agents.registry import (

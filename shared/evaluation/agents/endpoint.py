@@ -3,44 +3,78 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import hashlib
+import logging
 import re
-import ssl
+import socket
 import time
-from dataclasses import dataclass, field
-from functools import cache
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import httpx2
-import openai
-from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel, Field, ValidationError
 
-from shared.evaluation.agents.keys import KeyNotAllowedError, check_key_may_go
+from shared.evaluation.agents import retrying, wire
+from shared.evaluation.agents.keys import (
+    KeyMissingError,
+    KeyNotAllowedError,
+    check_key_may_go,
+    the_key,
+)
 from shared.evaluation.agents.parameters import STAND_IN, LlmParameters
+from shared.evaluation.agents.patience import Patience, Waiting
+from shared.evaluation.agents.places import Limits, NoPlaceError, admitted
+from shared.evaluation.agents.wire import Answered, ExchangeError, Fault
 from shared.evaluation.protocol import EndpointError, LlmCall, Tokens
 
-Number = TypeVar("Number", int, float)
+log = logging.getLogger(__name__)
 
-_LOOKS_LIKE_A_KEY = re.compile(r"(?i)\b(?:sk|key|pk|rk)[-_][\w*.-]{4,}|bearer\s+\S+")
+Message = Mapping[str, Any]
+"One message of a chat, in OpenAI's form."
+
+_LOOKS_LIKE_A_KEY: Final = re.compile(r"(?i)\b(?:sk|key|pk|rk)[-_][\w*.-]{4,}|bearer\s+\S+")
+_TOLD_FROM_SECONDS: Final = 1.0
+"A shorter wait for a place is not worth a line in the log."
+_LONGEST_WAIT: Final = 3_600.0
 
 
-class _Details(BaseModel):
+class _InputDetails(BaseModel):
     cached_tokens: Tokens = None
+
+
+class _OutputDetails(BaseModel):
+    reasoning_tokens: Tokens = None
 
 
 class _Usage(BaseModel):
     prompt_tokens: Tokens = None
     completion_tokens: Tokens = None
-    prompt_tokens_details: _Details | None = None
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+
+
+class _Function(BaseModel):
+    name: str
+    arguments: str | dict[str, Any] | None = None
+    "OpenAI sends JSON in a string, some others the object itself."
+
+
+class ToolCall(BaseModel):
+    """One function that the model calls."""
+
+    id: str = ""
+    function: _Function
 
 
 class _Message(BaseModel):
     content: str | None = None
+    tool_calls: list[ToolCall] | None = None
 
 
 class _Choice(BaseModel):
     message: _Message
+    finish_reason: str | None = None
 
 
 class _Completion(BaseModel):
@@ -51,49 +85,22 @@ class _Completion(BaseModel):
     usage: _Usage | None = None
 
 
-@dataclass
-class _Attempts:
-    """The HTTP calls behind one question. The client retries inside, so they are seen here."""
+class _Refusal(BaseModel):
+    message: str = ""
+    code: str | int | None = None
 
-    provider: str
-    model: str
-    query_length: int
-    failed: list[LlmCall] = field(default_factory=list)
-    _sent_at: float | None = None
 
-    async def on_request(self, request: httpx2.Request) -> None:
-        if self._sent_at is not None:  # the one before got no response, and is tried again
-            self.fail("no_response")
-        self._sent_at = time.monotonic()
+class _Refused(BaseModel):
+    error: _Refusal | str = _Refusal()
 
-    async def on_response(self, response: httpx2.Response) -> None:
-        if response.is_error:
-            self.fail(f"http_{response.status_code}")
 
-    def fail(self, error_type: str) -> None:
-        """Record the call under way as failed; no tokens were reported for it."""
-        if self._sent_at is not None:
-            self.failed.append(self.call(error_type=error_type))
-            self._sent_at = None
+@dataclass(frozen=True)
+class Reply:
+    """What the model said. `cut_off` when it had no more tokens to say it with."""
 
-    def call(
-        self,
-        *,
-        model: str | None = None,
-        tokens: tuple[int | None, int | None, int | None] = (None, None, None),
-        error_type: str | None = None,
-    ) -> LlmCall:
-        elapsed = time.monotonic() - (self._sent_at or time.monotonic())
-        return LlmCall(
-            provider=self.provider,
-            llm_model=model or self.model,
-            latency_ms=round(elapsed * 1000),
-            input_tokens=tokens[0],
-            cached_input_tokens=tokens[1],
-            output_tokens=tokens[2],
-            query_length=self.query_length,
-            error_type=error_type,
-        )
+    text: str
+    tool_calls: tuple[ToolCall, ...]
+    cut_off: bool
 
 
 class Endpoint:
@@ -102,80 +109,170 @@ class Endpoint:
     def __init__(self, parameters: LlmParameters) -> None:
         self.calls: list[LlmCall] = []
         self._parameters = parameters
-        self._attempts: _Attempts | None = None
-        self._client: openai.AsyncOpenAI | None = None
+        self._limits = Limits(parameters.max_concurrency, parameters.requests_per_minute)
+        self._http: httpx2.AsyncClient | None = None
         self._key = ""
         self._url = ""
+        self._place = ""
+        self.begin(float("inf"))
 
-    async def ask(self, messages: list[ChatCompletionMessageParam]) -> str:
-        """The text of the answer to `messages`. Raises EndpointError."""
-        client = self._client or self._connect()
-        attempts = _Attempts(
-            provider=self._parameters.provider_name,
-            model=self._parameters.model,
-            query_length=sum(len(str(message.get("content") or "")) for message in messages),
-        )
-        self._attempts = attempts
-        try:
-            response = await client.chat.completions.with_raw_response.create(
-                model=self._parameters.model,
-                messages=messages,
-                temperature=_given(self._parameters.temperature),
-                max_completion_tokens=_given(self._parameters.max_output_tokens),
-            )
-        except openai.OpenAIError as error:
-            attempts.fail(_error_type(error))
-            raise EndpointError(self._explain(error)) from None
-        except asyncio.CancelledError:
-            attempts.fail("aborted")
-            raise
-        finally:
-            self.calls += attempts.failed
-        return self._read(response.content, attempts)
+    def begin(self, task_seconds: float) -> None:
+        """From now on, `task_seconds` are there for a task."""
+        self._patience = Patience(task_seconds, self._parameters.timeout_seconds)
+        self._began = time.monotonic()
+        self._lost = 0.0
+        self._slowest_answer: float | None = None
+        self._question: _Question | None = None
+
+    async def ask(self, messages: list[Message], tools: Sequence[Message] | None = None) -> Reply:
+        """What the model says to `messages`. Raises EndpointError."""
+        http = self._http or self._connect()
+        document = self._document(messages, tools)
+        question = self._question = _Question(time.monotonic(), _characters(messages))
+        while True:
+            now = self._now(question)
+            seconds = min(max(self._patience.left(now), self._patience.limit(now)), _LONGEST_WAIT)
+            if seconds <= 0:
+                raise EndpointError(self._kept_waiting(now))
+            try:
+                async with admitted(self._place, self._limits, seconds) as waited:
+                    self._tell(waited)
+                    return await self._try(http, document, question, waited)
+            except NoPlaceError:
+                raise self._no_place(seconds) from None
+            except _FailedError as failed:
+                await self._pause(failed, question)
+
+    def at_fault(self) -> str | None:
+        """Why the endpoint has used up a task's time that is over now; None if it has not.
+
+        To be asked while `ask` waits for an answer.
+        """
+        now = None if self._question is None else self._now(self._question)
+        return None if now is None or not self._patience.blames(now) else self._kept_waiting(now)
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
 
-    def _connect(self) -> openai.AsyncOpenAI:
+    def _connect(self) -> httpx2.AsyncClient:
         parameters = self._parameters
         self._url, self._key = _address_and_key(parameters)
-        self._client = openai.AsyncOpenAI(
-            base_url=self._url,
-            api_key=self._key or "none",  # the client insists on one; a keyless endpoint ignores it
-            max_retries=parameters.max_retries,
-            http_client=openai.DefaultAsyncHttpxClient(
-                verify=_tls(),
-                trust_env=not parameters.on_loopback,
-                timeout=httpx2.Timeout(
-                    parameters.timeout_seconds, connect=parameters.connect_timeout_seconds
-                ),
-                event_hooks={"request": [self._on_request], "response": [self._on_response]},
-            ),
+        self._place = _identity(parameters)
+        self._http = wire.client(
+            connect_seconds=parameters.connect_timeout_seconds, proxied=not parameters.on_loopback
         )
-        return self._client
+        return self._http
 
-    async def _on_request(self, request: httpx2.Request) -> None:
-        if self._attempts is not None:
-            await self._attempts.on_request(request)
+    def _document(
+        self, messages: list[Message], tools: Sequence[Message] | None
+    ) -> dict[str, object]:
+        parameters = self._parameters
+        document: dict[str, object] = {"model": parameters.model, "messages": messages}
+        if parameters.temperature is not None:
+            document["temperature"] = parameters.temperature
+        if parameters.max_output_tokens is not None:
+            document["max_completion_tokens"] = parameters.max_output_tokens
+        if tools:
+            document |= {"tools": tools, "tool_choice": "required"}
+        return document
 
-    async def _on_response(self, response: httpx2.Response) -> None:
-        if self._attempts is not None:
-            await self._attempts.on_response(response)
+    async def _try(
+        self,
+        http: httpx2.AsyncClient,
+        document: dict[str, object],
+        question: _Question,
+        waited: float,
+    ) -> Reply:
+        """One HTTP call. Raises EndpointError, and _FailedError where another try may do better."""
+        call = _Call(self._parameters, question.characters, waited)
+        # What was waited for a place has passed of the task's time as well.
+        now = self._now(question)
+        seconds = self._patience.limit(now)
+        if seconds <= 0:
+            raise EndpointError(self._kept_waiting(now))
+        try:
+            answered = await wire.post(
+                http,
+                f"{self._url}/chat/completions",
+                document,
+                headers={"authorization": f"Bearer {self._key}"} if self._key else {},
+                seconds=seconds,
+            )
+        except ExchangeError as error:
+            self.calls.append(call.ended(error_type=error.fault.value))
+            why = self._why_no_answer(error, seconds)
+            if error.fault is Fault.TOO_LONG:
+                raise EndpointError(why) from None
+            raise _FailedError(why) from None
+        except asyncio.CancelledError:
+            self.calls.append(call.ended(error_type="aborted"))
+            raise
+        if not 200 <= answered.status < 300:
+            self.calls.append(call.ended(error_type=f"http_{answered.status}"))
+            raise self._refused(answered)
+        reply = self._read(answered.body, call)
+        took = call.seconds()
+        self._question = None
+        self._slowest_answer = max(self._slowest_answer or 0.0, took)
+        self._lost += max(0.0, time.monotonic() - question.asked_at - took)
+        return reply
 
-    def _read(self, body: bytes, attempts: _Attempts) -> str:
-        """The client takes any body for a completion, so it is validated here."""
+    async def _pause(self, failed: _FailedError, question: _Question) -> None:
+        """Wait until the next try is due. Raises EndpointError when there is to be none."""
+        question.failures += 1
+        seconds = retrying.pause(question.failures, failed.headers)
+        tries = f"after {_attempts(question.failures)}"
+        if question.failures > self._parameters.max_retries:
+            raise EndpointError(f"{failed}, {tries}")
+        if seconds > retrying.MOST_ASKED_SECONDS:
+            raise EndpointError(f"{failed}, {tries}: it asks to wait {seconds:.0f} s")
+        if seconds >= self._patience.left(self._now(question)):
+            raise EndpointError(f"{failed}, {tries}: no time of the task is left for another")
+        await asyncio.sleep(seconds)
+
+    def _now(self, question: _Question) -> Waiting:
+        now = time.monotonic()
+        waited = now - question.asked_at
+        return Waiting(now - self._began, waited, self._lost + waited, self._slowest_answer)
+
+    def _read(self, body: bytes, call: _Call) -> Reply:
         try:
             completion = _Completion.model_validate_json(body)
         except ValidationError:
-            self.calls.append(attempts.call(error_type="invalid_response"))
+            self.calls.append(call.ended(error_type="invalid_response"))
             raise EndpointError(self._not_a_completion()) from None
-        usage = completion.usage or _Usage()
-        details = usage.prompt_tokens_details or _Details()
-        tokens = (usage.prompt_tokens, details.cached_tokens, usage.completion_tokens)
-        self.calls.append(attempts.call(model=completion.model, tokens=tokens))
-        return completion.choices[0].message.content or ""
+        self.calls.append(call.ended(completion=completion))
+        choice = completion.choices[0]
+        return Reply(
+            choice.message.content or "",
+            tuple(choice.message.tool_calls or ()),
+            choice.finish_reason == "length",
+        )
+
+    def _tell(self, waited: float) -> None:
+        if waited >= _TOLD_FROM_SECONDS:
+            log.info("waited %.1f s for a place at %s (%s)", waited, self._url, self._limits_said())
+
+    def _limits_said(self) -> str:
+        given = {
+            "max_concurrency": self._limits.max_concurrency,
+            "requests_per_minute": self._limits.requests_per_minute,
+        }
+        return ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+
+    def _no_place(self, seconds: float) -> EndpointError:
+        return EndpointError(
+            f"no place at {self._url} within {seconds:.1f} s: too many ask it at a time for"
+            f" {self._limits_said()}"
+        )
+
+    def _kept_waiting(self, now: Waiting) -> str:
+        return (
+            f"{self._url} kept the agent waiting for {now.lost:.1f} s of its task's"
+            f" {self._patience.task_seconds:g} s"
+        )
 
     def _not_a_completion(self) -> str:
         return (
@@ -183,34 +280,54 @@ class Endpoint:
             "base_url must be that of an OpenAI-compatible API"
         )
 
-    def _explain(self, error: openai.OpenAIError) -> str:
+    def _why_no_answer(self, error: ExchangeError, seconds: float) -> str:
+        match error.fault:
+            case Fault.NO_ANSWER if error.answering:
+                return f"{self._url} began to answer and was not done within {seconds:.3g} s"
+            case Fault.NO_ANSWER:
+                return f"no answer from {self._url} within {seconds:.3g} s"
+            case Fault.TOO_LONG:
+                return f"{self._url} answered with more than {wire.MOST_BYTES // 2**20} MB"
+            case Fault.UNREACHABLE if error.answering:
+                return f"{self._url} broke off its answer"
+            case Fault.UNREACHABLE:
+                return f"cannot reach {self._url}: is it running, and is base_url right?"
+
+    def _refused(self, answered: Answered) -> _FailedError | EndpointError:
+        """The error for a status that is none of success."""
+        said = _said(answered.body)
+        code = str(said.code) if said.code is not None else None
+        why = self._explain(answered, said)
+        if retrying.is_transient(answered.status, answered.headers, code):
+            return _FailedError(why, answered.headers)
+        return EndpointError(why, permanent=True)
+
+    def _explain(self, answered: Answered, said: _Refusal) -> str:
         """One line for the user, without the key, whatever the endpoint put into its answer."""
-        parameters, url = self._parameters, self._url
-        tries = f"after {parameters.max_retries + 1} attempts"
-        match error:
-            case openai.APITimeoutError():
-                return f"no answer from {url} within {parameters.timeout_seconds:g} s, {tries}"
-            case openai.APIConnectionError():
-                return f"cannot reach {url}, {tries}: is it running, and is base_url right?"
-            case openai.AuthenticationError() | openai.PermissionDeniedError():
+        parameters, url, status = self._parameters, self._url, answered.status
+        match status:
+            case _ if (to := answered.redirected_to) is not None:
+                return (
+                    f"{url} redirects to {self._without_secrets(to)} (HTTP {status}):"
+                    " base_url must be the address itself"
+                )
+            case 401 | 403:
                 where = parameters.api_key_env or "(none is set: api_key_env)"
-                return f"{url} refused the key from {where} (HTTP {error.status_code})"
-            case openai.NotFoundError() if error.code == "model_not_found":
+                return f"{url} refused the key from {where} (HTTP {status})"
+            case 404 if said.code == "model_not_found":
                 return f"{url} knows no model {parameters.model!r}: choose one of its /models"
-            case openai.NotFoundError():
+            case 404:
                 return (
                     f"{url} has no chat completions for model {parameters.model!r} (HTTP 404): "
                     "base_url must end where /chat/completions begins"
                 )
-            case openai.RateLimitError():
-                return f"{url} refused for too many requests or no quota (HTTP 429), {tries}"
-            case openai.InternalServerError():
-                return f"{url} failed with HTTP {error.status_code}, {tries}"
-            case openai.APIStatusError():
-                said = self._without_secrets(error.message)
-                return f"{url} refused the request (HTTP {error.status_code}): {said}"
+            case 429:
+                return f"{url} refused for too many requests or no quota (HTTP 429)"
+            case _ if status >= 500:
+                return f"{url} failed with HTTP {status}"
             case _:
-                return self._not_a_completion()
+                told = self._without_secrets(said.message)
+                return f"{url} refused the request (HTTP {status}): {told or 'it does not say why'}"
 
     def _without_secrets(self, text: str) -> str:
         if self._key:
@@ -218,10 +335,82 @@ class Endpoint:
         return _LOOKS_LIKE_A_KEY.sub("***", " ".join(text.split()))[:300]
 
 
-@cache
-def _tls() -> ssl.SSLContext:
-    """Loading the certificates takes 50 ms, in the loop that all episodes share: do it once."""
-    return httpx2.create_ssl_context()
+@dataclass
+class _Question:
+    """What is asked until there is an answer, in one try or several."""
+
+    asked_at: float
+    characters: int
+    failures: int = 0
+
+
+class _FailedError(Exception):
+    """A try that gave no answer, where another may; `headers` are those of what came instead."""
+
+    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.headers = headers or {}
+
+
+class _Call:
+    """An HTTP call under way, for the record."""
+
+    def __init__(self, parameters: LlmParameters, characters: int, waited: float) -> None:
+        self._parameters = parameters
+        self._characters = characters
+        self._waited = waited
+        self._sent_at = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._sent_at
+
+    def ended(
+        self, *, completion: _Completion | None = None, error_type: str | None = None
+    ) -> LlmCall:
+        usage = (completion.usage if completion else None) or _Usage()
+        read = usage.prompt_tokens_details or _InputDetails()
+        written = usage.completion_tokens_details or _OutputDetails()
+        return LlmCall(
+            provider=self._parameters.provider_name,
+            llm_model=(completion.model if completion else None) or self._parameters.model,
+            latency_ms=round(self.seconds() * 1000),
+            waited_ms=round(self._waited * 1000),
+            input_tokens=usage.prompt_tokens,
+            cached_input_tokens=read.cached_tokens,
+            output_tokens=usage.completion_tokens,
+            reasoning_tokens=written.reasoning_tokens,
+            query_length=self._characters,
+            error_type=error_type,
+        )
+
+
+def _attempts(count: int) -> str:
+    return f"{count} attempt{'s' if count > 1 else ''}"
+
+
+def _characters(messages: list[Message]) -> int:
+    """Of text: a picture has none."""
+    count = 0
+    for message in messages:
+        content = message.get("content") or ""
+        parts = [{"text": content}] if isinstance(content, str) else content
+        count += sum(len(part.get("text", "")) for part in parts)
+    return count
+
+
+def _said(body: bytes) -> _Refusal:
+    try:
+        error = _Refused.model_validate_json(body).error
+    except ValidationError:
+        return _Refusal()
+    return _Refusal(message=error) if isinstance(error, str) else error
+
+
+def _identity(parameters: LlmParameters) -> str:
+    """What is limited together: the same model at the same address, with the same key."""
+    machine = socket.gethostname() if parameters.on_loopback else ""
+    parts = (machine, parameters.base_url, parameters.model, parameters.api_key_env or "")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def _address_and_key(parameters: LlmParameters) -> tuple[str, str]:
@@ -233,29 +422,10 @@ def _address_and_key(parameters: LlmParameters) -> tuple[str, str]:
         return parameters.base_url, ""
     # Here and not only at registration: what the worker's operator allows is what counts.
     try:
-        check_key_may_go(parameters)
+        check_key_may_go(parameters.api_key_env, parameters.base_url)
     except KeyNotAllowedError as error:
-        raise EndpointError(str(error)) from None
-    key = os.environ.get(parameters.api_key_env, "").strip()
-    if not key:
-        raise EndpointError(
-            f"environment variable {parameters.api_key_env} is not set: "
-            f"it must hold the key for {parameters.base_url}"
-        )
-    return parameters.base_url, key
-
-
-def _given(value: Number | None) -> Number | openai.Omit:
-    return openai.omit if value is None else value
-
-
-def _error_type(error: openai.OpenAIError) -> str:
-    match error:
-        case openai.APITimeoutError():
-            return "timeout"
-        case openai.APIConnectionError():
-            return "connection_error"
-        case openai.APIStatusError():
-            return f"http_{error.status_code}"
-        case _:
-            return "invalid_response"
+        raise EndpointError(str(error), permanent=True) from None
+    try:
+        return parameters.base_url, the_key(parameters.api_key_env, parameters.base_url)
+    except KeyMissingError as error:
+        raise EndpointError(str(error), permanent=True) from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from shared.evaluation.agents.parameters import STAND_IN, LlmParameters
+from shared.evaluation.agents.parameters import STAND_IN, on_loopback
 from shared.settings import settings
 
 _OPENAI = "OPENAI_API_KEY"
@@ -14,31 +16,60 @@ class KeyNotAllowedError(ValueError):
     """The parameters would send a variable to a host that the operator did not name for it."""
 
 
-def check_key_may_go(parameters: LlmParameters) -> None:
+class KeyMissingError(ValueError):
+    """The variable that should hold a key holds none."""
+
+
+def the_key(name: str, goes_to: str) -> str:
+    """The key in the variable `name`. Raises `KeyMissingError`, in one line."""
+    key = os.environ.get(name, "").strip()
+    if not key:
+        raise KeyMissingError(
+            f"environment variable {name} is not set: it must hold the key for {goes_to}"
+        )
+    if not key.isascii() or not key.isprintable():
+        raise KeyMissingError(
+            f"environment variable {name} holds no key: it has characters that no key has"
+        )
+    return key
+
+
+def check_key_may_go(name: str | None, url: str) -> None:
     """Raises `KeyNotAllowedError`, in one line, unless `MLOPS_MODEL_KEYS` allows it.
 
     Without a key nothing is sent, so any host will do. A host that is listed plainly gets the key
     over TLS only, unless it is this machine.
     """
-    name = parameters.api_key_env
-    if name is None or parameters.base_url == STAND_IN:
+    if name is None or url == STAND_IN:
         return
     allowed = settings().model_keys.get(name, ())
     operators_own = settings().openai_base_url
     if name == _OPENAI and operators_own:
         allowed = (*allowed, operators_own)
-    scheme = urlsplit(parameters.base_url).scheme
-    destinations = {_destination(entry) for entry in allowed}
-    hosts = {host for _, host in destinations}
-    on_this_machine = parameters.on_loopback and parameters.host in hosts
-    if on_this_machine or (scheme, parameters.host) in destinations:
+    if is_listed(url, allowed):
         return
-    # Not as they stand: a URL of the operator's could hold a password.
-    known = ", ".join(sorted("://".join(one) for one in destinations))
+    parts = urlsplit(url)
     raise KeyNotAllowedError(
-        f"the key in {name} may not go to {scheme}://{parameters.host}, only to "
-        f"{known or 'no host'}: MLOPS_MODEL_KEYS lists variables and their hosts"
+        f"the key in {name} may not go to {parts.scheme}://{parts.hostname}, only to "
+        f"{named(allowed)}: MLOPS_MODEL_KEYS lists variables and their hosts"
     )
+
+
+def is_listed(url: str, allowed: Iterable[str]) -> bool:
+    """Whether `url` is at one of the hosts, each `host`, `host:port` or a URL; TLS where none is.
+
+    A port of an entry is not looked at. This machine is reached without TLS as well.
+    """
+    parts = urlsplit(url)
+    destinations = {_destination(entry) for entry in allowed}
+    if on_loopback(url) and parts.hostname in {host for _, host in destinations}:
+        return True
+    return (parts.scheme, parts.hostname) in destinations
+
+
+def named(allowed: Iterable[str]) -> str:
+    """The hosts for a person. Not as they stand: a URL of the operator's could hold a password."""
+    return ", ".join(sorted({"://".join(_destination(entry)) for entry in allowed})) or "no host"
 
 
 def _destination(entry: str) -> tuple[str, str]:

@@ -2,56 +2,83 @@
 
 A set of templates is one version (`prompts/*.v1.txt`); its digest stands in an agent's
 parameters, so that two runs with different texts are never taken for the same agent.
+
+`v1` asks for an action in text and shows the page as a list of elements. `v2` does that as well,
+and knows tool calls, other forms of the page, pictures and tabs.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
+from enum import StrEnum
 from functools import cache
 from importlib import resources
 from string import Template
-from types import UnionType
-from typing import get_args
+from typing import Any, Final
 
-from annotated_types import Ge, Le, MaxLen
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
+from shared.evaluation.agents.actions import describe_actions, tool_definitions
 from shared.evaluation.agents.policies.memory import Memory
-from shared.evaluation.protocol import WEB_ACTIONS, Action, Element, Observation
+from shared.evaluation.protocol import Element, Observation, Part, Tab
 
-PARTS = ("system", "step", "repair")
+
+class Mode(StrEnum):
+    """How a model gives its action."""
+
+    TEXT = "text"
+    TOOLS = "tools"
+
+
+class PageForm(StrEnum):
+    """How a model is shown the page."""
+
+    ELEMENTS = "elements"
+    TREE = "tree"
+    DOM = "dom"
+
+
+class Vision(StrEnum):
+    """Which picture of the page a model is shown."""
+
+    NONE = "none"
+    SCREENSHOT = "screenshot"
+    MARKS = "marks"
+
+
+PARTS: Final = {
+    "v1": ("system", "step", "repair"),
+    "v2": (
+        "system",
+        *(f"page_{form}" for form in PageForm),
+        *(f"vision_{vision}" for vision in Vision if vision is not Vision.NONE),
+        *(f"answer_{mode}" for mode in Mode),
+        "step",
+        *(f"repair_{mode}" for mode in Mode),
+    ),
+}
+"The files of each version; those of a version that is out never change."
 SHOWN_ATTRIBUTES = ("id", "class", "type", "name", "href", "placeholder", "title", "for", "alt")
 "Attributes that tell a reader what an element is for; styles and handlers do not."
 
-_PURPOSES = {
-    "click": "click an element",
-    "double_click": "click an element twice",
-    "fill": "replace what a field holds (a date field takes YYYY-MM-DD)",
-    "select_option": "choose an entry of a <select> by its text",
-    "press": "press a key while an element has the focus, such as Enter or ArrowDown",
-    "drag": "drag an element onto another",
-    "scroll": "scroll an element, or the page without one, by dy pixels (down is positive)",
-    "wait": "wait for the page to change",
-    "hover": "move the mouse over an element",
-    "goto": "open an address in this tab",
-    "back": "go back to the page before",
-    "forward": "undo going back",
-    "new_tab": "open a new tab, at an address if one is given",
-    "close_tab": "close a tab by its id",
-    "focus_tab": "bring a tab to the front by its id",
-    "answer": "give the user the answer that the goal asks for, or tell that it is done",
-    "report_infeasible": "give up and say why",
+_HEADINGS: Final = {
+    PageForm.ELEMENTS: "Elements",
+    PageForm.TREE: "Accessibility tree",
+    PageForm.DOM: "HTML",
 }
+_HEADING: Final = re.compile(r"^#", re.MULTILINE)
 
 
 def versions() -> tuple[str, ...]:
-    """The prompt versions that there are a complete set of files for."""
-    names = {entry.name for entry in resources.files(__package__).joinpath("prompts").iterdir()}
-    found = {m[1] for name in names if (m := re.fullmatch(r"system\.(v\d+)\.txt", name))}
-    return tuple(sorted(v for v in found if {f"{part}.{v}.txt" for part in PARTS} <= names))
+    """The prompt versions that there are."""
+    return tuple(PARTS)
+
+
+def version_for(mode: Mode, page: PageForm, vision: Vision) -> str:
+    """The oldest version that can ask like this."""
+    plain = (mode, page, vision) == (Mode.TEXT, PageForm.ELEMENTS, Vision.NONE)
+    return "v1" if plain else "v2"
 
 
 @cache
@@ -65,45 +92,86 @@ def template(part: str, version: str) -> Template:
 def digest(version: str) -> str:
     """SHA-256 over the version's files and the description of the actions, in hex."""
     sha = hashlib.sha256()
-    for part in PARTS:
+    for part in PARTS[version]:
         sha.update(template(part, version).template.encode())
     sha.update(describe_actions().encode())
+    if version != "v1":
+        sha.update(json.dumps(tool_definitions(), sort_keys=True).encode())
     return sha.hexdigest()
 
 
-@cache
-def describe_actions(kinds: tuple[str, ...] = WEB_ACTIONS) -> str:
-    """These actions, one line per kind, generated from the models of the protocol."""
-    union = get_args(Action)[0]
-    assert isinstance(union, UnionType)
-    models = {model.model_fields["kind"].default: model for model in get_args(union)}
-    return "\n".join(_describe(model) for kind, model in models.items() if kind in kinds)
-
-
-def system_prompt(version: str, kinds: tuple[str, ...]) -> str:
+def system_prompt(
+    version: str,
+    kinds: tuple[str, ...],
+    *,
+    mode: Mode = Mode.TEXT,
+    page: PageForm = PageForm.ELEMENTS,
+    vision: Vision = Vision.NONE,
+) -> str:
     """What is the same in every turn, and so can be cached by an endpoint as a prefix."""
-    return template("system", version).substitute(actions=describe_actions(kinds)).strip()
+    actions = describe_actions(kinds)
+    if version == "v1":
+        return template("system", version).substitute(actions=actions).strip()
+    parts = ["system", f"page_{page}", f"answer_{mode}"]
+    if vision is not Vision.NONE:
+        parts.insert(2, f"vision_{vision}")
+    return "\n\n".join(template(p, version).safe_substitute(actions=actions).strip() for p in parts)
 
 
-def step_prompt(version: str, observation: Observation, memory: Memory, max_characters: int) -> str:
-    """The turn: goal, earlier actions and page, its elements cut to `max_characters`."""
-    return (
-        template("step", version)
-        .substitute(
-            goal=observation.goal,
-            history=_history(memory),
-            step=observation.step,
-            url=observation.url,
-            title=observation.title,
-            elements=_elements(observation, max_characters),
-        )
-        .strip()
-    )
+def step_prompt(
+    version: str,
+    observation: Observation,
+    memory: Memory,
+    max_characters: int,
+    *,
+    page: PageForm = PageForm.ELEMENTS,
+    history_steps: int | None = None,
+) -> str:
+    """The turn: goal, the last `history_steps` actions (None: all) and page.
+
+    What shows the page is cut to `max_characters`.
+    """
+    common = {
+        "goal": observation.goal,
+        "history": _history(memory, history_steps),
+        "step": observation.step,
+        "url": observation.url,
+        "title": observation.title,
+    }
+    filled = template("step", version)
+    if version == "v1":
+        return filled.substitute(common, elements=_elements(observation, max_characters)).strip()
+    form, shown = _page(observation, page, max_characters)
+    heading = _HEADINGS[form]
+    return filled.substitute(common, tabs=_tabs(observation.tabs), form=heading, page=shown).strip()
 
 
-def repair_prompt(version: str, error: str) -> str:
+def repair_prompt(version: str, error: str, mode: Mode = Mode.TEXT) -> str:
     """What a model is told after an answer that could not be used."""
-    return template("repair", version).substitute(error=error).strip()
+    part = "repair" if version == "v1" else f"repair_{mode}"
+    return template(part, version).substitute(error=error).strip()
+
+
+def parts_for(page: PageForm, vision: Vision) -> frozenset[Part]:
+    """What has to be seen of a page to show it like this."""
+    wanted = {name for name in (page.value, vision.value) if name in set(Part)}
+    return frozenset(Part(name) for name in wanted)
+
+
+def content(text: str, observation: Observation, vision: Vision) -> str | list[dict[str, Any]]:
+    """A turn's text, with the picture of the page if there is to be one."""
+    picture = {
+        Vision.NONE: None,
+        Vision.SCREENSHOT: observation.screenshot,
+        Vision.MARKS: observation.marks,
+    }[vision]
+    if picture is None:
+        return text
+    url = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
+    return [
+        {"type": "text", "text": text},
+        {"type": "image_url", "image_url": {"url": url}},
+    ]
 
 
 def element_line(element: Element) -> str:
@@ -138,6 +206,28 @@ def _state(element: Element) -> list[str]:
     return state
 
 
+def _page(observation: Observation, wanted: PageForm, max_characters: int) -> tuple[PageForm, str]:
+    """How the page is shown, and what is shown. A page that has no such form is listed."""
+    text = {PageForm.TREE: observation.tree, PageForm.DOM: observation.dom}.get(wanted)
+    if text is None:
+        return PageForm.ELEMENTS, _elements(observation, max_characters)
+    # No line of a page may pass for a heading of the prompt.
+    shown = _HEADING.sub(" #", text[:max_characters])
+    left = len(text) - max_characters
+    return wanted, shown + (f"\n({left} more characters are not shown)" if left > 0 else "")
+
+
+def _tabs(tabs: tuple[Tab, ...]) -> str:
+    if len(tabs) < 2:
+        return ""
+    lines = (
+        f"- [{tab.id}] {json.dumps(tab.title, ensure_ascii=False)}"
+        f" {json.dumps(tab.url, ensure_ascii=False)}{' {active}' if tab.active else ''}"
+        for tab in tabs
+    )
+    return "tabs:\n" + "\n".join(lines) + "\n"
+
+
 def _elements(observation: Observation, max_characters: int) -> str:
     lines: list[str] = []
     used = 0
@@ -151,32 +241,19 @@ def _elements(observation: Observation, max_characters: int) -> str:
     return "\n".join(lines) or "(none)"
 
 
-def _history(memory: Memory) -> str:
+def _history(memory: Memory, steps: int | None) -> str:
     if not memory.past:
         return "(none)"
+    first = 0 if steps is None else max(0, len(memory.past) - steps)
+    left_out = [f"({first} earlier ones are not shown)"] if first else []
     return "\n".join(
-        f"{number}. {step.action.model_dump_json()}"
-        f" on {json.dumps(step.target, ensure_ascii=False)}"
-        f" -> {json.dumps(step.error, ensure_ascii=False) if step.error else 'done'}"
-        for number, step in enumerate(memory.past, start=1)
+        [
+            *left_out,
+            *(
+                f"{number}. {step.action.model_dump_json()}"
+                f" on {json.dumps(step.target, ensure_ascii=False)}"
+                f" -> {json.dumps(step.error, ensure_ascii=False) if step.error else 'done'}"
+                for number, step in enumerate(memory.past[first:], start=first + 1)
+            ),
+        ]
     )
-
-
-def _describe(model: type[BaseModel]) -> str:
-    fields = dict(model.model_fields)
-    kind = fields.pop("kind").default
-    shown = "".join(f', "{name}": {_type_of(field)}' for name, field in fields.items())
-    return f'- {{"kind": "{kind}"{shown}}}: {_PURPOSES[kind]}'
-
-
-def _type_of(field: FieldInfo) -> str:
-    kinds = get_args(field.annotation) or (field.annotation,)
-    name = "<text>" if str in kinds else "<integer>"
-    low = next((m.ge for m in field.metadata if isinstance(m, Ge)), None)
-    high = next((m.le for m in field.metadata if isinstance(m, Le)), None)
-    longest = next((m.max_length for m in field.metadata if isinstance(m, MaxLen)), None)
-    if low is not None and high is not None:
-        name = f"<integer from {low} to {high}>"
-    if longest is not None:
-        name = f"<text of at most {longest} characters>"
-    return name if field.is_required() else f"{name} or null"

@@ -241,7 +241,7 @@ def test_an_endpoint_that_hangs_ends_after_the_timeout() -> None:
                 ask(url, timeout_seconds=0.2, max_retries=1)
         finally:
             release.set()
-    assert [call.error_type for call in error.value.calls] == ["no_response", "timeout"]
+    assert [call.error_type for call in error.value.calls] == ["timeout", "timeout"]
 
 
 def test_an_endpoint_that_is_not_there_is_named() -> None:
@@ -307,7 +307,7 @@ def test_a_missing_key_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("kind", "parameters", "message"),
     [
-        ("human", {}, "must be one of rule-based, llm"),
+        ("human", {}, "must be one of rule-based, random, llm, replay, external"),
         ("rule-based", {"model": "m"}, "takes no parameter 'model': it takes nothing"),
         ("llm", {}, "needs the parameter 'model'"),
         ("llm", {"model": "m", "api_key": KEY}, "takes no parameter 'api_key'"),
@@ -316,7 +316,7 @@ def test_a_missing_key_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> No
         ("llm", {"model": "m", "base_url": f"http://u:{KEY}@h/v1"}, "no user, password"),
         ("llm", {"model": "gpt-4.1", "base_url": "stand-in"}, "only the model 'stand-in'"),
         ("llm", {"model": "m", "temperature": 9}, "temperature: .* less than or equal to 2"),
-        ("llm", {"model": "m", "prompt_version": "v0"}, "must be one of v1"),
+        ("llm", {"model": "m", "prompt_version": "v0"}, "must be one of v1, v2"),
     ],
 )
 def test_wrong_parameters_are_one_clear_line_without_their_values(
@@ -342,8 +342,11 @@ def test_the_schema_of_a_kind_names_its_parameters() -> None:
     assert {"model", "base_url", "api_key_env"} <= set(properties)
 
 
-def test_making_agents_known_does_not_import_openai() -> None:
-    program = "import sys, shared.evaluation.agents; sys.exit('openai' in sys.modules)"
+def test_making_agents_known_imports_neither_http_client_nor_browser() -> None:
+    program = (
+        "import sys, shared.evaluation.agents;"
+        "sys.exit(bool({'httpx2', 'playwright'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
