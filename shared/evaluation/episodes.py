@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from shared.evaluation.artifacts import Stored, record_stored
+from shared.evaluation.agents.replay import with_recording
 from shared.evaluation.emission import Emitter, episode_events, timed_calls
 from shared.evaluation.protocol import EpisodeResult, LlmCall, Outcome, Task
 from shared.evaluation.tables import BenchmarkRun, Episode, EvaluationTask
@@ -35,6 +37,8 @@ class EpisodePlan:
     id: UUID
     run_id: UUID
     task: Task
+    definition: Mapping[str, Any] | None
+    "Of a custom task."
     seed: int
     agent: str
     parameters: Mapping[str, Any]
@@ -74,9 +78,10 @@ def load(session: Session, episode_id: UUID) -> EpisodePlan:
         id=episode.id,
         run_id=run.id,
         task=Task.model_validate({name: getattr(task, name) for name in Task.model_fields}),
+        definition=task.definition,
         seed=episode.seed,
         agent=version.agent,
-        parameters=version.parameters,
+        parameters=with_recording(session, version.agent, version.parameters),
         model=key(version),
         function=run.function,
         variant=episode.variant or "",
@@ -115,6 +120,7 @@ def record(
             raw_reward=result.raw_reward,
             violations=sa.null() if result.violations is None else result.violations,
             answer=result.answer,
+            judgements=_judgements(result, claim, started_at, price),
             recording=result.recording,
             goal=result.goal,
             steps=len(result.steps),
@@ -204,12 +210,35 @@ def _sum_if_known(values: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(values) else None
 
 
+def _judgements(
+    result: EpisodeResult, claim: Claim, started_at: datetime, price: CallPrice
+) -> Any:
+    """Those of earlier attempts, which were paid for as well, and those of this one."""
+    if not result.judgements:
+        return Episode.judgements
+    at = started_at + timedelta(milliseconds=result.duration_ms)
+    said = []
+    for judgement in result.judgements:
+        prices = [price(call, at) for call in judgement.calls]
+        said.append(
+            {
+                **judgement.model_dump(mode="json", exclude={"calls"}),
+                "attempt": claim.attempt,
+                "llm_calls": len(prices),
+                "unpriced_calls": prices.count(None),
+                "cost_nanos": sum(nanos for nanos in prices if nanos is not None),
+            }
+        )
+    empty = sa.cast([], JSONB)
+    return sa.func.coalesce(Episode.judgements, empty).op("||")(sa.cast(said, JSONB))
+
+
 def _ending(result: EpisodeResult, claim: Claim) -> Ending:
     summary: dict[str, Any] = {"outcome": result.outcome.value, "reason": result.reason}
     match result.outcome:
         case Outcome.CANCELLED:
             return Cancelled(summary)
-        case Outcome.ENVIRONMENT_ERROR if not claim.last_attempt:
+        case Outcome.ENVIRONMENT_ERROR if not claim.last_attempt and not result.permanent:
             return TryAgain(result.reason)
         case Outcome.ENVIRONMENT_ERROR:
             return Failed(result.reason, summary)
