@@ -1,6 +1,7 @@
 """Performs an agent's action on the page: real mouse and keys, and nothing but the actions.
 
-There is no script evaluation and no address bar among them, so an agent cannot reach its reward.
+There is no script evaluation among them, and addresses are those of the task's own origins, so an
+agent cannot reach its reward.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ from shared.evaluation.protocol import (
     SelectOption,
     Wait,
 )
+from shared.evaluation.tabs import TabError, UnknownTabError
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
     from shared.evaluation.observing import PageReader
     from shared.evaluation.protocol import Task
+    from shared.evaluation.tabs import Tabs
 
 _SETTLE_MS: Final = 800
 "jQuery's animations take 400 ms unless told otherwise."
@@ -68,11 +71,13 @@ def check(task: Task, action: Action) -> None:
         )
 
 
-async def perform(page: Page, reader: PageReader, action: Action) -> None:
-    """Do `action` and wait until the page has come to rest, at most 0.8 s.
+async def perform(tabs: Tabs, action: Action) -> None:
+    """Do `action` and wait until the page in front has come to rest.
 
     Raises `ActionError` with what the agent should know. Playwright's errors pass through.
     """
+    tabs.about_to_act()
+    page, reader = tabs.page, tabs.reader
     match action:
         case Click(element=element):
             x, y = await _point(reader, element)
@@ -97,13 +102,34 @@ async def perform(page: Page, reader: PageReader, action: Action) -> None:
             _checked(await reader.ask("scroll", element, dy), element)
         case Wait(milliseconds=milliseconds):
             await asyncio.sleep(milliseconds / 1000)
+        case Goto() | Back() | Forward() | NewTab() | CloseTab() | FocusTab():
+            await _browse(tabs, action)
         case Answer() | ReportInfeasible():
             return
-        case Goto() | Back() | Forward() | NewTab() | CloseTab() | FocusTab():
-            raise ActionError(f"{action.kind} is not possible here")
         case _:
             assert_never(action)
-    await reader.ask("settle", _SETTLE_MS)
+    await tabs.settle(_SETTLE_MS)
+
+
+async def _browse(tabs: Tabs, action: Goto | Back | Forward | NewTab | CloseTab | FocusTab) -> None:
+    try:
+        match action:
+            case Goto(url=url):
+                await tabs.goto(url)
+            case Back():
+                await tabs.back()
+            case Forward():
+                await tabs.forward()
+            case NewTab(url=new):
+                await tabs.open(new)
+            case CloseTab(tab=tab):
+                await tabs.close(tab)
+            case FocusTab(tab=tab):
+                await tabs.focus(tab)
+    except UnknownTabError as error:
+        raise SenselessActionError(str(error)) from None
+    except TabError as error:
+        raise ActionError(str(error)) from None
 
 
 def _checked(answer: dict[str, Any], element: int | None) -> dict[str, Any]:

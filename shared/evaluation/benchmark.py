@@ -34,6 +34,8 @@ class SoFar:
     "What the agent has answered, None as long as it has not."
     visited: tuple[str, ...] = ()
     "Addresses of the documents that were shown, in order, without repetitions in a row."
+    refused: tuple[str, ...] = ()
+    "Addresses outside the task that a tab was to show and was not let."
 
 
 class Verdict(NamedTuple):

@@ -9,16 +9,18 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
 from playwright.async_api import Error as PlaywrightError
 
 from shared.evaluation import acting, asking, observing
 from shared.evaluation.asking import one_line
-from shared.evaluation.benchmark import BenchmarkMissingError, Goal, SoFar
+from shared.evaluation.benchmark import BenchmarkMissingError, Goal, Judging, JudgingError, SoFar
 from shared.evaluation.benchmarks import UnknownBenchmarkError
 from shared.evaluation.benchmarks import benchmark as benchmark_of
-from shared.evaluation.observing import PageHungError, PageReader, digest, within
+from shared.evaluation.egress.fence import allow
+from shared.evaluation.egress.origins import OriginError
+from shared.evaluation.looks import looks_of
+from shared.evaluation.observing import PageHungError, digest, within
 from shared.evaluation.protocol import (
     Answer,
     EpisodeResult,
@@ -27,14 +29,15 @@ from shared.evaluation.protocol import (
     ReportInfeasible,
     Step,
 )
+from shared.evaluation.tabs import Grounds, Tabs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from playwright.async_api import BrowserContext, Dialog, Frame, Page, Route
+    from playwright.async_api import BrowserContext, Dialog, Page, Route
 
-    from shared.evaluation.benchmark import Benchmark, Environment
-    from shared.evaluation.protocol import Agent, Task
+    from shared.evaluation.benchmark import Benchmark, Environment, Verdict
+    from shared.evaluation.protocol import Agent, Judgement, Task
     from shared.evaluation.recording import Recorder
 
 log = logging.getLogger(__name__)
@@ -47,13 +50,14 @@ NONSENSE_LIMIT: Final = 3
 _CANCEL_POLL_SECONDS: Final = 0.25
 _FAREWELL_SECONDS: Final = 2.0
 _STORING_SECONDS: Final = 10.0
-_VISITED_LIMIT: Final = 1_000
+_ADDRESSES_LIMIT: Final = 1_000
 
 
 class _End(NamedTuple):
     outcome: Outcome
     reason: str
     raw_reward: float | None = None
+    permanent: bool = False
 
 
 @dataclass
@@ -63,21 +67,33 @@ class _Trace:
     environment: Environment | None = None
     url: str = ""
     answer: str | None = None
-    visited: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
     goal: Goal = field(default_factory=lambda: Goal("", {}))
     page_load_ms: int | None = None
     steps: list[Step] = field(default_factory=list)
     started: bool = False
+    end: str | None = None
+    "Why the episode cannot go on, where something outside its own flow has said so."
     thinking: bool = False
+    judged_until: float = 0.0
+    "While a judge is asked, when it must have answered: the agent's deadline waits for that."
     unfinished_calls: tuple[LlmCall, ...] = ()
     "Those of the answer that is being acted on."
 
     def so_far(self) -> SoFar:
-        return SoFar(self.answer, tuple(self.visited))
+        return SoFar(self.answer, tuple(self.shown), tuple(self.outside))
 
-    def visit(self, url: str) -> None:
-        if self.visited[-1:] != [url] and len(self.visited) < _VISITED_LIMIT:
-            self.visited.append(url)
+    def visited(self, url: str) -> None:
+        if self.shown[-1:] != [url] and len(self.shown) < _ADDRESSES_LIMIT:
+            self.shown.append(url)
+
+    def refused(self, url: str) -> None:
+        if len(self.outside) < _ADDRESSES_LIMIT:
+            self.outside.append(url)
+
+    def broken(self, reason: str) -> None:
+        self.end = self.end or reason
 
 
 @dataclass(frozen=True)
@@ -120,7 +136,8 @@ async def run_episode(
     playing = asyncio.create_task(_play(episode, trace))
     end = _End(Outcome.CANCELLED, "broken off")
     try:
-        end = await _watch(playing, trace, began + deadline_seconds, deadline_seconds, cancelled)
+        deadline = began + deadline_seconds
+        end = await _watch(playing, agent, trace, deadline, deadline_seconds, cancelled)
     finally:
         # Also when this very call is cancelled: nothing of an episode outlives it.
         playing.cancel()
@@ -129,11 +146,14 @@ async def run_episode(
         await asking.say_goodbye(agent)
         recording = await _finish_recording(episode, end.outcome)
         violations = await _tear_down(trace.environment)
+        judgements = _judgements(trace.environment)
     return EpisodeResult(
         outcome=end.outcome,
         reason=one_line(end.reason),
+        permanent=end.permanent,
         raw_reward=end.raw_reward,
         violations=violations,
+        judgements=judgements,
         answer=trace.answer,
         recording=recording,
         goal=trace.goal.text,
@@ -147,20 +167,26 @@ async def run_episode(
 
 async def _watch(
     playing: asyncio.Task[_End],
+    agent: Agent,
     trace: _Trace,
     deadline: float,
     deadline_seconds: float,
     cancelled: Callable[[], bool],
 ) -> _End:
     while True:
-        left = deadline - time.monotonic()
+        left = max(deadline, trace.judged_until) - time.monotonic()
         await asyncio.wait({playing}, timeout=max(0.0, min(left, _CANCEL_POLL_SECONDS)))
         if playing.done():
             return playing.result()
+        if trace.end is not None:
+            return _End(Outcome.ENVIRONMENT_ERROR, trace.end)
         if cancelled():
             return _End(Outcome.CANCELLED, "cancelled")
-        if time.monotonic() >= deadline:
+        if time.monotonic() >= max(deadline, trace.judged_until):
             limit = f"its deadline of {deadline_seconds:g} s"
+            fault = asking.endpoint_at_fault(agent) if trace.thinking else None
+            if fault is not None:
+                return _End(Outcome.ENVIRONMENT_ERROR, fault)
             if trace.started:
                 return _End(Outcome.TIMEOUT, f"not done within {limit}")
             return _End(Outcome.ENVIRONMENT_ERROR, f"the page did not load within {limit}")
@@ -173,10 +199,12 @@ async def _play(episode: _Episode, trace: _Trace) -> _End:
         trace.environment, trace.url = environment, environment.url
         if episode.recorder is not None:
             await _recorded(episode.recorder.start(episode.context))
-        page, reader = await _open(episode.context, environment, trace)
+        tabs = await _open(episode, environment, trace)
         trace.started = True
-        return await _steps(page, reader, environment, episode, trace)
-    except (UnknownBenchmarkError, BenchmarkMissingError, PageHungError) as error:
+        return await _steps(tabs, environment, episode, trace)
+    except (UnknownBenchmarkError, BenchmarkMissingError, PageHungError, OriginError) as error:
+        return _End(Outcome.ENVIRONMENT_ERROR, str(error))
+    except JudgingError as error:
         return _End(Outcome.ENVIRONMENT_ERROR, str(error))
     except PlaywrightError as error:
         return _End(Outcome.ENVIRONMENT_ERROR, f"browser: {error.message}")
@@ -186,46 +214,45 @@ async def _play(episode: _Episode, trace: _Trace) -> _End:
         return _End(Outcome.ENVIRONMENT_ERROR, f"{type(error).__name__}: {error}")
 
 
-async def _open(
-    context: BrowserContext, environment: Environment, trace: _Trace
-) -> tuple[Page, PageReader]:
-    await _fence(context, environment)
-    key = await observing.prepare(context)
+async def _open(episode: _Episode, environment: Environment, trace: _Trace) -> Tabs:
+    context = episode.context
+    grounds = Grounds.of(environment.url, environment.origins)
+    await _fence(context, grounds, trace)
+    tabs = Tabs(
+        context,
+        key=await observing.prepare(context),
+        grounds=grounds,
+        unseen=environment.unseen,
+        keeps_windows="focus_tab" in episode.task.actions,
+        witness=trace,
+    )
     context.on("dialog", _answer_dialog)
-    page = await within(context.new_page())
-    page.on("framenavigated", lambda frame: _note(trace, frame))
-    context.on("page", _close)
+    page = await tabs.start()
     began = time.monotonic()
     response = await page.goto(trace.url, wait_until="load", timeout=0)
     if response is not None and not response.ok:
         raise PlaywrightError(f"{trace.url} answered {response.status}")
     trace.goal = await within(environment.setup(page))
     trace.page_load_ms = _ms_since(began)
-    reader = PageReader(page, key, environment.unseen)
-    await reader.attach()
-    return page, reader
+    await tabs.reader.attach()
+    return tabs
 
 
-def _note(trace: _Trace, frame: Frame) -> None:
-    if frame.parent_frame is None:
-        trace.visit(frame.url)
+async def _fence(context: BrowserContext, grounds: Grounds, trace: _Trace) -> None:
+    async def refuse(route: Route) -> None:
+        request = route.request
+        # A page or a context may be gone by now.
+        with suppress(PlaywrightError):
+            if request.is_navigation_request() and request.frame.parent_frame is None:
+                trace.refused(request.url)
+            await route.abort("blockedbyclient")
 
-
-async def _fence(context: BrowserContext, environment: Environment) -> None:
+    # What this misses, as redirects and WebSockets, comes to the proxy.
+    allow(context, *grounds.origins)
     # The pattern is matched on Playwright's side: a request to an allowed origin costs no
     # round trip to Python.
-    start = urlsplit(environment.url)
-    origins = (f"{start.scheme}://{start.netloc}", *environment.origins)
-    allowed = "|".join(re.escape(f"{origin}/") for origin in origins)
-    await within(context.route(re.compile(f"^(?!{allowed}|data:|blob:|about:)"), _refuse))
-
-
-# What these answer may be gone by the time they do: a page that closes, a context that ends.
-
-
-async def _refuse(route: Route) -> None:
-    with suppress(PlaywrightError):
-        await route.abort("blockedbyclient")
+    allowed = "|".join(re.escape(f"{origin}/") for origin in grounds.origins)
+    await within(context.route(re.compile(f"^(?!{allowed}|data:|blob:|about:)"), refuse))
 
 
 async def _answer_dialog(dialog: Dialog) -> None:
@@ -234,25 +261,19 @@ async def _answer_dialog(dialog: Dialog) -> None:
         await (dialog.accept() if dialog.type == "beforeunload" else dialog.dismiss())
 
 
-async def _close(popup: Page) -> None:
-    with suppress(PlaywrightError):
-        await popup.close()
-
-
-async def _steps(
-    page: Page, reader: PageReader, environment: Environment, episode: _Episode, trace: _Trace
-) -> _End:
+async def _steps(tabs: Tabs, environment: Environment, episode: _Episode, trace: _Trace) -> _End:
     agent, task = episode.agent, episode.task
-    error = await asking.reset(agent, task, episode.seed)
-    if error is not None:
-        return _End(Outcome.AGENT_ERROR, error)
+    refused = await asking.reset(agent, task, episode.seed)
+    if refused is not None:
+        trace.unfinished_calls = refused.calls
+        return _give_up(refused)
     nonsense = 0
     last_error: str | None = None
     for index in range(task.max_steps):
         began = time.monotonic()
-        observation = await reader.observe(trace.goal, index, last_error)
+        observation = await tabs.observe(trace.goal, index, last_error, agent.parts)
         seen = time.monotonic()
-        picturing = asyncio.create_task(_picture(episode.recorder, page, index))
+        picturing = asyncio.create_task(_picture(episode.recorder, tabs.page, index))
         trace.thinking = True
         try:
             answer = await asking.ask(agent, observation)
@@ -263,20 +284,24 @@ async def _steps(
             picturing.cancel()
         pictured = time.monotonic()
         last_error, makes_sense = answer.error, answer.error is None
+        outside_before = len(trace.outside)
         if answer.action is not None:
             try:
                 acting.check(task, answer.action)
-                await acting.perform(page, reader, answer.action)
-            except acting.ActionError as refused:
-                last_error = one_line(str(refused))
-                makes_sense = not isinstance(refused, acting.SenselessActionError)
+                await acting.perform(tabs, answer.action)
+            except acting.ActionError as wrong:
+                last_error = one_line(str(wrong))
+                makes_sense = not isinstance(wrong, acting.SenselessActionError)
             else:
                 if isinstance(answer.action, Answer):
                     trace.answer = answer.action.text
+        if last_error is None and len(trace.outside) > outside_before:
+            last_error = one_line(f"{trace.outside[-1]} is no part of this task and was not loaded")
         trace.steps.append(
             Step(
                 index=index,
                 action=answer.action,
+                looks=looks_of(answer.action, observation),
                 error=last_error,
                 reasoning=answer.reasoning,
                 observe_ms=_ms(seen - began),
@@ -291,11 +316,11 @@ async def _steps(
         )
         trace.unfinished_calls = ()
         if answer.fatal is not None:
-            return _End(answer.fatal, answer.error or "the agent gave up")
+            return _give_up(answer)
         if isinstance(answer.action, ReportInfeasible) and last_error is None:
             reason = f"the agent reported the task infeasible: {answer.action.reason}"
             return _End(Outcome.FAILURE, reason)
-        verdict = await within(environment.validate(page, trace.so_far()))
+        verdict = await _validate(environment, tabs.page, trace)
         if verdict.done:
             outcome = Outcome.SUCCESS if verdict.success else Outcome.FAILURE
             return _End(outcome, verdict.reason, verdict.raw_reward)
@@ -307,6 +332,11 @@ async def _steps(
             reason = f"{nonsense} answers in a row made no sense, the last: {last_error}"
             return _End(Outcome.AGENT_ERROR, reason)
     return _End(Outcome.FAILURE, f"not done after {task.max_steps} steps")
+
+
+def _give_up(answer: asking.Answer) -> _End:
+    outcome = answer.fatal or Outcome.AGENT_ERROR
+    return _End(outcome, answer.error or "the agent gave up", permanent=answer.permanent)
 
 
 async def _picture(recorder: Recorder | None, page: Page, index: int) -> str | None:
@@ -341,6 +371,22 @@ async def _tear_down(environment: Environment | None) -> tuple[str, ...] | None:
     except Exception:
         log.exception("an environment was not torn down")
     return violations
+
+
+async def _validate(environment: Environment, page: Page, trace: _Trace) -> Verdict:
+    so_far = trace.so_far()
+    if not isinstance(environment, Judging):
+        return await within(environment.validate(page, so_far))
+    seconds = environment.seconds_for(so_far)
+    trace.judged_until = time.monotonic() + seconds + _FAREWELL_SECONDS
+    try:
+        return await within(environment.validate(page, so_far), seconds)
+    finally:
+        trace.judged_until = 0.0
+
+
+def _judgements(environment: Environment | None) -> tuple[Judgement, ...]:
+    return environment.judgements() if isinstance(environment, Judging) else ()
 
 
 def _ms(seconds: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import secrets
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from playwright.async_api import Error as PlaywrightError
 
-from shared.evaluation.protocol import Element, Observation
+from shared.evaluation.protocol import Element, Observation, Part
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from playwright.async_api import BrowserContext, JSHandle, Page
+    from playwright.async_api import BrowserContext, CDPSession, JSHandle, Page
 
     from shared.evaluation.benchmark import Goal
 
@@ -37,7 +38,16 @@ _LIMITS: Final = {
     "attribute": 200,
     "value": 1_000,
     "options": 300,
+    "tree": 40_000,
+    "dom": 60_000,
 }
+
+_DRAWN: Final = {Part.TREE: "page_tree.js", Part.DOM: "page_dom.js"}
+_PICTURES: Final = frozenset({Part.SCREENSHOT, Part.MARKS})
+_JPEG_QUALITY: Final = 80
+
+_REPLACED_AT_MOST: Final = 3
+_LEAVING_MS: Final = 5_000
 
 # Playwright has no error class for a document that was replaced under a call.
 _NAVIGATED: Final = ("Execution context was destroyed", "Cannot find context", "disposed")
@@ -79,6 +89,13 @@ async def prepare(context: BrowserContext) -> str:
     return key
 
 
+class Numbering:
+    """Gives the elements of all pages of an episode their ids, so that none is used twice."""
+
+    def __init__(self) -> None:
+        self.next_id = 1
+
+
 class PageReader:
     """Reads one page and finds its elements again by their ids.
 
@@ -86,61 +103,109 @@ class PageReader:
     Playwright's errors pass through: they mean that the page or its browser is gone.
     """
 
-    def __init__(self, page: Page, key: str, unseen: str) -> None:
+    def __init__(
+        self, page: Page, key: str, unseen: str, numbering: Numbering | None = None
+    ) -> None:
         self._page = page
         self._key = key
         self._unseen = unseen
-        self._next_id = 1
+        self._numbering = numbering or Numbering()
         self._handle: JSHandle | None = None
+        self._drawn: set[Part] = set()
+        self._session: CDPSession | None = None
 
     async def attach(self) -> None:
         """Let the page's clock run and take over what was noted while it loaded."""
+        self._drawn.clear()
         self._handle = await within(
             self._page.evaluate_handle(
                 _script("page_reader.js"),
-                {
-                    "key": self._key,
-                    "unseen": self._unseen,
-                    "firstId": self._next_id,
-                    "limits": _LIMITS,
-                },
+                {"key": self._key, "unseen": self._unseen, "limits": _LIMITS},
             )
         )
 
     async def ask(self, question: str, *arguments: Any) -> Any:
-        """The answer of one function of the page-side reader, once more after a navigation."""
-        if self._handle is None:
-            await self.attach()
-        try:
-            return await self._ask(question, arguments)
-        except PlaywrightError as error:
-            if not any(sign in error.message for sign in _NAVIGATED):
-                raise
-        await within(self._page.wait_for_load_state("domcontentloaded"))
-        await self.attach()
-        return await self._ask(question, arguments)
+        """The answer of one function of the page-side reader, again after a navigation.
 
-    async def _ask(self, question: str, arguments: tuple[Any, ...]) -> Any:
+        Raises `PageHungError` for a page that is replaced faster than it can be read.
+        """
+        return await self._ask(question, arguments, frozenset())
+
+    async def _ask(self, question: str, arguments: tuple[Any, ...], drawn: frozenset[Part]) -> Any:
+        for _ in range(_REPLACED_AT_MOST):
+            try:
+                if self._handle is None:
+                    await self.attach()
+                for part in drawn - self._drawn:
+                    await self._evaluate(_script(_DRAWN[part]))
+                    self._drawn.add(part)
+                return await self._evaluate(
+                    "(reader, [question, given]) => reader[question](...given)",
+                    [question, list(arguments)],
+                )
+            except PlaywrightError as error:
+                if not any(sign in error.message for sign in _NAVIGATED):
+                    raise
+            self._handle = None
+            await within(self._page.wait_for_load_state("domcontentloaded"))
+        raise PageHungError(f"the page was replaced {_REPLACED_AT_MOST} times while it was read")
+
+    async def _evaluate(self, expression: str, argument: Any = None) -> Any:
         assert self._handle is not None
-        return await within(
-            self._handle.evaluate(
-                "(reader, [question, given]) => reader[question](...given)",
-                [question, list(arguments)],
-            )
-        )
+        return await within(self._handle.evaluate(expression, argument))
 
-    async def observe(self, goal: Goal, step: int, last_error: str | None) -> Observation:
-        """Every visible element (at most 500) and the visible text, for step `step` from 0."""
-        seen = await self.ask("observe")
-        self._next_id = seen["nextId"]
+    async def settle(self, milliseconds: int) -> int:
+        """Wait until the page is at rest, at most so long; 5 s while it is being replaced.
+
+        Returns how many windows it has opened since it was last asked.
+        """
+        return int(await self.ask("settle", milliseconds, _LEAVING_MS))
+
+    async def observe(
+        self, goal: Goal, step: int, last_error: str | None, parts: frozenset[Part] = frozenset()
+    ) -> Observation:
+        """Every visible element (at most 500) and the visible text, for step `step` from 0.
+
+        Of `parts` what was asked for, and no work for the others.
+        """
+        drawn = parts & _DRAWN.keys()
+        seen = await self._ask(
+            "observe", (self._numbering.next_id, sorted(part.value for part in drawn)), drawn
+        )
+        self._numbering.next_id = seen["nextId"]
+        elements = tuple(Element(**element) for element in seen["elements"])
+        picture = await self.picture() if parts & _PICTURES else None
         return Observation(
             goal=goal.text,
             goal_fields=goal.fields,
             url=seen["url"],
             title=seen["title"],
             text=seen["text"],
-            elements=tuple(Element(**element) for element in seen["elements"]),
+            elements=elements,
             step=step,
             last_error=last_error,
             dom_nodes=seen["domNodes"],
+            tree=seen.get("tree"),
+            dom=seen.get("dom"),
+            screenshot=picture if Part.SCREENSHOT in parts else None,
+            marks=_marked(picture, elements) if picture and Part.MARKS in parts else None,
         )
+
+    async def picture(self) -> bytes:
+        """JPEG of the viewport, taken without a trace on the page."""
+        if self._session is None:
+            self._session = await within(self._page.context.new_cdp_session(self._page))
+        shot = await within(
+            self._session.send(
+                "Page.captureScreenshot",
+                {"format": "jpeg", "quality": _JPEG_QUALITY, "optimizeForSpeed": True},
+            )
+        )
+        return base64.b64decode(shot["data"])
+
+
+def _marked(picture: bytes, elements: tuple[Element, ...]) -> bytes:
+    # Only those that ask for marks need an imaging library.
+    from shared.evaluation.marking import marked
+
+    return marked(picture, elements)

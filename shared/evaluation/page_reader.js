@@ -1,8 +1,9 @@
 // Makes the reader of one document: what can be seen, and where it can be touched. The reader
 // lives in a handle of the episode's side; no script of the page can reach it or its ids.
-({ key, unseen, firstId, limits }) => {
+({ key, unseen, limits }) => {
   const before = window[key];
-  const clickable = before ? before.clickable : new WeakSet();
+  const { clickable, requests, windows } = before ||
+    { clickable: new WeakSet(), requests: new Map(), windows: { opened: 0 } };
   if (before) {
     before.startClock();
     delete window[key];
@@ -10,7 +11,7 @@
 
   const ids = new WeakMap();
   const known = new Map();
-  let nextId = firstId;
+  let nextId = 1;
 
   const idOf = (el) => {
     if (!ids.has(el)) {
@@ -46,7 +47,9 @@
     TH: "columnheader", LABEL: "label", P: "paragraph", FORM: "form", NAV: "navigation",
     H1: "heading", H2: "heading", H3: "heading", H4: "heading", H5: "heading", H6: "heading" };
 
-  const fold = (text, limit) => text.slice(0, 20 * limit).replace(/\s+/g, " ").trim().slice(0, limit);
+  // A cut may fall into the middle of a character, and half of one cannot be stored.
+  const cut = (text, limit) => text.slice(0, limit).toWellFormed();
+  const fold = (text, limit) => cut(text.slice(0, 20 * limit).replace(/\s+/g, " ").trim(), limit);
   const round = (value) => Math.round(value * 10) / 10;
   const roundBox = (r) => [round(r.x), round(r.y), round(r.width), round(r.height)];
 
@@ -95,10 +98,10 @@
     const attributes = {};
     for (const name of ATTRIBUTES) {
       const value = el.getAttribute(name);
-      if (value !== null) attributes[name] = value.slice(0, limits.attribute);
+      if (value !== null) attributes[name] = cut(value, limits.attribute);
     }
     for (const { name, value } of el.attributes) {
-      if (name.startsWith("aria-")) attributes[name] = value.slice(0, limits.attribute);
+      if (name.startsWith("aria-")) attributes[name] = cut(value, limits.attribute);
     }
     const control = ["input", "select", "textarea"].includes(tag);
     const text = control ? label(el) : el.innerText ?? el.textContent;
@@ -114,47 +117,62 @@
     } else if (["checkbox", "radio"].includes(el.type) && tag === "input") {
       found.checked = el.checked;
     } else if (control) {
-      found.value = el.value.slice(0, limits.value);
+      found.value = cut(el.value, limits.value);
     } else if (el.isContentEditable) {
-      found.value = el.innerText.slice(0, limits.value);
+      found.value = cut(el.innerText, limits.value);
     }
     if (el.hasAttribute("aria-checked")) found.checked = el.getAttribute("aria-checked") === "true";
     if (el.hasAttribute("aria-selected")) found.selected = el.getAttribute("aria-selected") === "true";
     return found;
   };
 
-  const observe = () => {
+  // What is drawn in `node`: its shadow instead of its children, and in a slot what is put there.
+  const childrenOf = (node) => {
+    if (node.shadowRoot) return node.shadowRoot.childNodes;
+    const given = node.tagName === "SLOT" ? node.assignedNodes() : [];
+    return given.length ? given : node.childNodes;
+  };
+  const parentOf = (node) => node.assignedSlot || node.parentElement ||
+    (node.parentNode instanceof ShadowRoot ? node.parentNode.host : null);
+
+  const observe = (firstId, parts) => {
+    nextId = firstId;
     const hidden = new Set(unseen ? document.querySelectorAll(unseen) : []);
     const found = [];
     const words = [];
     let letters = 0;
     let visited = 0;
-    const walker = document.createTreeWalker(document.body,
-      NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT, (node) => {
-        if (node.nodeType === Node.TEXT_NODE) return NodeFilter.FILTER_ACCEPT;
-        const gone = hidden.has(node) || SILENT.has(node.tagName) || !visible(node);
-        // `display: contents` and an invisible parent of visible children have no box either.
-        if (!gone) return NodeFilter.FILTER_ACCEPT;
-        return hidden.has(node) || SILENT.has(node.tagName) ||
-          getComputedStyle(node).display === "none"
-          ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_SKIP;
-      });
-    while (walker.nextNode() && visited < limits.visited) {
-      visited += 1;
-      const node = walker.currentNode;
+    const look = (node) => {
       if (node.nodeType === Node.TEXT_NODE) {
-        if (letters < limits.text && visible(node.parentElement)) {
+        if (letters < limits.text && /\S/.test(node.data) && visible(parentOf(node))) {
           const word = fold(node.data, limits.text);
-          if (word) { words.push(word); letters += word.length + 1; }
+          words.push(word);
+          letters += word.length + 1;
         }
-        continue;
+        return false;
       }
+      if (node.nodeType !== Node.ELEMENT_NODE || hidden.has(node) || SILENT.has(node.tagName)) {
+        return false;
+      }
+      // `display: contents` and an invisible parent of visible children have no box either.
+      if (!visible(node)) return getComputedStyle(node).display !== "none";
       const rect = node.getBoundingClientRect();
       const shape = node instanceof SVGElement && SHAPES.has(node.tagName);
-      if (!hasBox(rect) && !shape) continue;
+      if (!hasBox(rect) && !shape) return true;
       const canAct = interactive(node, getComputedStyle(node));
-      const leaf = node.childElementCount === 0;
+      const leaf = node.childElementCount === 0 && !node.shadowRoot;
       if (canAct || shape || leaf || ownText(node)) found.push([node, rect, canAct]);
+      return true;
+    };
+    // No recursion: some pages are nested deeper than the stack is.
+    const path = [[document.body ? [document.body] : [], 0]];
+    while (path.length && visited < limits.visited) {
+      const top = path.at(-1);
+      if (top[1] >= top[0].length) { path.pop(); continue; }
+      const node = top[0][top[1]];
+      top[1] += 1;
+      visited += 1;
+      if (look(node)) path.push([childrenOf(node), 0]);
     }
     // Where not everything fits, what can be used goes before what can be read.
     let kept = found;
@@ -165,31 +183,84 @@
       const chosen = new Set(useful);
       kept = found.filter((entry) => chosen.has(entry) || rest.has(entry));
     }
+    const elements = kept.map((entry) => describe(...entry));
+    const shown = Object.fromEntries(parts.map((part) => [part, drawn[part](hidden)]));
     return {
-      url: location.href.slice(0, 2000), title: document.title.slice(0, 500),
-      text: words.join(" ").slice(0, limits.text),
-      elements: kept.map((entry) => describe(...entry)),
+      url: cut(location.href, 2000), title: cut(String(document.title), 500),
+      text: cut(words.join(" "), limits.text), elements, ...shown,
       domNodes: document.getElementsByTagName("*").length, nextId,
     };
   };
 
-  // Resolves when what the last action set off has come to rest: its handlers have run and no
-  // finite animation is under way. Bounded: some pages never rest.
-  const settle = async (limit) => {
-    const end = performance.now() + limit;
+  // What only some agents ask for is added by scripts of its own, as functions of this.
+  const drawn = {};
+  const tools = { drawn, limits, childrenOf, visible, fold, cut, interactive, idOf, SILENT };
+
+  let leaving = null;
+  navigation.addEventListener("navigate", (event) => {
+    const { destination, downloadRequest } = event;
+    const goes = !destination.sameDocument && downloadRequest === null &&
+      /^https?:/.test(destination.url);
+    leaving = goes ? event : null;
+  });
+  for (const end of ["navigatesuccess", "navigateerror"]) {
+    navigation.addEventListener(end, () => { leaving = null; });
+  }
+  const HERE = new Set(["", "_self", "_top", "_parent"]);
+  let opening = null;
+  for (const kind of ["click", "submit"]) {
+    document.addEventListener(kind, (event) => {
+      const opener = event.composedPath().find((el) => ["A", "AREA", "FORM"].includes(el.tagName));
+      opening = opener && !HERE.has(opener.target) ? event : null;
+    }, true);
+  }
+
+  // Resolves when what the last action set off has come to rest: its handlers have run, what
+  // they asked the server for is there, and no finite animation is under way. A document that is
+  // being left is waited for until it is replaced, which breaks this off. Bounded: some pages
+  // never rest. The answer is how many windows were opened.
+  const settle = async (limit, leavingLimit) => {
+    const began = performance.now();
     const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-    const moving = () =>
+    const leaves = () => leaving !== null && !leaving.defaultPrevented;
+    const moving = () => document.readyState !== "complete" ||
+      [...requests.values()].some((since) => since > began - limit) ||
       (window.jQuery && window.jQuery.timers && window.jQuery.timers.length > 0) ||
       document.getAnimations().some((animation) => animation.playState === "running" &&
         animation.effect && Number.isFinite(animation.effect.getComputedTiming().endTime));
+    const unrest = () => {
+      const waited = performance.now() - began;
+      return leaves() ? waited < leavingLimit : moving() && waited < limit;
+    };
     await pause(0);
-    while (moving() && performance.now() < end) await pause(16);
-    return null;
+    while (unrest()) {
+      await pause(16);
+      // What came in from the server is still to be shown by the page's own handlers.
+      if (!unrest()) await pause(0);
+    }
+    const opened = windows.opened + (opening !== null && !opening.defaultPrevented ? 1 : 0);
+    windows.opened = 0;
+    opening = null;
+    return opened;
   };
 
   const name = (el) => {
     const words = fold(el.innerText || "", 40);
     return `<${el.tagName.toLowerCase()}${el.id ? ` id=${el.id}` : ""}>${words ? ` "${words}"` : ""}`;
+  };
+
+  const hitAt = (x, y) => {
+    let hit = document.elementFromPoint(x, y);
+    for (let inner = hit; inner && inner.shadowRoot;) {
+      inner = inner.shadowRoot.elementFromPoint(x, y);
+      if (!inner || inner === hit) break;
+      hit = inner;
+    }
+    return hit;
+  };
+  const isIn = (node, el) => {
+    for (let at = node; at; at = parentOf(at)) if (at === el) return true;
+    return false;
   };
 
   // A point at which a click reaches `el` and nothing that lies over it or in it.
@@ -203,11 +274,11 @@
           const x = rect.x + rect.width * fx;
           const y = rect.y + rect.height * fy;
           if (x < 0 || y < 0 || x >= innerWidth || y >= innerHeight) continue;
-          const hit = document.elementFromPoint(x, y);
+          const hit = hitAt(x, y);
           if (hit === el) return { x, y };
-          if (hit && el.contains(hit)) {
+          if (hit && isIn(hit, el)) {
             const between = [];
-            for (let at = hit; at !== el; at = at.parentElement) between.push(at);
+            for (let at = hit; at !== el; at = parentOf(at)) between.push(at);
             const passes = !between.some((at) => interactive(at, getComputedStyle(at)));
             if (!inside || (passes && !inside.passes)) inside = { x, y, passes };
           } else if (hit) {
@@ -317,5 +388,5 @@
     return { done: true };
   };
 
-  return { observe, settle, point, fill, selectOption, focus, scroll };
+  return { observe, settle, point, fill, selectOption, focus, scroll, tools };
 }

@@ -17,7 +17,7 @@ import pytest
 from shared.evaluation.browser import BrowserError
 from shared.evaluation.episode import run_episode
 from shared.evaluation.miniwob.catalogue import catalogue
-from shared.evaluation.protocol import Click, Decision, Outcome, Wait
+from shared.evaluation.protocol import Click, Decision, Outcome, Part, Wait
 from workers.browser import BrowserRuntime
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 class ClickOne:
     """Solves click-test-2 after a pause; `thinking` is set when it was asked."""
+
+    parts: frozenset[Part] = frozenset()
 
     def __init__(self, pause: float = 0) -> None:
         self._pause = pause

@@ -9,7 +9,6 @@ import pytest
 from shared.evaluation import acting, observing
 from shared.evaluation.acting import ActionError, UnknownElementError
 from shared.evaluation.benchmark import Goal
-from shared.evaluation.observing import PageReader
 from shared.evaluation.protocol import (
     Click,
     DoubleClick,
@@ -20,6 +19,7 @@ from shared.evaluation.protocol import (
     SelectOption,
     Wait,
 )
+from shared.evaluation.tabs import Grounds, Tabs
 from workers.browser import BrowserRuntime
 
 if TYPE_CHECKING:
@@ -41,21 +41,36 @@ def browser() -> Iterator[BrowserRuntime]:
     runtime.close()
 
 
+class Nobody:
+    """Takes no notice."""
+
+    def visited(self, url: str) -> None:
+        pass
+
+    refused = broken = visited
+
+
 def act(
     browser: BrowserRuntime, body: str, *actions: Callable[[dict[str, int]], Action], result: str
 ) -> Any:
     """Do `actions` (each given the ids by HTML id) on a page, then evaluate `result`."""
 
     async def work(context: BrowserContext) -> Any:
-        key = await observing.prepare(context)
-        page = await context.new_page()
+        tabs = Tabs(
+            context,
+            key=await observing.prepare(context),
+            grounds=Grounds(()),
+            unseen="",
+            keeps_windows=False,
+            witness=Nobody(),
+        )
+        page = await tabs.start()
         await page.goto("about:blank")
         await page.set_content(f"<!doctype html><body>{LOG}{body}")
-        reader = PageReader(page, key, "#query")
         for action in actions:
-            seen = await reader.observe(Goal("", {}), 0, None)
+            seen = await tabs.observe(Goal("", {}), 0, None)
             ids = {e.attributes.get("id", ""): e.id for e in seen.elements}
-            await acting.perform(page, reader, action(ids))
+            await acting.perform(tabs, action(ids))
         return await page.evaluate(result)
 
     return browser.run(work, timeout=30)

@@ -25,6 +25,7 @@ from shared.evaluation.protocol import (
     LlmCall,
     Observation,
     Outcome,
+    Part,
     Task,
     Wait,
 )
@@ -118,6 +119,8 @@ def test_a_deadline_in_the_second_call_loses_neither(browser: BrowserRuntime) ->
 
 class Paying:
     """An agent that has paid by the time it decides what `decide` says."""
+
+    parts: frozenset[Part] = frozenset()
 
     def __init__(self, decision: object) -> None:
         self._decision = decision
