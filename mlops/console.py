@@ -172,6 +172,7 @@ def _told(error: Exception) -> tuple[str, Exit] | None:
 _MISTAKES = {
     Exit.USAGE: (
         "shared.settings.SettingsError",
+        "shared.evaluation.custom.checking.DefinitionError",
         "shared.jobs.errors.InvalidJobError",
         "shared.tenancy.tenants.UnfitNameError",
     ),

@@ -15,6 +15,7 @@ from shared.database import tenant_session
 from shared.evaluation import episodes
 from shared.evaluation.agents.registry import make_agent
 from shared.evaluation.artifacts import ArtifactStore
+from shared.evaluation.benchmark import Benchmark
 from shared.evaluation.browser import BrowserPool
 from shared.evaluation.budgets import Ledger, Spending
 from shared.evaluation.changing import spent_nanos
@@ -75,6 +76,7 @@ def _played(
     if spending is not None and plan.budget_nanos is not None and spending.over(0):
         return episodes.not_begun(plan.budget_nanos)
     agent = make_agent(plan.agent, plan.parameters)
+    custom, judge_seconds = _defined(plan)
     return browsers.run(
         lambda context: run_episode(
             context,
@@ -83,11 +85,21 @@ def _played(
             plan.seed,
             deadline_seconds=plan.task.timeout_seconds,
             cancelled=lease.over,
+            benchmark=custom,
             recorder=recorder,
             over_budget=None if spending is None else _over(spending),
         ),
-        timeout=plan.task.timeout_seconds + MARGIN_SECONDS,
+        timeout=plan.task.timeout_seconds + judge_seconds + MARGIN_SECONDS,
     )
+
+
+def _defined(plan: EpisodePlan) -> tuple[Benchmark | None, float]:
+    """The benchmark of a custom task, and how long its judges may take."""
+    if plan.definition is None:
+        return None, 0.0
+    from shared.evaluation.custom.environment import judge_seconds, of_definition
+
+    return of_definition(plan.task.benchmark, plan.definition), judge_seconds(plan.definition)
 
 
 def _begin_spending(plan: EpisodePlan, lease: Lease) -> Spending | None:

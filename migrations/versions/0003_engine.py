@@ -74,6 +74,7 @@ def upgrade() -> None:
     for column in (
         sa.Column("violations", JSONB(none_as_null=True), nullable=True),
         sa.Column("answer", sa.Text(), nullable=True),
+        sa.Column("judgements", JSONB(none_as_null=True), nullable=True),
         sa.Column("recording", sa.Text(), nullable=True),
     ):
         op.add_column("episodes", column, schema="mlops")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typer
 
-from mlops.evaluations import changing, reporting, running, showing
+from mlops.evaluations import changing, reporting, running, showing, validating
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate agents on benchmark tasks.")
-for commands in (running, changing, showing, reporting):
+for commands in (running, validating, changing, showing, reporting):
     commands.register(app)

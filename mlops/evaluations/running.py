@@ -11,6 +11,7 @@ import typer
 from mlops.console import Exit, Json, complain, looking_up, note, one_line_errors, say
 from mlops.evaluations.following import follow, made_by_worker
 from mlops.evaluations.outcome import show_run
+from mlops.evaluations.validating import defined_in_file
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +49,9 @@ def run(
     task: Annotated[
         list[str] | None, typer.Option(help="A task; again for one more; all when left out.")
     ] = None,
-    benchmark: Annotated[str, typer.Option(help="Whose tasks.")] = "miniwob",
+    benchmark: Annotated[
+        str, typer.Option(help="Whose tasks; a custom one by its YAML file.")
+    ] = "miniwob",
     seeds: Annotated[
         int, typer.Option(min=1, max=10_000, help="Episodes of each task and model.")
     ] = 3,
@@ -75,8 +78,10 @@ def run(
     from shared.tenancy.tenants import current_tenant
 
     tenant_id = current_tenant()
+    custom = defined_in_file(benchmark)
+    benchmark = benchmark if custom is None else custom.name
     with looking_up():
-        check_tasks(benchmark, task or [])
+        check_tasks(benchmark, task or [], custom)
         with tenant_session(tenant_id) as session:
             models = [key(resolve(session, one)) for one in model]
     amount = dollars(budget)
@@ -84,6 +89,7 @@ def run(
         {
             "job": "run_benchmark",
             "benchmark": benchmark,
+            "definition": None if custom is None else custom.definition(),
             "models": models,
             "tasks": task or [],
             "seeds": list(range(seeds)),

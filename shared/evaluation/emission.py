@@ -87,6 +87,17 @@ def episode_events(
                 attributes=_attributes(call),
             )
         )
+    ended = started_at + timedelta(milliseconds=result.duration_ms)
+    judged = (call for judgement in result.judgements for call in judgement.calls)
+    for number, call in enumerate(judged):
+        events.append(
+            LlmCallEvent(
+                **emitter.common("judge_call", number, ended)
+                | {"model": judge_name(call), "variant": ""},
+                **call.model_dump(exclude={"reasoning_tokens", "waited_ms"}),
+                attributes=_attributes(call),
+            )
+        )
     for step, at in timed_steps(result, started_at):
         if step.action is not None:
             events.append(
@@ -117,6 +128,11 @@ def _attributes(call: LlmCall) -> dict[str, Any]:
     """What a call has no column for, where there is something to say."""
     said = {"reasoning_tokens": call.reasoning_tokens, "waited_ms": call.waited_ms or None}
     return {name: value for name, value in said.items() if value is not None}
+
+
+def judge_name(call: LlmCall) -> str:
+    """Under which a judge's calls are summed: what judging costs is no agent's cost."""
+    return f"judge:{call.llm_model}"[:200]
 
 
 def _duration_ms(step: Step) -> int:

@@ -14,7 +14,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
-from shared.evaluation.benchmarks import UnknownBenchmarkError, catalogue
+from shared.evaluation.benchmarks import NAMES, UnknownBenchmarkError, catalogue
+from shared.evaluation.custom.definition import CustomBenchmark, CustomTask, digest
+from shared.evaluation.custom.definition import parse as parse_definition
 from shared.evaluation.protocol import Task
 from shared.evaluation.tables import BenchmarkRun, Episode, EvaluationTask
 from shared.jobs.contracts import AbSplit, Contract, EvaluateEpisode, RunBenchmark
@@ -57,7 +59,8 @@ def create_run(
     task that is not there and for a budget that could not be kept, and what `resolve` and
     `chooser` raise for a model or test.
     """
-    tasks = _tasks(job)
+    custom = None if job.definition is None else _custom(job.benchmark, job.definition)
+    tasks = _named_tasks(job.benchmark, job.tasks, custom)
     units = [_Unit(task.name, seed) for seed in job.seeds for task in tasks]
     if job.ab is None:
         versions = list({v.id: v for v in (resolve(session, name) for name in job.models)}.values())
@@ -73,12 +76,13 @@ def create_run(
         tenant_id=tenant_of(session),
         benchmark=job.benchmark,
         function=job.function,
-        specification=job.model_dump(mode="json"),
+        # Each task's definition is stored with the task.
+        specification=job.model_dump(mode="json", exclude={"definition"}),
         budget_nanos=None if job.budget_dollars is None else nanos_of(job.budget_dollars),
     )
     session.add(run)
     session.flush()
-    add_episodes(session, run, plan, _stored_tasks(session, tasks), priority=job.priority)
+    add_episodes(session, run, plan, _stored_tasks(session, tasks, custom), priority=job.priority)
     return {"run_id": str(run.id), "episodes": len(plan)}
 
 
@@ -159,18 +163,34 @@ def nanos_of(dollars: Decimal) -> int:
     return int(dollars * NANOS)
 
 
-def check_tasks(benchmark: str, names: Sequence[str]) -> None:
+def check_tasks(
+    benchmark: str, names: Sequence[str], custom: CustomBenchmark | None = None
+) -> None:
     """Raise `UnknownTaskError` unless the benchmark is there and has all of these tasks."""
-    _named_tasks(benchmark, names)
+    _named_tasks(benchmark, names, custom)
 
 
-def _tasks(job: RunBenchmark) -> Sequence[Task]:
-    return _named_tasks(job.benchmark, job.tasks)
-
-
-def _named_tasks(benchmark: str, names: Sequence[str]) -> Sequence[Task]:
+def _custom(benchmark: str, definition: object) -> CustomBenchmark:
     try:
-        known = catalogue(benchmark)
+        custom = parse_definition(definition)
+    except ValueError as error:
+        raise EvaluationError(str(error)) from None
+    if custom.name != benchmark:
+        raise EvaluationError(f"the definition is of {custom.name!r}, not of {benchmark!r}")
+    if custom.name in NAMES:
+        raise EvaluationError(f"{custom.name!r} is a benchmark that comes with this program")
+    return custom
+
+
+def _named_tasks(
+    benchmark: str, names: Sequence[str], custom: CustomBenchmark | None
+) -> Sequence[Task]:
+    try:
+        known = (
+            catalogue(benchmark)
+            if custom is None
+            else {task.name: task.task(benchmark) for task in custom.tasks}
+        )
     except UnknownBenchmarkError as error:
         raise UnknownTaskError(str(error)) from None
     unknown = [name for name in names if name not in known]
@@ -197,8 +217,11 @@ def require_prices(versions: Iterable[ModelVersion], unpriced: PriceCheck) -> No
             )
 
 
-def _stored_tasks(session: Session, tasks: Sequence[Task]) -> dict[str, UUID]:
+def _stored_tasks(
+    session: Session, tasks: Sequence[Task], custom: CustomBenchmark | None
+) -> dict[str, UUID]:
     tenant_id = tenant_of(session)
+    defined = {} if custom is None else {task.name: _defined(task) for task in custom.tasks}
     statement = insert(EvaluationTask)
     limits = ("category", "difficulty", "max_steps", "timeout_seconds", "tags", "actions")
     rows = session.execute(
@@ -207,9 +230,19 @@ def _stored_tasks(session: Session, tasks: Sequence[Task]) -> dict[str, UUID]:
             set_={name: statement.excluded[name] for name in limits},
         ).returning(EvaluationTask.name, EvaluationTask.id),
         [
-            {"id": uuid4(), "tenant_id": tenant_id, **task.model_dump(mode="json")}
+            {
+                "id": uuid4(),
+                "tenant_id": tenant_id,
+                **task.model_dump(mode="json"),
+                **defined.get(task.name, {}),
+            }
             # One order for all writers: two runs at once must not wait for each other's rows.
             for task in sorted(tasks, key=lambda task: task.name)
         ],
     )
     return {row.name: row.id for row in rows}
+
+
+def _defined(task: CustomTask) -> dict[str, Any]:
+    definition = task.definition()
+    return {"digest": digest(definition), "definition": definition}

@@ -104,6 +104,8 @@ class Episode(Base):
     violations: Mapped[list[Any] | None]
     "What the agent did that it must never do; NULL where the task does not test that."
     answer: Mapped[str | None]
+    judgements: Mapped[list[Any] | None]
+    "What judges said, attempt by attempt, and what they cost: it is not in `cost_nanos`."
     recording: Mapped[str | None]
     "SHA-256 of the stored Playwright trace."
     trace: Mapped[list[Any] | None]

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -79,12 +81,28 @@ class AbSplit(BaseModel):
     environment: Name = "production"
 
 
+DEFINITION_BYTES = 4_000_000
+
+
+def _of_bearable_size(definition: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    size = len(json.dumps(definition, ensure_ascii=False).encode("utf-8", "replace"))
+    if size > DEFINITION_BYTES:
+        raise ValueError(f"a definition has at most {DEFINITION_BYTES} bytes, and this has {size}")
+    return definition
+
+
+Definition = Annotated[dict[str, JsonValue], AfterValidator(_of_bearable_size)]
+"Its meaning is checked where the run is made."
+
+
 class RunBenchmark(Contract):
     """Make a benchmark run and its episodes: tasks x seeds x models, or one model a unit by A/B."""
 
     queue: ClassVar[Queue] = Queue.CONTROL
     job: Literal["run_benchmark"] = "run_benchmark"
     benchmark: Name = "miniwob"
+    definition: Definition | None = None
+    "Of a custom benchmark, with all of its fixtures; `benchmark` is its name then."
     tasks: Annotated[tuple[Name, ...], Field(max_length=1000)] = ()
     "Task names; all of the benchmark when empty."
     seeds: Annotated[tuple[int, ...], Field(min_length=1, max_length=10_000)]

@@ -1,0 +1,169 @@
+"""Looks at a page from an isolated world: the document is the page's, the JavaScript is not.
+
+A script of the page can put anything into its document, but cannot change how it is read here:
+`querySelector`, `innerText` and all other functions are this world's own. In the world `page` it
+is the page's functions that are asked, and the page can make them say what it likes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from playwright.async_api import Error as PlaywrightError
+
+from shared.evaluation.benchmark import JudgingError
+from shared.evaluation.observing import within
+
+if TYPE_CHECKING:
+    from playwright.async_api import CDPSession, Page
+
+World = Literal["isolated", "page"]
+
+_WORLD_NAME: Final = "judging"
+_SCRIPT_MS: Final = 3_000
+_TRIES: Final = 3
+_REPLACED: Final = (
+    "Cannot find context",
+    "Execution context was destroyed",
+    "Inspected target navigated",
+    "No frame for given id",
+    "No frame with given id",
+    "uniqueContextId not found",
+)
+MATCHES_AT_MOST: Final = 1_000
+TEXT_AT_MOST: Final = 200_000
+
+_ELEMENTS: Final = """
+(([selector, atMost, longest]) => {
+  const found = document.querySelectorAll(selector);
+  const shown = (element) => {
+    const style = getComputedStyle(element);
+    const box = element.getBoundingClientRect();
+    return style.visibility === "visible" && box.width > 0 && box.height > 0;
+  };
+  const held = (element) => (
+    element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement ||
+    element instanceof HTMLSelectElement ? element.value.slice(0, longest) : null);
+  return { total: found.length, elements: [...found].slice(0, atMost).map((element) => ({
+    visible: shown(element),
+    text: (element.innerText ?? element.textContent ?? "").slice(0, longest),
+    value: held(element),
+  })) };
+})
+"""
+_PAGE: Final = """
+(([longest]) => ({
+  title: document.title.slice(0, longest),
+  text: (document.body?.innerText ?? document.documentElement?.textContent ?? "").slice(0, longest),
+  html: (document.documentElement?.outerHTML ?? "").slice(0, 5 * longest),
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An element of the page. `value` is None for one that is no field."""
+
+    visible: bool
+    text: str
+    value: str | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a page shows, cut to `TEXT_AT_MOST` characters; its HTML to five times that."""
+
+    title: str
+    text: str
+    html: str
+
+
+class Looker:
+    """Looks at the pages of one episode. Playwright's errors pass through."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[Page, CDPSession] = {}
+
+    async def elements(self, page: Page, selector: str) -> tuple[int, list[Found]]:
+        """How many elements match, and the first `MATCHES_AT_MOST` of them.
+
+        Raises `JudgingError` for a selector that is none.
+        """
+        asked = json.dumps([selector, MATCHES_AT_MOST, TEXT_AT_MOST])
+        found = await self._evaluate(page, f"{_ELEMENTS}({asked})", "isolated", "selector")
+        return found["total"], [Found(**element) for element in found["elements"]]
+
+    async def shown(self, page: Page) -> Shown:
+        return Shown(
+            **await self._evaluate(page, f"{_PAGE}([{TEXT_AT_MOST}])", "isolated", "the page")
+        )
+
+    async def predicate(
+        self, page: Page, expression: str, world: World, values: Mapping[str, str]
+    ) -> bool:
+        """What the expression says; null and undefined are false.
+
+        Raises `JudgingError` if it throws, does not end, or gives anything else.
+        """
+        source = (
+            f"(async () => {{ const values = {json.dumps(dict(values))};\n"
+            f"return (\n{expression}\n); }})()"
+        )
+        said = await self._evaluate(page, source, world, "javascript")
+        if said is None:
+            return False
+        if not isinstance(said, bool):
+            raise JudgingError(f"javascript gave {json.dumps(said)[:50]}, not true or false")
+        return said
+
+    async def run(self, page: Page, statements: str, values: Mapping[str, str]) -> None:
+        """Run statements in the page's own world. Raises `JudgingError` if they throw."""
+        source = f"(async () => {{ const values = {json.dumps(dict(values))};\n{statements}\n}})()"
+        await self._evaluate(page, source, "page", "javascript")
+
+    async def _evaluate(self, page: Page, source: str, world: World, what: str) -> Any:
+        for tried in range(1, _TRIES + 1):
+            try:
+                return await within(self._once(page, source, world, what))
+            except PlaywrightError as error:
+                # A document that is replaced under the question: ask the next one.
+                if tried == _TRIES or not any(sign in error.message for sign in _REPLACED):
+                    raise
+            await within(page.wait_for_load_state("domcontentloaded"))
+        raise AssertionError("the last try returns or raises")
+
+    async def _once(self, page: Page, source: str, world: World, what: str) -> Any:
+        session = self._sessions.get(page)
+        if session is None:
+            session = self._sessions[page] = await page.context.new_cdp_session(page)
+        asked: dict[str, Any] = {
+            "expression": source,
+            "returnByValue": True,
+            "awaitPromise": True,
+            "timeout": _SCRIPT_MS,
+        }
+        if world == "isolated":
+            tree = await session.send("Page.getFrameTree")
+            made = await session.send(
+                "Page.createIsolatedWorld",
+                {"frameId": tree["frameTree"]["frame"]["id"], "worldName": _WORLD_NAME},
+            )
+            asked["contextId"] = made["executionContextId"]
+        try:
+            answered = await session.send("Runtime.evaluate", asked)
+        except PlaywrightError as error:
+            if "terminated" in error.message:
+                raise JudgingError(f"{what} did not end within {_SCRIPT_MS / 1000:g} s") from None
+            raise
+        if "exceptionDetails" in answered:
+            raise JudgingError(f"{what} failed: {_thrown(answered['exceptionDetails'])}")
+        return answered["result"].get("value")
+
+
+def _thrown(details: dict[str, Any]) -> str:
+    exception = details.get("exception") or {}
+    said = exception.get("description") or exception.get("value") or details.get("text") or ""
+    return str(said).splitlines()[0][:200] if str(said) else "it threw"
