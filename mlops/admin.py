@@ -110,7 +110,9 @@ def revoke_key(name: str, as_json: Json = False) -> None:
 def register_model(
     name: str,
     version: Annotated[str, typer.Option(help="Semantic version.")] = "1.0.0",
-    agent: Annotated[str, typer.Option(help="Kind of agent: rule-based or llm.")] = "llm",
+    agent: Annotated[
+        str, typer.Option(help="Kind: rule-based, random, llm, replay or external.")
+    ] = "llm",
     parameters: Annotated[
         str,
         typer.Option(help='The agent\'s parameters as JSON, e.g. \'{"model": "gpt-4.1-mini"}\''),
@@ -124,7 +126,7 @@ def register_model(
     """
     with one_line_errors():
         from shared.database import tenant_session
-        from shared.evaluation.agents.registry import describe_agent
+        from shared.evaluation.agents.registry import describe_agent, missing_key
         from shared.registry import models
         from shared.tenancy.tenants import current_tenant
 
@@ -139,7 +141,10 @@ def register_model(
                 check=describe_agent,
             )
         key = models.key(registered)
+        missing = missing_key(registered.agent, registered.parameters)
     _result(key, {"model": key} | _described(registered), as_json)
+    if missing is not None:
+        note(missing)
 
 
 @model.command("list")

@@ -179,6 +179,7 @@ _MISTAKES = {
     Exit.NOT_FOUND: (
         "shared.jobs.errors.UnknownJobError",
         "shared.tenancy.tenants.UnknownKeyError",
+        "shared.evaluation.benchmarks.UnknownBenchmarkError",
     ),
     Exit.FAILURE: (
         "shared.tenancy.tenants.NameTakenError",

@@ -7,8 +7,28 @@ from __future__ import annotations
 
 import typer
 
-from mlops.evaluations import changing, reporting, running, showing, validating
+from mlops.evaluations import (
+    changing,
+    comparing,
+    measuring,
+    ranking,
+    reporting,
+    running,
+    showing,
+    tasks,
+    validating,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate agents on benchmark tasks.")
-for commands in (running, validating, changing, showing, reporting):
+for commands in (
+    tasks,
+    running,
+    measuring,
+    validating,
+    changing,
+    showing,
+    reporting,
+    comparing,
+    ranking,
+):
     commands.register(app)

@@ -216,6 +216,16 @@ def test_models(mlops):
     refused(mlops("model", "register", "m", "--agent", "nobody"), Exit.FAILURE, "nobody")
 
 
+def test_a_key_that_is_not_set_here_is_told_when_a_model_is_registered(mlops):
+    made = ("model", "register", "m", "--parameters", '{"model": "gpt-4.1-mini"}')
+    told = mlops(*made, OPENAI_API_KEY="")
+    assert (told.exit_code, told.stdout) == (0, "m@1.0.0\n")
+    assert "OPENAI_API_KEY" in told.stderr
+    assert told.stderr.count("\n") == 1
+    quiet = mlops(*made, "--version", "1.0.1", OPENAI_API_KEY="hunter2")
+    assert (quiet.exit_code, quiet.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
 def test_names_from_elsewhere_do_not_reach_the_terminal_raw(mlops, hostile):
     for command in (
@@ -360,6 +370,13 @@ def test_a_process_tells_a_mistake_in_one_line(process):
     with process("job", "submit", "{") as p:
         out, err = p.communicate(timeout=60)
     assert (p.returncode, out, err.count("\n")) == (Exit.USAGE, "", 1)
+
+
+def test_the_help_names_every_kind_of_agent(mlops):
+    from shared.evaluation.agents.registry import KINDS
+
+    text = mlops("model", "register", "--help").stdout
+    assert all(kind in text for kind in KINDS)
 
 
 def test_help_imports_no_database_and_no_process_manager():

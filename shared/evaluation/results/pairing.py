@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from math import comb
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +21,19 @@ from shared.evaluation.results.clustering import Cluster, clustered_mean, studen
 
 Unit = tuple[str, int]
 "A task, with its benchmark and its definition, and a seed."
+
+
+SIGNIFICANT: Final = 0.05
+
+
+class Finding(StrEnum):
+    """What a comparison has shown of the other one against the base."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    NO_DIFFERENCE_SHOWN = "no difference shown"
+    UNKNOWN = "unknown"
+    "There are no pairs, or all are of one task."
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,17 @@ class Comparison:
     @property
     def missing(self) -> int:
         return self.only_base + self.only_other
+
+    @property
+    def finding(self) -> Finding:
+        """A difference is shown only where the interval and the test agree on it."""
+        if self.interval is None or self.p_value is None:
+            return Finding.UNKNOWN
+        if self.p_value > SIGNIFICANT:
+            return Finding.NO_DIFFERENCE_SHOWN
+        if self.interval.low > 0:
+            return Finding.BETTER
+        return Finding.WORSE if self.interval.high < 0 else Finding.NO_DIFFERENCE_SHOWN
 
 
 def compare_paired(base: Mapping[Unit, bool], other: Mapping[Unit, bool]) -> Comparison:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from shared.evaluation.results.pairing import (
+    Finding,
     compare_paired,
     difference_interval,
     mcnemar_p,
@@ -56,6 +57,20 @@ def test_without_pairs_nothing_is_known():
     found = compare_paired(units(a="11"), units(b="11"))
     assert (found.pairs, found.missing) == (0, 4)
     assert found.difference is found.interval is found.p_value is found.mcnemar_p is None
+
+
+def test_a_difference_is_shown_where_interval_and_test_agree():
+    tasks = "abcdefgh"
+    none, every = units(**dict.fromkeys(tasks, "00")), units(**dict.fromkeys(tasks, "11"))
+    half = units(**dict.fromkeys(tasks[:3], "11"), **dict.fromkeys(tasks[3:], "00"))
+    assert compare_paired(none, every).finding is Finding.BETTER
+    assert compare_paired(every, none).finding is Finding.WORSE
+    assert compare_paired(none, none).finding is Finding.NO_DIFFERENCE_SHOWN
+    # Three tasks of eight: 2 of their 8 signs are as far, p = 0.25.
+    assert compare_paired(none, half).p_value == 0.25
+    assert compare_paired(none, half).finding is Finding.NO_DIFFERENCE_SHOWN
+    assert compare_paired(units(a="00"), units(a="11")).finding is Finding.UNKNOWN
+    assert compare_paired(none, {}).finding is Finding.UNKNOWN
 
 
 @given(st.lists(st.integers(-3, 3), max_size=10))
