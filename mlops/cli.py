@@ -80,8 +80,8 @@ def install_browser() -> None:
 
         try:
             found = find_chromium()
-        except ChromiumError as missing:
-            note(f"{missing}")
+        except ChromiumError:
+            note("no Chromium is here yet: installing one, which may take minutes")
             try:
                 with err.status("installing Chromium"):
                     found = install_chromium()
