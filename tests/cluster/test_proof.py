@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import signal
+from contextlib import suppress
 from typing import Any
 
 import psutil
 import pytest
 import redis
 
+from shared.evaluation.miniwob.catalogue import catalogue
 from shared.redis_client import redis_client
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1800)]
@@ -42,6 +44,24 @@ def test_a_long_run_survives_one_fault_after_another(cluster: Any) -> None:
     run.assert_totals_are_those_of_the_episodes()
 
 
+def test_a_hundred_tasks_survive_killed_workers_and_a_restarted_redis(cluster: Any) -> None:
+    """100 tasks x 5 seeds, three workers and Redis killed: 500 results, each counted once."""
+    tasks = [task.name for task in catalogue().values()][:100]
+    assert len(tasks) == 100
+    run = cluster.start_run(seeds=5, tasks=tasks)
+    for ended, name in (
+        (40, "evaluation"),
+        (120, "redis"),
+        (200, "evaluation"),
+        (320, "evaluation"),
+    ):
+        cluster.until(lambda ended=ended: run.progress().ended >= ended, f"{ended} episodes", 900)
+        kill(cluster, name)
+    # The rule-based agent solves some of them and gives up on others; both are results.
+    run.assert_one_result_per_episode(outcomes=("success", "failure", "timeout"))
+    run.assert_totals_are_those_of_the_episodes()
+
+
 def kill(cluster: Any, name: str, how: signal.Signals = signal.SIGKILL) -> None:
     process = cluster.process(name)
     process.send_signal(how)
@@ -60,9 +80,7 @@ def empty_redis(cluster: Any) -> None:
 
 def kill_browsers(cluster: Any) -> None:
     for child in cluster.process("evaluation").children(recursive=True):
-        try:
+        # It may belong to one that was killed just now.
+        with suppress(psutil.NoSuchProcess):
             if "chrom" in child.name():
                 child.kill()
-        except psutil.NoSuchProcess:
-            # It belonged to one that was killed just now.
-            continue
