@@ -1,0 +1,1 @@
+"""The fence around a page under evaluation: where its requests may go, and nowhere else."""
