@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import async_playwright
 
-from shared.evaluation.browser import BrowserError, fresh_context
+from shared.evaluation.browser import BrowserError, close_context, fresh_context
 from shared.local.chromium import ChromiumError, find_chromium, launch_arguments
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class BrowserRuntime:
         closed = False
         with suppress(PlaywrightError, TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await context.close()
+                await close_context(context)
                 closed = True
         chromium.in_use -= 1
         if chromium.retired:

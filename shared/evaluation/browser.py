@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from shared.evaluation.egress.fence import Fence, around, put_around
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -31,15 +33,33 @@ async def fresh_context(browser: Browser) -> BrowserContext:
     """A context in which the same seed gives the same page on every machine.
 
     Locale, time zone, viewport and colours are pinned; nothing can be downloaded, and no
-    service worker can get between a page and the fence around its requests.
+    service worker can outlive its page. A fence is around it, see `egress.fence.around`:
+    nothing is reached before its policy allows something. To be ended with `close_context`.
     """
-    return await browser.new_context(
-        locale="en-US",
-        timezone_id="UTC",
-        viewport={"width": 640, "height": 480},
-        device_scale_factor=1,
-        color_scheme="light",
-        reduced_motion="no-preference",
-        accept_downloads=False,
-        service_workers="block",
-    )
+    fence = await Fence().start()
+    try:
+        context = await browser.new_context(
+            locale="en-US",
+            timezone_id="UTC",
+            viewport={"width": 640, "height": 480},
+            device_scale_factor=1,
+            color_scheme="light",
+            reduced_motion="no-preference",
+            accept_downloads=False,
+            service_workers="block",
+            proxy=fence.settings,
+        )
+    except BaseException:
+        fence.stop()
+        raise
+    put_around(context, fence)
+    context.once("close", lambda _: fence.stop())
+    return context
+
+
+async def close_context(context: BrowserContext) -> None:
+    """Close a context and its fence, also that of a browser which is gone and says nothing."""
+    try:
+        await context.close()
+    finally:
+        around(context).stop()
