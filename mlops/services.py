@@ -1,7 +1,8 @@
-"""`mlops up`, `down`, `restart`, `status`, `logs`, `doctor`: the services of the state folder."""
+"""`mlops up`, `down`, `restart`, `status`, `logs`, `env`, `doctor`: the services started here."""
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ def register(app: typer.Typer) -> None:
         "restart": restart,
         "status": status,
         "logs": show_logs,
+        "env": environment,
         "doctor": examine,
     }.items():
         app.command(name)(command)
@@ -348,6 +350,24 @@ def show_logs(
                 show(source, line)
         except KeyboardInterrupt:
             return
+
+
+@one_line_errors()
+def environment(as_json: Json = False) -> None:
+    """Print the URLs of the services, passwords included, as lines for a shell.
+
+    For what is not started in the folder of `mlops up`: a worker, psql, a program of your own.
+
+    Example: eval "$(mlops env)"
+    """
+    from shared.local import discovery
+
+    urls = {"DATABASE_URL": discovery.database_url(), "REDIS_URL": discovery.redis_url()}
+    if as_json:
+        print_json(urls)
+        return
+    for name, url in urls.items():
+        say(f"export {name}={shlex.quote(url)}")
 
 
 @one_line_errors()

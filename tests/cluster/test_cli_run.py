@@ -63,3 +63,27 @@ def test_a_run_of_a_task_that_is_not_there_says_why(command: Command) -> None:
     refused = command("evaluate", "run", "--model", "rules", "--task", "fly")
     assert (refused.returncode, refused.stdout) == (5, "")
     assert "no task 'fly' in miniwob; there is:" in refused.stderr
+
+
+def test_a_benchmark_of_a_kind_of_task_is_measured_and_ranked(command: Command) -> None:
+    kind = ("--category", "text", "--difficulty", "easy", "--seeds", "2")
+    ran = command("evaluate", "benchmark", "rules", *kind, "--json")
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout)
+    listed = json.loads(
+        command("evaluate", "tasks", "--benchmark", "miniwob", *kind[:4], "--json").stdout
+    )
+    assert report["episodes"] == report["ended"] == 2 * len(listed)
+    (model,) = report["models"]
+    scores = model["scores"]
+    assert scores["tasks"] == len(listed)
+    assert scores["strict"]["n"] == report["scored"]
+    assert [part["name"] for part in scores["by_category"]] == ["text"]
+    assert {part["name"] for part in scores["by_task"]} == {task["name"] for task in listed}
+    assert f"{len(listed)} tasks x 2 seeds" in ran.stderr
+
+    board = json.loads(command("evaluate", "leaderboard", "--json").stdout)
+    (own,) = (line for line in board["places"] if line["own"])
+    assert (own["name"], own["rate"]) == ("rules@1.0.0", scores["loose"]["rate"])
+    results = command("evaluate", "results", report["run"])
+    assert "tasks like these" in results.stdout

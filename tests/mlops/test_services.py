@@ -72,7 +72,11 @@ def test_up_status_logs_doctor_down(mlops, folder):
     assert [p["process"] for p in status["processes"]] == ["postgres", "redis", "flower"]
     assert all(p["state"] == "running" and p["pid"] for p in status["processes"])
     assert status["queues_unknown"] is None
-    assert "postgres" in mlops("status").stdout
+    shown = mlops("status")
+    assert "postgres" in shown.stdout
+    assert shown.stderr == f"state folder {folder / 'state'}\n"
+    assert status["state_dir"] == str(folder / "state")
+    assert f"folder      {folder / 'state'}\n" in up.stdout
 
     assert "ready to accept connections" in mlops("logs", "postgres", "-n", "50").stdout
     wrong_log = mlops("logs", "nothing")
@@ -87,12 +91,26 @@ def test_up_status_logs_doctor_down(mlops, folder):
     assert verdicts["worker of drift"] == verdicts["beat"] == "wrong"
 
     record = StateFolder.at(folder / "state").load()
+    urls = json.loads(mlops("env", "--json").stdout)
+    assert urls == {
+        "DATABASE_URL": record.postgres.database_url,
+        "REDIS_URL": record.redis.redis_url,
+    }
+    exported = subprocess.run(
+        ["/bin/sh", "-c", f'{mlops("env").stdout}\nprintf %s "$REDIS_URL"'],
+        capture_output=True,
+        text=True,
+    )
+    assert exported.stdout == record.redis.redis_url
+
     told = "".join(r.stdout + r.stderr for r in (up, again, doctor))
     for password in (record.postgres.owner_password, record.redis.password, record.flower.password):
         assert password not in told
 
     assert mlops("down").stdout == "stopped\n"
     assert "nothing is running" in mlops("down").stdout
+    away = mlops("env")
+    assert (away.returncode, away.stdout, away.stderr.count("\n")) == (1, "", 1)
 
 
 def test_up_in_the_foreground_stops_everything_when_it_is_interrupted(environment, mlops):
@@ -127,6 +145,17 @@ def test_a_wrong_url_is_one_line(mlops, variable, url, code, told):
     assert told in answer.stderr
     assert answer.stderr.count("\n") == 1
     assert "hunter2" not in answer.stdout + answer.stderr
+
+
+def test_an_interrupted_demonstration_says_what_is_left(folder, monkeypatch):
+    from mlops.demo import left_behind
+    from shared.settings import settings
+
+    monkeypatch.setenv("MLOPS_STATE_DIR", str(folder / "state"))
+    settings.cache_clear()
+    told = left_behind(None)
+    settings.cache_clear()
+    assert told == f"interrupted: nothing was left running; {folder / 'state'} keeps the data"
 
 
 def test_an_unknown_program_is_a_mistake_of_usage(mlops):
