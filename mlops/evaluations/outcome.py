@@ -36,10 +36,11 @@ def show_run(tenant_id: TenantId, run_id: UUID, *, as_json: bool) -> None:
 def agent_rows(session: Session, run_id: UUID) -> list[dict[str, Any]]:
     from shared.evaluation.reading import summarize
 
-    return [
-        agent_row(row, simulated=_is_simulated(session, row))
-        for row in summarize(session, [run_id])
-    ]
+    return [agent_row_of(session, row) for row in summarize(session, [run_id])]
+
+
+def agent_row_of(session: Session, row: AgentSummary) -> dict[str, Any]:
+    return agent_row(row, simulated=_is_simulated(session, row))
 
 
 def standing_fields(now: Standing) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 from mlops.console import Exit, complain, note, one_line_errors, say
 from mlops.evaluations.changing import Run
 from mlops.evaluations.finding import find_run
-from mlops.evaluations.outcome import agent_rows, remarks
+from mlops.evaluations.outcome import agent_row_of, remarks
 
 
 def register(app: typer.Typer) -> None:
@@ -31,10 +31,9 @@ def report(
 
     Example: mlops evaluate report 4f1c -o report.html
     """
-    from shared.evaluation.report.page import write_report
-
     from shared.database import tenant_session
     from shared.evaluation.artifacts import ArtifactStore
+    from shared.evaluation.report.page import write_report
     from shared.evaluation.standing import standing
     from shared.tenancy.tenants import current_tenant
 
@@ -49,12 +48,14 @@ def report(
                 run_id,
                 target,
                 ArtifactStore(tenant_id),
-                agents=agent_rows(session, run_id),
+                cost_of=lambda agent: agent_row_of(session, agent)["cost"],
                 remarks=remarks(now, run_id),
                 picture_bytes=megabytes * 1_000_000,
             )
         except OSError as error:
             raise complain(f"{target}: {error.strerror}", Exit.USAGE) from None
+    if written.episodes_left_out:
+        note(f"{written.episodes_left_out} episodes are only in its grid")
     if written.left_out:
         note(f"{written.left_out} pictures are left out, beyond {megabytes} MB")
     if written.gone:

@@ -110,13 +110,13 @@ def recorded_episode(session: Session, episode_id: UUID) -> RecordedEpisode:
 
 def recorded_episodes(session: Session, run_id: UUID) -> Iterator[RecordedEpisode]:
     """A run's episodes by task, seed and model, read a few at a time."""
-    rows = session.execute(
+    with session.execute(
         sa.text(f"{_EPISODES} WHERE r.run_id = :run ORDER BY t.name, r.seed, model, r.id"),
         {"run": run_id},
         execution_options={"yield_per": _AT_ONCE},
-    )
-    for row in rows:
-        yield _episode(row._mapping)
+    ) as rows:
+        for row in rows:
+            yield _episode(row._mapping)
 
 
 def _episode(row: Mapping[Any, Any]) -> RecordedEpisode:
