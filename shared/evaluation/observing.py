@@ -193,14 +193,10 @@ class PageReader:
 
     async def picture(self) -> bytes:
         """JPEG of the viewport, taken without a trace on the page."""
+        how = {"format": "jpeg", "quality": _JPEG_QUALITY, "optimizeForSpeed": True}
         if self._session is None:
             self._session = await within(self._page.context.new_cdp_session(self._page))
-        shot = await within(
-            self._session.send(
-                "Page.captureScreenshot",
-                {"format": "jpeg", "quality": _JPEG_QUALITY, "optimizeForSpeed": True},
-            )
-        )
+        shot = await within(self._session.send("Page.captureScreenshot", how))
         return base64.b64decode(shot["data"])
 
 

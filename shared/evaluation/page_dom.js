@@ -1,7 +1,7 @@
 // Adds the pruned HTML to a page's reader: no scripts, styles, comments or what is hidden, only
 // attributes that say something, and of everything that can be used its id as `element`.
 ({ tools }) => {
-  const { childrenOf, visible, fold, cut, interactive, idOf, SILENT, limits } = tools;
+  const { childrenOf, visible, drawnIn, fold, cut, interactive, idOf, SILENT, limits } = tools;
   const SAYING = new Set(["id", "class", "name", "type", "href", "src", "alt", "title", "for",
     "placeholder", "role", "value", "min", "max", "step", "pattern", "maxlength", "required",
     "readonly", "disabled", "checked", "selected", "multiple", "contenteditable", "draggable",
@@ -41,7 +41,7 @@
       visited += 1;
       if (node.nodeType === Node.TEXT_NODE) {
         const text = cut(node.data.replace(/\s+/g, " "), limits.text);
-        if (text && (text !== " " || out.at(-1) !== " ") && (top.seen ??= visible(top.parent))) {
+        if (text && (text !== " " || out.at(-1) !== " ") && (top.seen ??= drawnIn(top.parent))) {
           say(escaped(text));
         }
         continue;
@@ -62,7 +62,8 @@
       if (tag === "svg" && !usable) { say("</svg>"); continue; }
       if (VOID.has(tag)) continue;
       if (tag === "textarea") { say(`${escaped(fold(node.value, limits.value))}</textarea>`); continue; }
-      path.push({ nodes: childrenOf(node), at: 0, end: bare ? "" : `</${tag}>`, parent: node });
+      path.push({ nodes: childrenOf(node), at: 0, end: bare ? "" : `</${tag}>`,
+        parent: node, seen: listed || undefined });
     }
     const cutOff = letters >= limits.dom ? "\n<!-- the rest is cut off -->" : "";
     return cut(out.join("").replace(/ {2,}/g, " ").trim(), limits.dom) + cutOff;

@@ -135,6 +135,13 @@
   const parentOf = (node) => node.assignedSlot || node.parentElement ||
     (node.parentNode instanceof ShadowRoot ? node.parentNode.host : null);
 
+  // Whether text in `el` can be seen: an element may be there without a box of its own.
+  const drawnIn = (el) => {
+    let at = el;
+    while (at && getComputedStyle(at).display === "contents") at = parentOf(at);
+    return at !== null && visible(at) && getComputedStyle(el).visibility === "visible";
+  };
+
   const observe = (firstId, parts) => {
     nextId = firstId;
     const hidden = new Set(unseen ? document.querySelectorAll(unseen) : []);
@@ -144,7 +151,7 @@
     let visited = 0;
     const look = (node) => {
       if (node.nodeType === Node.TEXT_NODE) {
-        if (letters < limits.text && /\S/.test(node.data) && visible(parentOf(node))) {
+        if (letters < limits.text && /\S/.test(node.data) && drawnIn(parentOf(node))) {
           const word = fold(node.data, limits.text);
           words.push(word);
           letters += word.length + 1;
@@ -194,7 +201,7 @@
 
   // What only some agents ask for is added by scripts of its own, as functions of this.
   const drawn = {};
-  const tools = { drawn, limits, childrenOf, visible, fold, cut, interactive, idOf, SILENT };
+  const tools = { drawn, limits, childrenOf, visible, drawnIn, role, fold, cut, interactive, idOf, SILENT };
 
   let leaving = null;
   navigation.addEventListener("navigate", (event) => {
@@ -305,6 +312,28 @@
       : `element ${id} has no point that can be clicked` };
   };
 
+  // Where to drop `dragged`: what it covers itself does not count, and an outline, which has no
+  // point of its own to click, can be dropped into where nothing lies over it.
+  const dropPoint = (id, dragged) => {
+    const el = byId(id);
+    const moved = byId(dragged);
+    if (!el || !moved || !visible(el)) return point(id);
+    const free = () => {
+      const rect = el.getBoundingClientRect();
+      for (const fy of [0.5, 0.25, 0.75]) {
+        for (const fx of [0.5, 0.25, 0.75]) {
+          const x = rect.x + rect.width * fx;
+          const y = rect.y + rect.height * fy;
+          if (x < 0 || y < 0 || x >= innerWidth || y >= innerHeight) continue;
+          const hit = document.elementsFromPoint(x, y).find((at) => !isIn(at, moved));
+          if (hit && (isIn(hit, el) || isIn(el, hit))) return { x, y };
+        }
+      }
+      return null;
+    };
+    return free() || (({ x, ...rest }) => free() || { x, ...rest })(point(id));
+  };
+
   const PICKED = { date: "YYYY-MM-DD", time: "HH:MM", month: "YYYY-MM", week: "YYYY-Www",
     "datetime-local": "YYYY-MM-DDTHH:MM", color: "#rrggbb", range: "a number in its range" };
   const UNTYPED = new Set(["checkbox", "radio", "button", "submit", "reset", "image", "file"]);
@@ -388,5 +417,5 @@
     return { done: true };
   };
 
-  return { observe, settle, point, fill, selectOption, focus, scroll, tools };
+  return { observe, settle, point, dropPoint, fill, selectOption, focus, scroll, tools };
 }
