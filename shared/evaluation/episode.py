@@ -17,6 +17,7 @@ from shared.evaluation.asking import one_line
 from shared.evaluation.benchmark import BenchmarkMissingError, Goal, Judging, JudgingError, SoFar
 from shared.evaluation.benchmarks import UnknownBenchmarkError
 from shared.evaluation.benchmarks import benchmark as benchmark_of
+from shared.evaluation.egress.exchange import said as by_proxy
 from shared.evaluation.egress.fence import allow
 from shared.evaluation.egress.origins import OriginError
 from shared.evaluation.looks import looks_of
@@ -231,7 +232,8 @@ async def _open(episode: _Episode, environment: Environment, trace: _Trace) -> T
     began = time.monotonic()
     response = await page.goto(trace.url, wait_until="load", timeout=0)
     if response is not None and not response.ok:
-        raise PlaywrightError(f"{trace.url} answered {response.status}")
+        said = by_proxy(response.headers) or f"answered {response.status}"
+        raise PlaywrightError(f"{trace.url}: {said}")
     trace.goal = await within(environment.setup(page))
     trace.page_load_ms = _ms_since(began)
     await tabs.reader.attach()

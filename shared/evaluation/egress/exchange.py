@@ -12,9 +12,12 @@ from shared.evaluation.egress.origins import Origin, OriginError, origin
 from shared.evaluation.egress.policy import RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shared.evaluation.egress.policy import Policy, Streams
 
 _CHUNK: Final = 1 << 16
+_NAME: Final = "fence"
 
 _OF_ONE_CONNECTION: Final = frozenset(
     # RFC 9110, section 7.6.1, without Transfer-Encoding: by that h11 frames the body anew.
@@ -44,7 +47,12 @@ class _Peer:
     async def event(self) -> h11.Event | type[h11.PAUSED]:
         """What the other end says next. What was to be sent goes out before it is waited for."""
         while True:
-            event = self.http.next_event()
+            try:
+                event = self.http.next_event()
+            except h11.RemoteProtocolError as error:
+                if self.http.our_role is h11.SERVER:
+                    raise
+                raise ConnectionError(f"it does not speak HTTP: {error}") from None
             if event is not h11.NEED_DATA:
                 return cast("h11.Event | type[h11.PAUSED]", event)
             await self.flush()
@@ -138,6 +146,18 @@ async def _forward(near: _Peer, far: _Peer, request: h11.Request, to: Origin) ->
     await near.flush()
 
 
+def said(headers: Mapping[str, str]) -> str | None:
+    """What the proxy says in an answer of its own; None for the answer of a server."""
+    name, _, details = headers.get("proxy-status", "").partition('; details="')
+    return details.removesuffix('"') if name == _NAME else None
+
+
+def _quotable(line: str) -> str:
+    """For a string in a header (RFC 8941, section 3.3.3), without its escapes."""
+    plain = line.replace('"', "'").replace("\\", "/")
+    return "".join(char if " " <= char <= "~" else "?" for char in plain)
+
+
 async def _tunnel(near: _Peer, request: h11.Request, policy: Policy) -> None:
     """Carry bytes both ways until one side ends: TLS, or a WebSocket."""
     reader, writer = await policy.tunnel(request.target.decode("ascii"))
@@ -191,6 +211,8 @@ async def _answer(near: _Peer, status: int, line: str, *, bodiless: bool = False
         (b"Cache-Control", b"no-store"),
         (b"Content-Length", b"%d" % len(body)),
         (b"Connection", b"close"),
+        # RFC 9209: by this an answer of ours is told from one of the server.
+        (b"Proxy-Status", f'{_NAME}; details="{_quotable(line)}"'.encode("ascii")),
     ]
     near.say(h11.Response(status_code=status, headers=headers))
     if not bodiless:

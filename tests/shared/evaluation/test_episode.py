@@ -300,7 +300,7 @@ def test_a_refused_connection_and_a_missing_page_are_the_environments_errors(
     missing = play(browser, wait, pages=pages)
 
     assert refused.outcome is missing.outcome is Outcome.ENVIRONMENT_ERROR
-    assert "ERR_CONNECTION_REFUSED" in refused.reason
+    assert "the server cannot be reached" in refused.reason
     assert "answered 404" in missing.reason
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import h11
 import pytest
 
+from shared.evaluation.egress.exchange import said
 from shared.evaluation.egress.fence import Fence
 from shared.evaluation.egress.policy import REFUSALS_LIMIT, Policy, RefusedError
 
@@ -384,6 +385,40 @@ def test_what_is_no_request_to_a_proxy_is_answered_with_400_and_the_end(said: by
             browser.writer.write(said)
             async with asyncio.timeout(20):
                 assert (await browser.reader.read()).startswith(b"HTTP/1.1 400 ")
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    "answer", [b"nonsense\r\n\r\n", b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n"]
+)
+def test_a_server_that_speaks_no_http_is_unreachable(answer: bytes) -> None:
+    async def check() -> None:
+        async with Server().running() as server:
+            server.answer = answer
+            policy = Policy()
+            policy.allow(server.url)
+            status, line = await ask(policy, server.url)
+            assert (status, "does not speak HTTP" in line) == (502, True)
+
+    asyncio.run(check())
+
+
+def test_the_proxys_own_answers_can_be_told_from_a_servers() -> None:
+    async def check() -> None:
+        async with Server().running() as server, fenced(Policy()) as fence:
+            fence.policy.allow(server.url)
+            for target, expected in (
+                (server.url, None),
+                (
+                    'http://evil.example/"',
+                    "http://evil.example/' is refused: the task does not allow it",
+                ),
+            ):
+                async with Browser(fence) as browser:
+                    await browser.ask(target)
+                headers = {name.decode(): value.decode() for name, value in browser.headers.items()}
+                assert said(headers) == expected
 
     asyncio.run(check())
 
