@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,10 @@ from mlops import demo, demo_report
 from shared.abtest.assignment import assign
 from shared.abtest.lifecycle import find, table_of
 from shared.database import tenant_session
+from shared.evaluation.changing import cancel
+from shared.evaluation.tables import BenchmarkRun
+from shared.jobs.reading import depths
+from shared.tenancy.tenants import find_tenant
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -96,3 +104,29 @@ def test_a_model_without_a_key_is_told_before_anything_is_started(
 def test_cards_are_written_where_it_says(demonstrations: tuple[demo.Demo, ...]) -> None:
     for done in demonstrations:
         assert [isinstance(path, Path) and path.exists() for path in done.cards] == [True, True]
+
+
+def test_ctrl_c_says_what_goes_on_and_how_to_end_it(cluster: Any) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "mlops.cli", "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        try:
+            # The demonstration's tenant is there as soon as it has episodes.
+            while depths()["evaluation"].running == 0:
+                assert command.poll() is None
+                time.sleep(0.05)
+            command.send_signal(signal.SIGINT)
+            out, err = command.communicate(timeout=60)
+        finally:
+            command.kill()
+    last = err.rstrip().splitlines()[-1]
+    tenant = last.partition("MLOPS_TENANT=")[2].partition(" ")[0]
+    with tenant_session(find_tenant(tenant)) as session:
+        for run in session.scalars(sa.select(BenchmarkRun.id)).all():
+            cancel(session, run)
+    assert (command.returncode, out) == (130, "")
+    assert last.startswith("interrupted: the services go on in /")
+    assert "`mlops down` stops them" in last
