@@ -84,14 +84,21 @@ class AbSplit(BaseModel):
 DEFINITION_BYTES = 4_000_000
 
 
-def _of_bearable_size(definition: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    size = len(json.dumps(definition, ensure_ascii=False).encode("utf-8", "replace"))
+def _storable(definition: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    text = json.dumps(definition, ensure_ascii=False)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which cannot be stored") from None
+    # Escaped by the dump; a backslash of the text itself is doubled.
+    if r"\u0000" in text.replace(r"\\", ""):
+        raise ValueError("holds a NUL character, which cannot be stored")
     if size > DEFINITION_BYTES:
         raise ValueError(f"a definition has at most {DEFINITION_BYTES} bytes, and this has {size}")
     return definition
 
 
-Definition = Annotated[dict[str, JsonValue], AfterValidator(_of_bearable_size)]
+Definition = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
 "Its meaning is checked where the run is made."
 
 
