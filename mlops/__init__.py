@@ -8,18 +8,21 @@ job.wait()
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlops.client import Job, submit
+    from shared.evaluation.custom import Criterion, CustomBenchmark, CustomTask, Start
 
-__all__ = ["Job", "submit"]
+__all__ = ["Criterion", "CustomBenchmark", "CustomTask", "Job", "Start", "submit"]
+
+_MODULES = {"Job": "mlops.client", "submit": "mlops.client"}
 
 
 def __getattr__(name: str) -> Any:
     # `import mlops` costs nothing until something of it is used.
     if name in __all__:
-        from mlops import client
-
-        return getattr(client, name)
+        module = importlib.import_module(_MODULES.get(name, "shared.evaluation.custom"))
+        return getattr(module, name)
     raise AttributeError(f"module 'mlops' has no attribute {name!r}")
