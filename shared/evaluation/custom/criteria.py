@@ -121,7 +121,7 @@ def _number(value: object) -> float | str:
         raise ValueError("must be a number, or a value such as '{{price}}'")
     if not abs(value) < float("inf"):
         raise ValueError("must be finite")
-    return value
+    return float(value)
 
 
 class AnswerMatch(Part):
@@ -166,6 +166,8 @@ class JudgeModel(Part):
     max_output_tokens: int | None = None
     timeout_seconds: float = 60
     max_retries: int = 2
+    max_concurrency: int | None = None
+    requests_per_minute: int | None = None
 
     _expand = _short("model", str)
 

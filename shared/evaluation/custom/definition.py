@@ -39,6 +39,7 @@ from shared.evaluation.custom.parts import (
     Part,
     Scalar,
     Short,
+    Storable,
     Words,
     mistakes_of,
     placeholders,
@@ -91,7 +92,7 @@ ActionKind = Literal[
 class Content(Part):
     """A file of a fixture; a plain text is `text`."""
 
-    text: Annotated[Words, Field(max_length=DEFINITION_BYTES)] | None = None
+    text: Annotated[Storable, Field(max_length=DEFINITION_BYTES)] | None = None
     base64: Annotated[str, Field(max_length=DEFINITION_BYTES)] | None = None
 
     @model_validator(mode="before")
@@ -125,7 +126,7 @@ class Start(Part):
     """
 
     url: Address | None = None
-    html: Annotated[Words, Field(min_length=1, max_length=DEFINITION_BYTES)] | None = None
+    html: Annotated[Storable, Field(min_length=1, max_length=DEFINITION_BYTES)] | None = None
     file: FilePath | None = None
     folder: FilePath | None = None
     files: dict[FilePath, Content] | None = Field(default=None, min_length=1, max_length=500)
@@ -318,7 +319,8 @@ class CustomTask(Part):
         """Its JSON, from which any worker can run it. Raises ValueError if it is not whole."""
         if not self.start.travels:
             raise ValueError(f"task {self.name!r}: its files were not read in")
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        # With every null: for a judge's key it means none, and not the usual one.
+        return self.model_dump(mode="json", by_alias=True)
 
 
 class CustomBenchmark(Part):
@@ -385,6 +387,8 @@ def parse(definition: object) -> CustomBenchmark:
 
     What lies in files must have been read in.
     """
+    if not isinstance(definition, dict):
+        raise ValueError("a definition is a mapping with `name` and `tasks`")
     _limit_depth(definition)
     try:
         benchmark = CustomBenchmark.model_validate(definition)

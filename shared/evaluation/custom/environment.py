@@ -99,6 +99,8 @@ class CustomEnvironment:
 
     async def validate(self, page: Page, so_far: SoFar) -> Verdict:
         """A success as soon as the criteria hold; what does not hold at the answer has failed."""
+        # The one that it began with may be closed by the end.
+        self._page = page
         finding = await self._judged.find(self._task.success_criteria, page, so_far)
         if finding.holds:
             return Verdict(True, True, 1.0, finding.said)

@@ -6,6 +6,8 @@ import base64
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationError
+
 from shared.evaluation.custom.definition import DEFINITION_BYTES, Content, CustomBenchmark, Start
 
 _FILES_AT_MOST: Final = 500
@@ -43,9 +45,9 @@ def read_start(start: Start, folder: Path) -> Start:
         files, page = _contents(top, folder), start.page
     try:
         return Start.model_validate({**given, "files": files, "page": page})
-    except ValueError as error:
-        said = str(error).splitlines()[-1].strip().removeprefix("Value error, ")
-        raise FixtureError(said) from None
+    except ValidationError as error:
+        said = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise FixtureError(said.removeprefix("Value error, ")) from None
 
 
 def _inside(folder: Path, path: str) -> Path:

@@ -7,6 +7,7 @@ solved as soon as its criterion holds, and ends with the agent's answer, when al
 
 from __future__ import annotations
 
+from asyncio import to_thread
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -75,12 +76,12 @@ class Judged:
         return _HOLDS
 
     async def _addresses(self, criterion: Criterion, page: Page, so_far: SoFar) -> Finding:
-        values = self._case.values
-        if criterion.url is not None and not address_matches(criterion.url, page.url, values):
-            return Finding(False, f"the page in front is {page.url[:150]}")
-        visited = criterion.visited
-        if visited is not None and not any(
-            address_matches(visited, one, values) for one in so_far.visited
+        values, front = self._case.values, page.url
+        match, visited = criterion.url, criterion.visited
+        if match is not None and not await to_thread(address_matches, match, front, values):
+            return Finding(False, f"the page in front is {front[:150]}")
+        if visited is not None and not await to_thread(
+            lambda: any(address_matches(visited, one, values) for one in so_far.visited)
         ):
             wanted = visited.model_dump_json(exclude_none=True)
             return Finding(False, f"no page was visited with {wanted[:150]}")
@@ -91,7 +92,7 @@ class Judged:
             return _HOLDS
         if so_far.answer is None:
             return Finding(None, "there is no answer yet")
-        holds = answer_matches(criterion.answer, so_far.answer, self._case.values)
+        holds = await to_thread(answer_matches, criterion.answer, so_far.answer, self._case.values)
         return Finding(holds, f"the answer is {so_far.answer[:150]!r}")
 
     async def _page(self, criterion: Criterion, page: Page, so_far: SoFar) -> Finding:
@@ -99,7 +100,7 @@ class Judged:
         if criterion.element is not None:
             selector = fill(criterion.element.selector, values)
             total, found = await self._looker.elements(page, selector)
-            if not elements_match(criterion.element, total, found, values):
+            if not await to_thread(elements_match, criterion.element, total, found, values):
                 there = f"{total} elements match {selector[:80]!r}"
                 return Finding(False, f"{there}, and not as they should")
         script = criterion.javascript

@@ -33,6 +33,8 @@ _REPLACED: Final = (
     "No frame with given id",
     "uniqueContextId not found",
 )
+# What Chromium says of a script that it has stopped for the sake of the time limit.
+_STOPPED: Final = ("Internal error", "terminated")
 MATCHES_AT_MOST: Final = 1_000
 TEXT_AT_MOST: Final = 200_000
 
@@ -155,7 +157,7 @@ class Looker:
         try:
             answered = await session.send("Runtime.evaluate", asked)
         except PlaywrightError as error:
-            if "terminated" in error.message:
+            if any(sign in error.message for sign in _STOPPED):
                 raise JudgingError(f"{what} did not end within {_SCRIPT_MS / 1000:g} s") from None
             raise
         if "exceptionDetails" in answered:

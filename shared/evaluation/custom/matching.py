@@ -1,4 +1,7 @@
-"""Whether a text, an address, a number or elements are what a criterion asks for. Pure."""
+"""Whether a text, an address, a number or elements are what a criterion asks for. Pure.
+
+A regular expression may take a second, in which other threads go on.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,13 @@ def searched(pattern: str, text: str, *, ignore_case: bool = False) -> bool:
     """Whether `pattern` is found in `text`. Raises `JudgingError` when that takes too long."""
     flags = regex.IGNORECASE if ignore_case else 0
     try:
-        return regex.search(pattern, text, flags, timeout=MATCH_SECONDS) is not None
+        found = regex.search(pattern, text, flags, timeout=MATCH_SECONDS, concurrent=True)
     except TimeoutError:
         shown = pattern[:80]
         raise JudgingError(
             f"the regular expression {shown!r} did not end within {MATCH_SECONDS:g} s"
         ) from None
+    return found is not None
 
 
 def address_matches(match: AddressMatch, address: str, values: Mapping[str, str]) -> bool:

@@ -87,7 +87,8 @@ def _scalar(value: object) -> str:
     return _storable(str(value))
 
 
-Words = Annotated[str, AfterValidator(_storable), StringConstraints(max_length=100_000)]
+Storable = Annotated[str, AfterValidator(_storable)]
+Words = Annotated[Storable, StringConstraints(max_length=100_000)]
 Short = Annotated[Words, StringConstraints(min_length=1, max_length=2_000)]
 Pattern = Annotated[Short, AfterValidator(_compiled)]
 Scalar = Annotated[str, PlainValidator(_scalar)]

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.evaluation.custom.document import Mistake
-from shared.evaluation.custom.parts import fill, placeholders
+from shared.evaluation.custom.parts import fill
+from shared.evaluation.custom.values import drawn
 from shared.local.chromium import ChromiumError, find_chromium, launch_arguments
 
 if TYPE_CHECKING:
@@ -69,16 +70,15 @@ def _told(kind: str, problem: str) -> str:
 def _asked(benchmark: CustomBenchmark) -> Iterator[_Asked]:
     for number, task in enumerate(benchmark.tasks):
         here: Where = ("tasks", number)
+        values = drawn(task, 0)
         for name in ("setup", "teardown"):
             script = getattr(task, name).javascript
             if script is not None:
                 yield _Asked((*here, name, "javascript"), "statements", script)
         for where, criterion in task.success_criteria.walk((*here, "success_criteria")):
             if criterion.element is not None:
-                # A value stands for itself; a word is what most are.
-                selector = criterion.element.selector
-                sample = fill(selector, dict.fromkeys(placeholders(selector), "x"))
-                yield _Asked((*where, "element", "selector"), "selector", sample)
+                selector = fill(criterion.element.selector, values)
+                yield _Asked((*where, "element", "selector"), "selector", selector)
             if criterion.javascript is not None:
                 script = criterion.javascript.expression
                 yield _Asked((*where, "javascript", "expression"), "expression", script)
