@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ _COST_OF_A_FAILURE: Final = 500
 _DEEPEST: Final = 100_000
 "Charged for nesting that a decoder gives up on: it may have read a lot by then."
 
+_DRAWN_ID: Final = re.compile(r"\[(\d{1,9})\]|element=\"(\d{1,9})\"")
 _DECODER: Final = json.JSONDecoder()
 _ACTION: Final[TypeAdapter[Action]] = TypeAdapter(Action)
 
@@ -118,8 +120,14 @@ def _first_problem(error: ValidationError) -> str:
     return f"{where}: {first['msg']}"
 
 
+def _drawn(observation: Observation) -> set[int]:
+    """Ids that the tree or the HTML shows: the list of elements may end earlier."""
+    shown = (observation.tree or "") + (observation.dom or "")
+    return {int(one or other) for one, other in _DRAWN_ID.findall(shown)}
+
+
 def _check_elements(action: Action, observation: Observation) -> None:
-    there = {element.id for element in observation.elements}
+    there = {element.id for element in observation.elements} | _drawn(observation)
     for name in ("element", "onto"):
         wanted = getattr(action, name, None)
         if wanted is not None and wanted not in there:

@@ -39,6 +39,7 @@ _RENEW_SECONDS: Final = 5.0
 _FIRST_LOOK_SECONDS: Final = 0.02
 _LONGEST_LOOK_SECONDS: Final = 0.25
 _REDIS_AWAY_SECONDS: Final = 15.0
+_LEAVING_SECONDS: Final = 1.0
 _AWAY: Final = (redis.RedisError, ServicesNotRunning, OSError)
 
 
@@ -184,38 +185,37 @@ class _Keeper:
         self._shared = RedisLedger()
         self._own = LocalLedger()
         self._own_until = 0.0
-        self._entered_own: set[str] = set()
+        self._entered: dict[str, Ledger] = {}
 
     def enter(self, endpoint: str, limits: Limits, holder: str) -> float | None:
-        if time.monotonic() >= self._own_until:
-            try:
-                return self._shared.enter(endpoint, limits, holder)
-            except _AWAY as error:
-                self._own_until = time.monotonic() + _REDIS_AWAY_SECONDS
-                log.warning(
-                    "Redis does not answer (%s): until it does, this process alone keeps the"
-                    " limits of model endpoints",
-                    type(error).__name__,
-                )
-        wait = self._own.enter(endpoint, limits, holder)
+        ledger: Ledger = self._shared if time.monotonic() >= self._own_until else self._own
+        try:
+            wait = ledger.enter(endpoint, limits, holder)
+        except _AWAY as error:
+            self._own_until = time.monotonic() + _REDIS_AWAY_SECONDS
+            log.warning(
+                "Redis does not answer (%s): until it does, this process alone keeps the limits"
+                " of model endpoints",
+                type(error).__name__,
+            )
+            ledger = self._own
+            wait = ledger.enter(endpoint, limits, holder)
         if wait is None:
-            self._entered_own.add(holder)
+            self._entered[holder] = ledger
         return wait
 
     def renew(self, endpoint: str, holder: str) -> None:
-        if holder not in self._entered_own:
-            try:
-                self._shared.renew(endpoint, holder)
-            except _AWAY as error:
-                log.warning("a place at a model endpoint was not renewed: %s", type(error).__name__)
+        try:
+            self._entered[holder].renew(endpoint, holder)
+        except _AWAY as error:
+            log.warning("a place at a model endpoint was not renewed: %s", type(error).__name__)
 
     def leave(self, endpoint: str, holder: str) -> None:
-        if holder in self._entered_own:
-            self._entered_own.discard(holder)
-            self._own.leave(endpoint, holder)
-            return
+        """Give back the place of `holder`, if it has one."""
+        ledger = self._entered.pop(holder, None)
         try:
-            self._shared.leave(endpoint, holder)
+            if ledger is not None:
+                ledger.leave(endpoint, holder)
         except _AWAY as error:
             log.warning(
                 "a place at a model endpoint is free in %g s only: %s",
@@ -256,8 +256,9 @@ async def admitted(endpoint: str, limits: Limits, seconds: float) -> AsyncIterat
         finally:
             renewing.cancel()
     finally:
-        # Not waited for: who is cancelled must not wait, and the thread keeps the order.
-        loop.run_in_executor(keeper.thread, keeper.leave, endpoint, holder)
+        # The thread does it whether or not this is cancelled, and in the order of what was asked.
+        leaving = loop.run_in_executor(keeper.thread, keeper.leave, endpoint, holder)
+        await asyncio.wait({leaving}, timeout=_LEAVING_SECONDS)
 
 
 def _queue(loop: asyncio.AbstractEventLoop, endpoint: str) -> asyncio.Lock:

@@ -15,9 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from typing import NamedTuple
 
 from shared.evaluation.agents.policies.families import Choice, choose
-from shared.evaluation.protocol import Action, Click, Fill, Observation
+from shared.evaluation.protocol import Action, Click, Fill, Observation, ReportInfeasible
 from shared.evaluation.stand_in.reading import UnreadablePromptError, read_prompt
 
 KNOWN = (
@@ -46,21 +47,52 @@ _OUT_OF = 1_000
 _URL = re.compile(r"^url: .*$", re.MULTILINE)
 
 
+class Said(NamedTuple):
+    """An action with what is said of it; of a mumbled answer only the words, and no action."""
+
+    action: Action | None
+    reasoning: str
+    confidence: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """As it is said in a chat without tools."""
+        if self.action is None:
+            return self.reasoning
+        shown = {"reasoning": self.reasoning, "confidence": self.confidence}
+        return json.dumps(
+            {**shown, "action": self.action.model_dump(mode="json")}, ensure_ascii=False
+        )
+
+    @property
+    def arguments(self) -> str:
+        """As they are given to the function that is called like the action's kind."""
+        shown = {"reasoning": self.reasoning, "confidence": self.confidence}
+        fields = self.action.model_dump(mode="json", exclude={"kind"}) if self.action else {}
+        return json.dumps({**fields, **shown}, ensure_ascii=False)
+
+
 def answer(prompt: str, turns: int) -> str:
-    """The answer to the text of a user's first turn, in a conversation of `turns` user turns."""
+    """The answer to the text of a user's first turn, in a conversation of `turns` turns."""
+    return decide(prompt, turns).text
+
+
+def decide(prompt: str, turns: int) -> Said:
+    """The same before it is put into words. `turns` are those of the user and of tools."""
     chance = _draw(prompt)
     draw = chance % _OUT_OF
     if draw < MUMBLES and turns == 1:
-        return "I would have a look at the page first and then decide what to do."
+        return Said(None, "I would have a look at the page first and then decide what to do.")
     try:
         observation, memory = read_prompt(prompt)
     except UnreadablePromptError as error:
-        return _reply(None, f"This is a stand-in, not a model: {error}.", 0.0)
+        reason = f"This is a stand-in, not a model: {error}."
+        return Said(ReportInfeasible(reason=reason), reason)
     choice = choose(observation, memory, KNOWN)
     if MUMBLES <= draw < MUMBLES + SLIPS:
         worse = _worse(choice.action, observation, chance // _OUT_OF)
-        return _reply(worse, "This looks right.", 0.3 + chance % 400 / _OUT_OF)
-    return _reply(choice.action, _reason(choice), 0.7 + chance % 300 / _OUT_OF)
+        return Said(worse, "This looks right.", _rounded(0.3 + chance % 400 / _OUT_OF))
+    return Said(choice.action, _reason(choice), _rounded(0.7 + chance % 300 / _OUT_OF))
 
 
 def _draw(prompt: str) -> int:
@@ -80,10 +112,5 @@ def _reason(choice: Choice) -> str:
     return f"The goal is to {choice.family}." if choice.family else "No rule for this goal."
 
 
-def _reply(action: Action | None, reasoning: str, confidence: float) -> str:
-    shown: dict[str, object] = {"reasoning": reasoning, "confidence": round(confidence, 3)}
-    if action is None:
-        shown["action"] = {"kind": "report_infeasible", "reason": reasoning}
-    else:
-        shown["action"] = action.model_dump(mode="json")
-    return json.dumps(shown, ensure_ascii=False)
+def _rounded(confidence: float) -> float:
+    return round(confidence, 3)

@@ -7,6 +7,8 @@ from threading import Lock
 
 BYTES_PER_TOKEN = 4
 "English text and JSON come to about four bytes of UTF-8 a token with the usual tokenizers."
+PICTURE_TOKENS = 85
+"What OpenAI counts for a picture in low detail. The stand-in does not look at it."
 CACHE_BLOCK = 128
 "A repeated prefix counts in whole blocks of so many tokens, as OpenAI's prompt cache does."
 REMEMBERED_PROMPTS = 32

@@ -11,13 +11,13 @@ from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from shared.evaluation.stand_in import MODEL
-from shared.evaluation.stand_in.answering import answer
-from shared.evaluation.stand_in.counting import PrefixCache, count_tokens
+from shared.evaluation.stand_in.answering import Said, decide
+from shared.evaluation.stand_in.counting import PICTURE_TOKENS, PrefixCache, count_tokens
 
 log = logging.getLogger(__name__)
 
@@ -26,20 +26,60 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 _CREATED = 1_735_689_600
 
 
-class _Part(BaseModel):
+class _Text(BaseModel):
     type: Literal["text"]
     text: str
 
 
+class _Address(BaseModel):
+    url: str = Field(pattern=r"^(data:image/|https?://)")
+
+
+class _Picture(BaseModel):
+    """Counted and not looked at."""
+
+    type: Literal["image_url"]
+    image_url: _Address
+
+
+class _Called(BaseModel):
+    name: str
+    arguments: str = ""
+
+
+class _ToolCall(BaseModel):
+    id: str
+    function: _Called
+
+
 class _Message(BaseModel):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[_Part]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Annotated[_Text | _Picture, Field(discriminator="type")]] | None = None
+    tool_calls: list[_ToolCall] = []
 
     @property
     def text(self) -> str:
-        if isinstance(self.content, str):
-            return self.content
-        return "\n".join(part.text for part in self.content)
+        parts = [self.content] if isinstance(self.content, str) else []
+        if isinstance(self.content, list):
+            parts = [part.text for part in self.content if isinstance(part, _Text)]
+        parts += [f"{call.function.name} {call.function.arguments}" for call in self.tool_calls]
+        return "\n".join(parts)
+
+    @property
+    def pictures(self) -> int:
+        parts = self.content if isinstance(self.content, list) else []
+        return sum(isinstance(part, _Picture) for part in parts)
+
+
+class _Function(BaseModel):
+    name: str
+    description: str = ""
+    parameters: dict[str, JsonValue] = {}
+
+
+class _Tool(BaseModel):
+    type: Literal["function"]
+    function: _Function
 
 
 class _Request(BaseModel):
@@ -51,6 +91,7 @@ class _Request(BaseModel):
     messages: list[_Message] = Field(min_length=1)
     stream: Literal[False, None] = None
     n: Literal[1, None] = None
+    tools: list[_Tool] = []
 
 
 class _RefusedError(Exception):
@@ -104,10 +145,19 @@ def running_stand_in() -> StandIn:
 def complete(body: bytes, cache: PrefixCache) -> dict[str, object]:
     """The chat completion for a request body. Raises _RefusedError for a bad one."""
     request = _read(body)
-    prompt = "\n".join(f"{message.role}: {message.text}" for message in request.messages)
+    tools = [tool.function for tool in request.tools]
+    prompt = "\n".join(
+        [
+            *(tool.model_dump_json() for tool in tools),
+            *(f"{message.role}: {message.text}" for message in request.messages),
+        ]
+    )
     asked = [message.text for message in request.messages if message.role == "user"]
-    text = answer(asked[0] if asked else "", len(asked))
-    prompt_tokens, completion_tokens = count_tokens(prompt), count_tokens(text)
+    turns = sum(message.role in ("user", "tool") for message in request.messages)
+    said = decide(asked[0] if asked else "", turns)
+    message, written = _message(said, {tool.name for tool in tools})
+    pictures = PICTURE_TOKENS * sum(message.pictures for message in request.messages)
+    prompt_tokens, completion_tokens = count_tokens(prompt) + pictures, count_tokens(written)
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion",
@@ -116,9 +166,9 @@ def complete(body: bytes, cache: PrefixCache) -> dict[str, object]:
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": text, "refusal": None},
+                "message": message,
                 "logprobs": None,
-                "finish_reason": "stop",
+                "finish_reason": "tool_calls" if "tool_calls" in message else "stop",
             }
         ],
         "usage": {
@@ -126,8 +176,20 @@ def complete(body: bytes, cache: PrefixCache) -> dict[str, object]:
             "completion_tokens": completion_tokens,
             "total_tokens": prompt_tokens + completion_tokens,
             "prompt_tokens_details": {"cached_tokens": cache.cached_tokens(prompt)},
+            "completion_tokens_details": {"reasoning_tokens": 0},
         },
     }
+
+
+def _message(said: Said, offered: set[str]) -> tuple[dict[str, object], str]:
+    """The answer, as a call where the action's function is offered; and what it was written as."""
+    if said.action is None or said.action.kind not in offered:
+        return {"role": "assistant", "content": said.text, "refusal": None}, said.text
+    function = {"name": said.action.kind, "arguments": said.arguments}
+    call = {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}
+    message: dict[str, object] = {"role": "assistant", "content": None, "refusal": None}
+    message["tool_calls"] = [call]
+    return message, f"{said.action.kind} {said.arguments}"
 
 
 def _read(body: bytes) -> _Request:
