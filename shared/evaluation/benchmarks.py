@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.evaluation.miniwob.benchmark import MiniWob
+from shared.evaluation.sites.benchmark import Sites
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from shared.evaluation.benchmark import Benchmark
     from shared.evaluation.protocol import Task
 
-_BENCHMARKS: Mapping[str, Benchmark] = {"miniwob": MiniWob()}
+_BENCHMARKS: Mapping[str, Benchmark] = {"miniwob": MiniWob(), "sites": Sites()}
 
 NAMES = tuple(_BENCHMARKS)
 

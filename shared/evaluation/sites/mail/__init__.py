@@ -1,0 +1,1 @@
+"""A mail client: folders, labels, search, writing, contacts, settings."""

@@ -1,0 +1,1 @@
+"""A shop: search, product pages, cart, checkout, orders."""

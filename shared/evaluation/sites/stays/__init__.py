@@ -1,0 +1,1 @@
+"""Hotels: search, a booking over several pages, bookings that can be changed."""
