@@ -170,7 +170,7 @@ def list_models(as_json: Json = False) -> None:
 def _object(text: str) -> dict[str, Any]:
     try:
         parsed = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise complain(f"--parameters is not JSON: {error}", Exit.USAGE) from None
     if not isinstance(parsed, dict):
         raise complain("--parameters must be a JSON object", Exit.USAGE)
