@@ -85,7 +85,7 @@ DEFINITION_BYTES = 4_000_000
 
 
 def _storable(definition: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    text = json.dumps(definition, ensure_ascii=False)
+    text = json.dumps(definition, ensure_ascii=False, separators=(",", ":"))
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
