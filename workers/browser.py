@@ -1,4 +1,8 @@
-"""The warm browser of a worker process: one Chromium, a fresh context for every piece of work."""
+"""The warm browser of a worker process: one Chromium, a fresh context for every piece of work.
+
+A context is made, with its first page, while the one before is still used, and closed while the
+next is: neither is waited for.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,24 @@ import asyncio
 import concurrent.futures
 import logging
 import os
+import signal
 import threading
+from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import psutil
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import async_playwright
 
 from shared.evaluation.browser import BrowserError, close_context, fresh_context
+from shared.evaluation.observing import prepare
 from shared.local.chromium import ChromiumError, find_chromium, launch_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from playwright.async_api import Browser, BrowserContext, Playwright
 
@@ -30,6 +38,9 @@ T = TypeVar("T")
 _LAUNCH_SECONDS: Final = 30.0
 _CONTEXT_SECONDS: Final = 15.0
 _CLOSE_SECONDS: Final = 5.0
+_WATCH_SECONDS: Final = 2.0
+_CONTEXTS_PER_SPARE: Final = 4
+_GIB: Final = 2**30
 
 
 @dataclass(eq=False)
@@ -38,11 +49,27 @@ class _Chromium:
 
     playwright: Playwright
     browser: Browser
+    spare: int
+    "So many contexts are kept ready."
+    ready: deque[asyncio.Task[BrowserContext]] = field(default_factory=deque)
+    watching: asyncio.Task[None] | None = None
     served: int = 0
     in_use: int = 0
     retired: bool = False
 
+    async def context(self) -> BrowserContext:
+        """One that was ready, or a new one. Playwright's errors pass through."""
+        made = self.ready.popleft() if self.ready else asyncio.create_task(_made(self.browser))
+        context = await made
+        while len(self.ready) < self.spare and not self.retired:
+            self.ready.append(asyncio.create_task(_made(self.browser)))
+        return context
+
     async def close(self) -> None:
+        for making in (*self.ready, *([self.watching] if self.watching else [])):
+            making.cancel()
+            # Its end is that of the browser, and no news.
+            making.add_done_callback(lambda done: done.cancelled() or done.exception())
         for ending in (self.browser.close, self.playwright.stop):
             # Of a killed browser or driver there is nothing left to close.
             with suppress(PlaywrightError, TimeoutError, OSError):
@@ -51,19 +78,37 @@ class _Chromium:
         _reap()
 
 
+async def _made(browser: Browser) -> BrowserContext:
+    context = await fresh_context(browser)
+    # A page of its own process is what takes longest; its clock and its notes come before it.
+    await prepare(context)
+    await context.new_page()
+    return context
+
+
 class BrowserRuntime:
     """One per process; `run` may be called from any thread, `contexts` at a time get through.
 
     Nothing is started before the first `run`, and what a fork left in the parent is not used:
     a browser does not survive a fork. A Chromium that died is replaced for the next call, and
-    one that served `recycle_after` contexts once its last one is closed.
+    one that served `recycle_after` contexts or whose processes have more than `memory_limit`
+    bytes between them once its last context is closed. A page of more than `page_memory_limit`
+    bytes is ended, which its episode is told as a crash.
     """
 
     def __init__(
-        self, *, contexts: int = 4, recycle_after: int = 200, executable: Path | None = None
+        self,
+        *,
+        contexts: int = 4,
+        recycle_after: int = 200,
+        memory_limit: int = 4 * _GIB,
+        page_memory_limit: int = 2 * _GIB,
+        executable: Path | None = None,
     ) -> None:
         self._contexts = contexts
         self._recycle_after = recycle_after
+        self._memory_limit = memory_limit
+        self._page_memory_limit = page_memory_limit
         self._executable = executable
         self._forget()
 
@@ -75,6 +120,7 @@ class BrowserRuntime:
         self._current: _Chromium | None = None
         self._all: set[_Chromium] = set()
         self._working: set[asyncio.Task[Any]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def run(self, work: Callable[[BrowserContext], Awaitable[T]], timeout: float) -> T:
@@ -127,13 +173,20 @@ class BrowserRuntime:
         self._working.add(task)
         try:
             async with self._slots, asyncio.timeout(timeout):
+                while len(self._closing) > self._contexts:
+                    await asyncio.wait(self._closing, return_when=asyncio.FIRST_COMPLETED)
                 chromium, context = await self._fresh_context()
                 try:
                     return await work(context)
                 finally:
-                    await asyncio.shield(self._give_back(chromium, context))
+                    self._later(self._give_back(chromium, context))
         finally:
             self._working.discard(task)
+
+    def _later(self, closing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(closing)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def _fresh_context(self) -> tuple[_Chromium, BrowserContext]:
         """A context, from a new Chromium where the current one turns out to be dead."""
@@ -144,7 +197,7 @@ class BrowserRuntime:
             chromium.in_use += 1
             try:
                 async with asyncio.timeout(_CONTEXT_SECONDS):
-                    return chromium, await fresh_context(chromium.browser)
+                    return chromium, await chromium.context()
             except (PlaywrightError, TimeoutError) as error:
                 problem = str(error).splitlines()[0] if str(error) else "it does not answer"
                 chromium.in_use -= 1
@@ -164,6 +217,7 @@ class BrowserRuntime:
             if self._current is None:
                 self._current = await self._launch()
                 self._all.add(self._current)
+                self._current.watching = asyncio.create_task(self._watch(self._current))
             return self._current
 
     async def _launch(self) -> _Chromium:
@@ -192,7 +246,29 @@ class BrowserRuntime:
             await asyncio.shield(playwright.stop())
             raise
         log.info("started Chromium %s", browser.version)
-        return _Chromium(playwright, browser)
+        return _Chromium(playwright, browser, max(1, self._contexts // _CONTEXTS_PER_SPARE))
+
+    async def _watch(self, chromium: _Chromium) -> None:
+        """End pages that take too much memory, and retire a Chromium that does."""
+        session = await chromium.browser.new_browser_cdp_session()
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if chromium.in_use == 0:
+                continue
+            listed = await session.send("SystemInfo.getProcessInfo")
+            total = 0
+            for process in listed["processInfo"]:
+                held = _own_memory(process["id"])
+                total += held
+                if process["type"] == "renderer" and held > self._page_memory_limit:
+                    log.warning("ended a page that took %.1f GiB", held / _GIB)
+                    with suppress(ProcessLookupError):
+                        os.kill(process["id"], signal.SIGKILL)
+            if total > self._memory_limit:
+                log.warning("Chromium has %.1f GiB and is replaced", total / _GIB)
+                # Not awaited here: where it is unused by now, it ends this very watch.
+                self._later(self._retire(chromium))
+                return
 
     async def _give_back(self, chromium: _Chromium, context: BrowserContext) -> None:
         closed = False
@@ -223,6 +299,8 @@ class BrowserRuntime:
             task.cancel()
         if self._working:
             await asyncio.wait(self._working, timeout=2 * _CLOSE_SECONDS)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=_CLOSE_SECONDS)
         for chromium in list(self._all):
             await chromium.close()
         self._all.clear()
@@ -242,6 +320,15 @@ def _quietly(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Calls that nobody waits for any more fail when their page goes; that is no news."""
     if not isinstance(context.get("exception"), PlaywrightError):
         loop.default_exception_handler(context)
+
+
+def _own_memory(pid: int) -> int:
+    """Bytes that a process has to itself, as far as the system tells; 0 when it is gone."""
+    try:
+        held = psutil.Process(pid).memory_info()
+    except psutil.Error:
+        return 0
+    return int(held.rss - getattr(held, "shared", 0))
 
 
 def _reap() -> None:

@@ -17,11 +17,15 @@
   });
   RealDate.prototype.constructor = window.Date;
 
+  const notes = { opened: 0, hovers: false };
   const clickable = new WeakSet();
   const kinds = new Set(["click", "mousedown", "mouseup", "dblclick", "pointerdown"]);
+  const hovering = new Set(["mouseover", "mouseenter", "mousemove", "pointerover", "pointerenter",
+    "pointermove"]);
   const listen = EventTarget.prototype.addEventListener;
   EventTarget.prototype.addEventListener = instead(listen, (target, self, args) => {
     if (kinds.has(args[0]) && self instanceof Element) clickable.add(self);
+    if (hovering.has(args[0])) notes.hovers = true;
     return Reflect.apply(target, self, args);
   });
   if (window !== window.top) return;
@@ -43,15 +47,14 @@
     return Reflect.apply(target, self, args);
   });
 
-  const windows = { opened: 0 };
   window.open = instead(window.open, (target, self, args) => {
-    windows.opened += 1;
+    notes.opened += 1;
     return Reflect.apply(target, self, args);
   });
 
   Object.defineProperty(window, key, {
     configurable: true,
     enumerable: false,
-    value: { clickable, requests, windows, startClock: () => { started = performance.now(); } },
+    value: { clickable, requests, notes, startClock: () => { started = performance.now(); } },
   });
 }

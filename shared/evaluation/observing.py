@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from playwright.async_api import Error as PlaywrightError
 
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OPERATION_SECONDS: Final = 10.0
-"Longest wait for one answer of a page; Playwright itself would wait for ever."
+OPERATION_SECONDS: Final = 30.0
+"""Longest wait for one answer of a page; Playwright itself would wait for ever.
+
+A page of a million nodes takes that long on a busy machine. An episode's own deadline is shorter.
+"""
 
 _EPOCH_MS: Final = int(datetime(2024, 3, 13, 12, tzinfo=UTC).timestamp() * 1000)
 
@@ -46,7 +50,8 @@ _DRAWN: Final = {Part.TREE: "page_tree.js", Part.DOM: "page_dom.js"}
 _PICTURES: Final = frozenset({Part.SCREENSHOT, Part.MARKS})
 _JPEG_QUALITY: Final = 80
 
-_REPLACED_AT_MOST: Final = 3
+_REPLACED_AT_MOST: Final = 8
+_REPLACED_PAUSE_SECONDS: Final = 0.05
 _LEAVING_MS: Final = 5_000
 
 # Playwright has no error class for a document that was replaced under a call.
@@ -81,12 +86,20 @@ def digest(observation: Observation) -> str:
     return shown.hexdigest()
 
 
+_keys: WeakKeyDictionary[BrowserContext, str] = WeakKeyDictionary()
+
+
 async def prepare(context: BrowserContext) -> str:
-    """Pin the clock of the context's pages; returns the key that `PageReader` needs."""
-    key = f"_{secrets.token_hex(16)}"
-    arguments = json.dumps({"key": key, "epoch": _EPOCH_MS})
-    await within(context.add_init_script(f"({_script('before_page.js')})({arguments})"))
-    return key
+    """Pin the clock of the context's pages; returns the key that `PageReader` needs.
+
+    Done once: a context may be made ready before it is known what for.
+    """
+    if context not in _keys:
+        key = f"_{secrets.token_hex(16)}"
+        arguments = json.dumps({"key": key, "epoch": _EPOCH_MS})
+        await within(context.add_init_script(f"({_script('before_page.js')})({arguments})"))
+        _keys[context] = key
+    return _keys[context]
 
 
 class Numbering:
@@ -147,6 +160,7 @@ class PageReader:
                 if not any(sign in error.message for sign in _NAVIGATED):
                     raise
             self._handle = None
+            await asyncio.sleep(_REPLACED_PAUSE_SECONDS)
             await within(self._page.wait_for_load_state("domcontentloaded"))
         raise PageHungError(f"the page was replaced {_REPLACED_AT_MOST} times while it was read")
 

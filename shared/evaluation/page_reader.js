@@ -2,8 +2,8 @@
 // lives in a handle of the episode's side; no script of the page can reach it or its ids.
 ({ key, unseen, limits }) => {
   const before = window[key];
-  const { clickable, requests, windows } = before ||
-    { clickable: new WeakSet(), requests: new Map(), windows: { opened: 0 } };
+  const { clickable, requests, notes } = before ||
+    { clickable: new WeakSet(), requests: new Map(), notes: { opened: 0, hovers: false } };
   if (before) {
     before.startClock();
     delete window[key];
@@ -96,7 +96,7 @@
   const describe = (el, rect, canAct) => {
     const tag = el.tagName.toLowerCase();
     const attributes = {};
-    for (const name of ATTRIBUTES) {
+    for (const name of el.hasAttributes() ? ATTRIBUTES : []) {
       const value = el.getAttribute(name);
       if (value !== null) attributes[name] = cut(value, limits.attribute);
     }
@@ -149,9 +149,10 @@
     const words = [];
     let letters = 0;
     let visited = 0;
-    const look = (node) => {
+    const look = (node, among) => {
       if (node.nodeType === Node.TEXT_NODE) {
-        if (letters < limits.text && /\S/.test(node.data) && drawnIn(parentOf(node))) {
+        if (letters < limits.text && /\S/.test(node.data) &&
+          (among.drawn ??= drawnIn(parentOf(node)))) {
           const word = fold(node.data, limits.text);
           words.push(word);
           letters += word.length + 1;
@@ -172,14 +173,14 @@
       return true;
     };
     // No recursion: some pages are nested deeper than the stack is.
-    const path = [[document.body ? [document.body] : [], 0]];
+    const path = [{ nodes: document.body ? [document.body] : [], at: 0 }];
     while (path.length && visited < limits.visited) {
       const top = path.at(-1);
-      if (top[1] >= top[0].length) { path.pop(); continue; }
-      const node = top[0][top[1]];
-      top[1] += 1;
+      if (top.at >= top.nodes.length) { path.pop(); continue; }
+      const node = top.nodes[top.at];
+      top.at += 1;
       visited += 1;
-      if (look(node)) path.push([childrenOf(node), 0]);
+      if (look(node, top)) path.push({ nodes: childrenOf(node), at: 0 });
     }
     // Where not everything fits, what can be used goes before what can be read.
     let kept = found;
@@ -245,8 +246,8 @@
       // What came in from the server is still to be shown by the page's own handlers.
       if (!unrest()) await pause(0);
     }
-    const opened = windows.opened + (opening !== null && !opening.defaultPrevented ? 1 : 0);
-    windows.opened = 0;
+    const opened = notes.opened + (opening !== null && !opening.defaultPrevented ? 1 : 0);
+    notes.opened = 0;
     opening = null;
     return opened;
   };
@@ -297,6 +298,37 @@
     return inside ? { x: inside.x, y: inside.y } : { over };
   };
 
+  const ON_HOVER = ["onmouseover", "onmouseenter", "onmousemove", "onpointerover",
+    "onpointerenter", "onpointermove"];
+  let sheets = -1;
+  let styled = false;
+  const styledOnHover = () => {
+    if (document.styleSheets.length !== sheets) {
+      sheets = document.styleSheets.length;
+      styled = [...document.styleSheets].some((sheet) => {
+        // The rules of another origin cannot be read; they may be anything.
+        try { return [...sheet.cssRules].some((rule) => rule.cssText.includes(":hover")); }
+        catch { return true; }
+      });
+    }
+    return styled;
+  };
+  const hovers = (el) => {
+    if (notes.hovers || styledOnHover()) return true;
+    for (let at = el; at; at = parentOf(at)) if (ON_HOVER.some((name) => at[name])) return true;
+    return false;
+  };
+
+  // Where to press once the pointer is at (x, y) and the page has seen it there: the element may
+  // have moved on. What has taken its place is what a user would press.
+  const afterHover = async (id, x, y) => {
+    await settle(300, 300);
+    const el = byId(id);
+    if (!el || isIn(hitAt(x, y), el)) return { x, y };
+    const at = touchable(el);
+    return at.x === undefined ? { x, y } : at;
+  };
+
   const point = (id) => {
     const el = byId(id);
     if (!el) return { unknown: true };
@@ -307,7 +339,7 @@
       el.scrollIntoView({ block: "center", inline: "nearest", behavior: "instant" });
       at = touchable(el);
     }
-    if (at.x !== undefined) return at;
+    if (at.x !== undefined) return { ...at, hovers: hovers(el) };
     return { error: at.over ? `element ${id} is covered by ${name(at.over)}`
       : `element ${id} has no point that can be clicked` };
   };
@@ -331,7 +363,10 @@
       }
       return null;
     };
-    return free() || (({ x, ...rest }) => free() || { x, ...rest })(point(id));
+    const here = free();
+    if (here) return here;
+    const scrolledTo = point(id);
+    return free() || scrolledTo;
   };
 
   const PICKED = { date: "YYYY-MM-DD", time: "HH:MM", month: "YYYY-MM", week: "YYYY-Www",
@@ -417,5 +452,5 @@
     return { done: true };
   };
 
-  return { observe, settle, point, dropPoint, fill, selectOption, focus, scroll, tools };
+  return { observe, settle, point, afterHover, dropPoint, fill, selectOption, focus, scroll, tools };
 }

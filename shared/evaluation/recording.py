@@ -25,7 +25,7 @@ class Recorder(Protocol):
     """Records one episode. Whatever it raises is logged and never fails the episode."""
 
     async def start(self, context: BrowserContext) -> None:
-        """Asked once, before the context has a page."""
+        """Asked once, before the context shows anything."""
 
     async def picture(self, page: Page, index: int) -> str | None:
         """SHA-256 of the stored picture of step `index`, None where none is kept.

@@ -156,7 +156,7 @@ class Tabs:
         if tab in self._open:
             self._open.remove(tab)
         if not self._open:
-            self._witness.broken("the page closed the last tab")
+            self._witness.broken("browser: the last tab was closed")
 
     def _on_navigated(self, frame: Frame) -> None:
         if frame.parent_frame is None and frame.url != "about:blank":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from playwright.async_api import Error as PlaywrightError
 
 from shared.evaluation.browser import BrowserError
 from shared.evaluation.episode import run_episode
@@ -170,9 +171,10 @@ def test_chromium_is_recycled_and_the_old_one_ends() -> None:
     pids = []
     for _ in range(4):
         browser.run(address, timeout=30)
-        (chromium,) = chromiums(before)
-        pids.append(chromium.pid)
+        # The context, and with the last one its Chromium, is closed after the work has ended.
+        pids.append(max(chromium.pid for chromium in chromiums(before)))
     browser.close()
+    assert chromiums(before) == []
 
     assert pids[0] == pids[1] != pids[2] == pids[3]
 
@@ -237,5 +239,55 @@ def test_a_program_that_is_no_chromium_is_one_clear_line() -> None:
     try:
         with pytest.raises(BrowserError, match=r"Chromium at /bin/false does not start"):
             browser.run(address, timeout=30)
+    finally:
+        browser.close()
+
+
+def test_a_context_is_ready_before_it_is_asked_for(browser: BrowserRuntime) -> None:
+    async def pages(context: BrowserContext) -> tuple[BrowserContext, int]:
+        return context, len(context.pages)
+
+    first, _ = browser.run(pages, timeout=30)
+    second, open_pages = browser.run(pages, timeout=30)
+
+    assert first is not second
+    assert open_pages == 1, "the page is part of what is ready"
+
+
+def test_a_page_that_hogs_memory_is_ended_and_the_next_work_runs() -> None:
+    browser = BrowserRuntime(contexts=1, page_memory_limit=300 * 2**20)
+    try:
+
+        async def hog(context: BrowserContext) -> str:
+            page = context.pages[0]
+            crashed = asyncio.Event()
+            page.on("crash", lambda _: crashed.set())
+            with suppress(PlaywrightError):
+                await page.evaluate(
+                    "() => { self.kept = new Uint8Array(5e8).fill(1); "
+                    "return new Promise(() => {}); }"
+                )
+            await crashed.wait()
+            return "crashed"
+
+        assert browser.run(hog, timeout=60) == "crashed"
+        assert browser.run(address, timeout=30) == "about:blank"
+    finally:
+        browser.close()
+
+
+def test_a_chromium_above_its_memory_is_replaced_after_its_work() -> None:
+    before = descendants()
+    browser = BrowserRuntime(contexts=1, memory_limit=1)
+    try:
+
+        async def until_seen(context: BrowserContext) -> int:
+            (chromium,) = chromiums(before)
+            while browser._current is not None:  # The watch looks every two seconds.
+                await asyncio.sleep(0.1)
+            return chromium.pid
+
+        first = browser.run(until_seen, timeout=60)
+        assert browser.run(until_seen, timeout=60) != first
     finally:
         browser.close()

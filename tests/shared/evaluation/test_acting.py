@@ -103,6 +103,30 @@ def test_a_click_takes_a_visible_point_of_a_partly_covered_element(browser: Brow
     assert log == ["click:outer", "click:under"]
 
 
+@pytest.mark.parametrize(
+    "hovering",
+    [
+        # Drawn anew under the pointer, a moment later.
+        """<div id=box><button id=a>A</button></div><script>
+        document.getElementById("box").addEventListener("mouseover", (e) => {
+          if (e.target.id === "a") setTimeout(() => {
+            const b = document.createElement("button");
+            b.id = "b"; b.textContent = "A"; e.target.replaceWith(b); }, 0);
+        });</script>""",
+        # Moved away by its own style.
+        """<style>#a:hover { transform: translateX(300px) } #a { transition: none }</style>
+        <p id=b style="position:absolute;top:100px">x</p>
+        <button id=a style="position:absolute;top:0">A</button>""",
+    ],
+)
+def test_a_click_hits_what_is_there_once_the_pointer_is(
+    browser: BrowserRuntime, hovering: str
+) -> None:
+    log = act(browser, hovering, lambda ids: Click(element=ids["a"]), result="log")
+
+    assert log in (["click:a"], ["click:b"])
+
+
 def test_a_covered_element_is_named_with_what_covers_it(browser: BrowserRuntime) -> None:
     with pytest.raises(ActionError, match=r'is covered by <div id=over> "wait"'):
         act(

@@ -541,7 +541,7 @@ class Notebook:
         return f"digest of {what}"
 
     async def start(self, context: BrowserContext) -> None:
-        assert not context.pages
+        assert all(page.url == "about:blank" for page in context.pages)
         self._note("start")
 
     async def picture(self, page: Page, index: int) -> str | None:
