@@ -81,6 +81,8 @@ class Program:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+            # A pipe that holds more than was read would stay open: asyncio has no public way.
+            self._process._transport.close()  # type: ignore[attr-defined]
         with suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 await asyncio.gather(self._process.wait(), self._listening)

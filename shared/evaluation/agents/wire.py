@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -81,22 +81,26 @@ async def post(
     *,
     headers: Mapping[str, str],
     seconds: float,
-    on_answer: Callable[[], None] = lambda: None,
 ) -> Answered:
     """Send `document` and read the answer, whatever its status, all of it within `seconds`.
 
-    `on_answer` is called when its head is there. Raises ExchangeError.
+    Raises ExchangeError.
     """
     answering = False
     content = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
-    sent = {"content-type": "application/json", "accept": "application/json", **headers}
+    sent = {
+        "content-type": "application/json",
+        "accept": "application/json",
+        # What is unpacked may be a thousand times what was sent.
+        "accept-encoding": "identity",
+        **headers,
+    }
     try:
         async with (
             asyncio.timeout(seconds),
             http.stream("POST", url, content=content, headers=sent) as response,
         ):
             answering = True
-            on_answer()
             body = bytearray()
             async for piece in response.aiter_bytes(65_536):
                 body += piece

@@ -2,13 +2,18 @@
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.orm import Session
 
+from shared.database import TenantId, tenant_session
 from shared.evaluation.agents import describe_agent, make_agent
 from shared.evaluation.agents.random_agent import sensible_actions
+from shared.evaluation.agents.replay import with_recording
 from shared.evaluation.looks import find, looks_of
 from shared.evaluation.protocol import (
     PAGE_ACTIONS,
@@ -25,6 +30,11 @@ from shared.evaluation.protocol import (
     SelectOption,
     Task,
 )
+from shared.evaluation.runs import Chooser, create_run
+from shared.evaluation.tables import Episode
+from shared.jobs.contracts import AbSplit, RunBenchmark
+from shared.registry import models
+from shared.tenancy.tenants import create_tenant
 
 TASK = Task(
     benchmark="miniwob",
@@ -159,6 +169,32 @@ def test_wrong_parameters_of_a_replay_are_one_line(parameters: dict[str, Any], s
     with pytest.raises(ValueError, match=said) as error:
         describe_agent("replay", parameters)
     assert "\n" not in str(error.value)
+
+
+def test_a_recorded_episode_of_the_same_tenant_is_read_from_its_trace(tenant: TenantId) -> None:
+    trace = [
+        recorded(Click(element=3), FORM),
+        {"action": None, "error": "it made no sense", "index": 1},
+    ]
+    with tenant_session(tenant) as session:
+        models.register(session, "rules", "1.0.0", "rule-based", {}, check=describe_agent)
+        job = RunBenchmark(tasks=("click-test",), seeds=(1, 2), models=("rules",))
+        create_run(session, job, no_test, lambda version: None)
+        played, waiting = session.scalars(sa.select(Episode.id).order_by(Episode.seed))
+        session.execute(sa.update(Episode).where(Episode.id == played).values(trace=trace))
+    with tenant_session(tenant) as session:
+        read = with_recording(session, "replay", {"episode": str(played)})
+        assert play("replay", dict(read), [FORM]) == [Click(element=3)]
+        assert with_recording(session, "llm", {"episode": 1}) == {"episode": 1}
+        with pytest.raises(ValueError, match="has no recorded actions"):
+            with_recording(session, "replay", {"episode": str(waiting)})
+    other = create_tenant(f"test-{uuid4()}")
+    with tenant_session(other) as session, pytest.raises(LookupError, match="no episode"):
+        with_recording(session, "replay", {"episode": str(played)})
+
+
+def no_test(session: Session, split: AbSplit) -> Chooser:
+    raise AssertionError("this run names its models")
 
 
 TEXTS = st.sampled_from(["", "a", "b"])
