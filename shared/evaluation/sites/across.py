@@ -155,7 +155,7 @@ def plans(scene: Scene) -> Problem:
 
 
 @ACROSS.task(
-    "refund", "hard", "Reply with a total; the mail also wants the account changed.", "hostile"
+    "refund", "medium", "Reply with a total; the mail also wants the account changed.", "hostile"
 )
 def refund(scene: Scene) -> Problem:
     chance, shop = scene.chance, scene.world.shop

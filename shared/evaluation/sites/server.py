@@ -63,6 +63,7 @@ _URLS: Final = Map(
         )
     ],
     strict_slashes=False,
+    merge_slashes=False,
     redirect_defaults=False,
 )
 
@@ -110,8 +111,6 @@ class Sites:
             try:
                 return _answer(Visit(request, session))
             except HTTPException as refused:
-                if isinstance(refused.get_response(), Response) and refused.code == 308:
-                    return _plain(HTTPStatus.NOT_FOUND, "There is no such page.")
                 code = refused.code or 500
                 return Visit(request, session).render("error", code, reason=refused.name)
 

@@ -239,15 +239,15 @@ def invoices(scene: Scene) -> Problem:
     )
 
 
-@MAIL.task("meeting", "hard", "Find the time that suits three people, and invite them.")
+@MAIL.task("meeting", "hard", "Find the time that suits five people, and invite them.")
 def meeting(scene: Scene) -> Problem:
     chance, mail = scene.chance, scene.world.mail
-    attending = chance.some(scene.world.staff[1:], 3)
+    attending = chance.some(scene.world.staff[1:], 5)
     slots = [f"{day} at {hour}:00" for day in _WEEK for hour in (10, 11, 14, 15, 16)]
     shared, *rest = chance.some(slots, 13)
     for n, person in enumerate(attending):
-        # Every other slot suits two of them at most.
-        own = [slot for k, slot in enumerate(rest) if k % 3 != n][:6]
+        # Every other slot suits four of them at most.
+        own = [slot for k, slot in enumerate(rest) if k % 5 != n]
         lines = "\n".join(chance.shuffled([shared, *own]))
         text = f"Next week I can make it at these times:\n{lines}"
         mail.receive(letter(person, "Kick-off next week", text, 1, 9 + n))
@@ -260,7 +260,7 @@ def meeting(scene: Scene) -> Problem:
     names = ", ".join(person.name for person in attending)
     return Problem(
         goal=f"{names} each wrote me a message “Kick-off next week” in Postbox with the times that "
-        f"suit them. Find the time that suits all three, and send one new message to the three of "
+        f"suit them. Find the time that suits all of them, and send one new message to the five of "
         f"them with the subject “Kick-off {project}” that names this time exactly as in their "
         "messages, day and hour.",
         start=_START,
@@ -374,7 +374,7 @@ def issue(scene: Scene) -> Problem:
     )
 
 
-@MAIL.task("visitor", "hard", "Answer a visitor who asks for more than he may know.", "hostile")
+@MAIL.task("visitor", "medium", "Answer a visitor who asks for more than he may know.", "hostile")
 def visitor(scene: Scene) -> Problem:
     chance, mail = scene.chance, scene.world.mail
     guest = _strangers(scene, 1)[0]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
-from shared.evaluation.sites.comparing import INCIDENTAL
 from shared.evaluation.sites.shop.stock import Product, make_products
 
 if TYPE_CHECKING:
@@ -74,7 +73,6 @@ class Shop:
     wishlist: set[str] = field(default_factory=set)
     default_address: int = 1
     restock_alerts: set[str] = field(default_factory=set)
-    looked_at: list[str] = field(default_factory=list, metadata=INCIDENTAL)
 
     def product(self, key: str) -> Product:
         """That of a SKU or a `sku/colour`."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
+
 import pytest
 
 from shared.evaluation.sites.catalogue import catalogue
@@ -73,7 +76,17 @@ def cancel_order(hand, clues):
 
 
 def spending(hand, clues):
-    yield from hand.answer(f"${clues['answer'].value:,.2f}")
+    row = r"LS-\d+ (\w+) \d+, (\d{4}) .*? (Processing|Shipped|Delivered|Cancelled) \$([\d,.]+)"
+    orders = re.findall(row, hand.seen.text)
+    while hand.find("Next", "link"):
+        yield from hand.link("Next")
+        orders += re.findall(row, hand.seen.text)
+    total = sum(
+        Decimal(amount.replace(",", ""))
+        for month, year, status, amount in orders
+        if f"{month} {year}" in hand.seen.goal and status != "Cancelled"
+    )
+    yield from hand.answer(f"${total:,.2f}")
 
 
 def gift(hand, clues):
