@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar, cast
 from uuid import uuid4
 
@@ -157,7 +158,9 @@ class _Http:
 
     async def close(self, farewell: BaseModel) -> None:
         try:
-            await self.ask(farewell, _FAREWELL_SECONDS)
+            # The episode has its result, and a server that is gone needs no farewell.
+            with suppress(AgentError):
+                await self.ask(farewell, _FAREWELL_SECONDS)
         finally:
             await self._client.aclose()
 

@@ -207,7 +207,7 @@ class ExternalParameters(Parameters):
     parts: tuple[Part, ...] = ()
     "What it wants to be shown besides what is always there: tree, dom, screenshot, marks."
     settings: dict[str, JsonValue] = Field(default_factory=dict)
-    "Handed to the agent as they are, with each reset."
+    "Handed to the agent as they are, with each reset. Cards show them: no place for a secret."
     timeout_seconds: float = Field(default=60, gt=0, le=3600)
     "For each answer."
 

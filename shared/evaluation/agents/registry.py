@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -115,6 +117,11 @@ def _description(kind: str, valid: BaseModel) -> dict[str, object]:
     if isinstance(valid, LlmParameters):
         described["provider"] = valid.provider_name
         described["prompt_sha256"] = prompting.digest(valid.prompt_version)
+    if isinstance(valid, ReplayParameters) and valid.actions is not None:
+        # A card is no place for a thousand actions: their digest tells them apart as well.
+        text = json.dumps(described["actions"], sort_keys=True)
+        described["actions"] = len(valid.actions)
+        described["actions_sha256"] = hashlib.sha256(text.encode()).hexdigest()
     return described
 
 

@@ -18,14 +18,17 @@ from typing import Any
 import jsonschema
 import pytest
 
+from shared.evaluation import asking
 from shared.evaluation.agents import describe_agent, documentation, make_agent, messages
 from shared.evaluation.protocol import (
+    Action,
     AgentError,
     Click,
     Decision,
     Element,
     EndpointError,
     Observation,
+    Outcome,
     Task,
 )
 
@@ -273,10 +276,49 @@ def test_wrong_parameters_are_one_line(parameters: dict[str, Any], said: str) ->
     assert "secret" not in str(error.value)
 
 
-def test_an_answer_of_the_agent_is_an_action_like_any_other() -> None:
+@pytest.mark.parametrize(
+    ("action", "checked", "said"),
+    [
+        ('{"kind": "click", "element": 4}', Click(element=4), ""),
+        ('{"kind": "eval", "code": "1"}', None, "malformed"),
+        ('{"kind": "click", "element": 4, "then": 1}', None, "malformed"),
+    ],
+)
+def test_an_action_is_checked_like_that_of_any_agent(
+    allowed: Allow, action: str, checked: Action | None, said: str
+) -> None:
+    program = f"""
+        import sys
+        for line in sys.stdin:
+            print('{{"action": {action}}}', flush=True)
+    """
+
+    async def asked() -> asking.Answer:
+        agent = make_agent("external", allowed(program))
+        assert await asking.reset(agent, TASK, 7) is None
+        answer = await asking.ask(agent, PAGE)
+        await agent.close()
+        return answer
+
+    answer = asyncio.run(asked())
+    assert answer.action == checked
+    assert said in (answer.error or "")
+    assert answer.fatal is None
+
+
+def test_an_agent_that_cannot_be_reached_at_reset_is_for_good_where_it_is_not_allowed(
+    with_environment: Callable[..., None],
+) -> None:
+    with_environment(MLOPS_AGENT_HOSTS='["127.0.0.1:9"]')
+    for url, permanent in (("http://127.0.0.1:9", False), ("http://127.0.0.1:10", True)):
+        refused = asyncio.run(asking.reset(make_agent("external", {"url": url}), TASK, 7))
+        assert refused is not None
+        assert (refused.fatal, refused.permanent) == (Outcome.ENVIRONMENT_ERROR, permanent)
+
+
+def test_the_schema_of_an_action_takes_what_an_agent_answers() -> None:
     answer = messages.ActAnswer.model_validate_json('{"action": {"kind": "click", "element": 4}}')
     jsonschema.validate(answer.action, messages.schemas()["click"])
-    assert Click.model_validate(answer.action) == Click(element=4)
 
 
 def test_the_schemas_are_printed() -> None:

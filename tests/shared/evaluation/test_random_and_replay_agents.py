@@ -155,6 +155,14 @@ def test_bare_actions_are_done_by_their_ids() -> None:
         play("replay", {"actions": bare}, [page()])
 
 
+def test_a_description_tells_recordings_apart_without_holding_them() -> None:
+    one, other = (
+        describe_agent("replay", {"actions": [{"kind": "click", "element": n}]}) for n in (1, 2)
+    )
+    assert one["actions"] == other["actions"] == 1
+    assert one != other
+
+
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
