@@ -18,10 +18,10 @@ from shared.evaluation.artifacts import ArtifactStore
 from shared.evaluation.benchmark import Benchmark
 from shared.evaluation.browser import BrowserPool
 from shared.evaluation.budgets import Ledger, Spending
-from shared.evaluation.changing import spent_nanos
 from shared.evaluation.episodes import EpisodePlan
 from shared.evaluation.protocol import EpisodeResult, LlmCall
 from shared.evaluation.recording import EpisodeRecorder, is_sampled
+from shared.evaluation.standing import spent_nanos
 from shared.jobs.contracts import EvaluateEpisode
 from shared.jobs.execution import Ending, Record
 from shared.jobs.leases import Lease
@@ -43,6 +43,10 @@ def evaluate(browsers: BrowserPool, job: EvaluateEpisode, lease: Lease) -> Recor
     spending = _begin_spending(plan, lease)
     try:
         result = _played(browsers, plan, lease, recorder, spending)
+        if spending is not None:
+            # Its last step and its judges too: others go on spending before this is recorded.
+            judged = (call for judgement in result.judgements for call in judgement.calls)
+            _over(spending)((*episodes.calls_of(result), *judged))
     except BaseException:
         _end(spending)
         raise

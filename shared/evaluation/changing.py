@@ -5,7 +5,7 @@ Whoever changes a run locks its row first: one change after the other, each in o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count, islice
@@ -27,6 +27,7 @@ from shared.evaluation.runs import (
     nanos_of,
     require_prices,
 )
+from shared.evaluation.standing import spent_nanos
 from shared.evaluation.tables import BenchmarkRun, Episode, EvaluationTask
 from shared.jobs.contracts import ExtendRun, RunBenchmark
 from shared.jobs.requests import Cancelling, cancel_all, requeue_all
@@ -143,18 +144,6 @@ def cancel(session: Session, run_id: UUID) -> Cancelling:
     cancelled = cancel_all(session, _of_run(run_id, Episode.job_id))
     audit(session, "run.cancel", str(run_id), cancelled._asdict())
     return cancelled
-
-
-def spent_nanos(session: Session, run_id: UUID, besides: Sequence[UUID] = ()) -> int:
-    """Known cost of the run's episodes, all attempts, without that of the episodes `besides`."""
-    return int(
-        session.scalar(
-            sa.select(sa.func.coalesce(sa.func.sum(Episode.cost_nanos), 0)).where(
-                Episode.run_id == run_id, Episode.id.not_in(besides)
-            )
-        )
-        or 0
-    )
 
 
 def _locked(session: Session, run_id: UUID) -> BenchmarkRun:

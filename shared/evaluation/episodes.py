@@ -171,8 +171,13 @@ def _send_events(
         enqueue(session, IngestEvents(events=tuple(stored[first : first + EVENTS_PER_BATCH])))
 
 
+def calls_of(result: EpisodeResult) -> tuple[LlmCall, ...]:
+    """All model calls of an attempt, in the order of `timed_calls`."""
+    return (*(call for step in result.steps for call in step.calls), *result.unfinished_calls)
+
+
 def _spent(result: EpisodeResult, prices: Sequence[int | None]) -> _Spent:
-    calls = [call for step in result.steps for call in step.calls] + [*result.unfinished_calls]
+    calls = calls_of(result)
     return _Spent(
         actions=sum(step.action is not None for step in result.steps),
         llm_calls=len(calls),
@@ -210,9 +215,7 @@ def _sum_if_known(values: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(values) else None
 
 
-def _judgements(
-    result: EpisodeResult, claim: Claim, started_at: datetime, price: CallPrice
-) -> Any:
+def _judgements(result: EpisodeResult, claim: Claim, started_at: datetime, price: CallPrice) -> Any:
     """Those of earlier attempts, which were paid for as well, and those of this one."""
     if not result.judgements:
         return Episode.judgements

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Of one run. Money is nano-dollars; `unpriced_calls` are not in `cost_nanos`."""
+    """Of one run. Money is nano-dollars; the agents' `unpriced_calls` are not in `cost_nanos`."""
 
     queued: int
     running: int
@@ -55,7 +57,6 @@ _STANDING = sa.text(
            count(*) FILTER (WHERE e.outcome = 'environment_error') AS environment_errors,
            count(*) FILTER (WHERE e.outcome = 'budget_exceeded') AS over_budget,
            count(*) FILTER (WHERE e.outcome = 'cancelled') AS cancelled,
-           coalesce(sum(e.cost_nanos), 0)::bigint AS cost_nanos,
            coalesce(sum(e.unpriced_calls), 0)::bigint AS unpriced_calls,
            (SELECT budget_nanos FROM mlops.benchmark_runs WHERE id = :run) AS budget_nanos
     FROM mlops.episode_results e WHERE e.run_id = :run
@@ -63,5 +64,25 @@ _STANDING = sa.text(
 )
 
 
+_SPENT = sa.text(
+    """
+    SELECT coalesce(sum(e.cost_nanos + coalesce(judges.nanos, 0)), 0)::bigint
+    FROM mlops.episodes e
+    LEFT JOIN LATERAL (
+        SELECT sum((one->>'cost_nanos')::bigint) AS nanos
+        FROM jsonb_array_elements(
+            CASE jsonb_typeof(e.judgements) WHEN 'array' THEN e.judgements ELSE '[]' END) AS one
+    ) AS judges ON e.judgements IS NOT NULL
+    WHERE e.run_id = :run AND NOT e.id = ANY(:besides)
+    """
+).bindparams(sa.bindparam("besides", type_=ARRAY(sa.Uuid)))
+
+
 def standing(session: Session, run_id: UUID) -> Standing:
-    return Standing(**session.execute(_STANDING, {"run": run_id}).one()._mapping)
+    row = session.execute(_STANDING, {"run": run_id}).one()
+    return Standing(**row._mapping, cost_nanos=spent_nanos(session, run_id))
+
+
+def spent_nanos(session: Session, run_id: UUID, besides: Sequence[UUID] = ()) -> int:
+    """Known cost of a run, all attempts and judges, without that of the episodes `besides`."""
+    return int(session.scalar(_SPENT, {"run": run_id, "besides": list(besides)}) or 0)

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 from shared.database import TenantId, tenant_session
 from shared.evaluation import changing
 from shared.evaluation.agents.registry import describe_agent
-from shared.evaluation.changing import cancel, extend, resume, spent_nanos
+from shared.evaluation.changing import cancel, extend, resume
 from shared.evaluation.runs import Assigned, Chooser, EvaluationError, create_run
-from shared.evaluation.standing import standing
+from shared.evaluation.standing import spent_nanos, standing
 from shared.evaluation.tables import Episode
 from shared.jobs import claims
 from shared.jobs.claims import claim
@@ -232,6 +232,21 @@ def test_a_spent_budget_is_not_resumed_and_a_higher_one_is(tenant: TenantId) -> 
         ("run.budget", {"nanos": 2_000, "before": 1_000}),
         ("run.resume", {"episodes": 1}),
     ]
+
+
+def test_what_judges_cost_counts_too(tenant: TenantId, run: UUID) -> None:
+    first, second, *_ = episodes(tenant, run)
+    end(tenant, first, "success", cost_nanos=5)
+    with tenant_session(tenant) as session:
+        session.execute(
+            sa.update(Episode)
+            .where(Episode.id == first.id)
+            .values(judgements=[{"cost_nanos": 7}, {"cost_nanos": 30}])
+        )
+    with tenant_session(tenant) as session:
+        assert standing(session, run).cost_nanos == spent_nanos(session, run) == 42
+        assert spent_nanos(session, run, [second.id]) == 42
+        assert spent_nanos(session, run, [first.id, second.id]) == 0
 
 
 def test_a_budget_given_later_needs_known_prices_too(tenant: TenantId, run: UUID) -> None:
