@@ -54,11 +54,12 @@ def leaderboard(
 
 def _print(benchmark: str, lines: Sequence[Place]) -> None:
     print_table(
-        ["", "model", "whose", "raw reward above 0 (95 %)", "success", "n", "date"],
+        ["", "model", "kind", "whose", "raw reward above 0 (95 %)", "success", "n", "date"],
         [
             (
                 line.place,
                 line.name,
+                "stand-in, no model" if line.kind == "stand-in" else line.kind,
                 line.source if line.own else "published",
                 f"{percent(line.rate)} ({bounds(line.interval)})"
                 if line.interval
@@ -83,6 +84,8 @@ def _explain(lines: Sequence[Place], published: Sequence[Source]) -> None:
             f" seeds, {theirs.max_steps} steps at most, success is {source.criterion};"
             f" {theirs.pages}. Not measured here; intervals as if episodes were independent."
         )
+    if any(line.place is None for line in lines):
+        say("Without a place: results on too few of the tasks to stand among the published ones.")
     for line in lines:
         if line.differs:
             say(f"{line.name} ({line.source}) differs: {'; '.join(line.differs)}")

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from shared.cards.queries import STATEMENTS, Query
 from shared.evaluation.intervals import Interval, quantile_interval, wilson
+from shared.evaluation.results.clustering import Cluster, rate_interval
 from shared.registry.models import key
 from shared.registry.tables import ModelVersion
 from shared.telemetry.histograms import Histogram
@@ -253,15 +254,19 @@ class _Source:
 
 
 def _rate(source: _Source, name: str, rows: Sequence[Any]) -> Figure:
-    n, successes = sum(row.scored for row in rows), sum(row.successes for row in rows)
+    """Of one task with Wilson's interval, of several with one that clusters seeds by task."""
+    tried = [row for row in rows if row.scored]
+    n, successes = sum(row.scored for row in tried), sum(row.successes for row in tried)
     enough = n >= LEAST_FOR_A_RATE
+    clustered = rate_interval([Cluster(row.successes, row.scored) for row in tried])
+    how = "Wilson interval" if clustered is None else "interval with seeds clustered by task"
     return source.figure(
         name,
         successes / n if enough else None,
         Unit.SHARE,
         n=n,
-        interval=wilson(successes, n) if enough else None,
-        method="successes / scored episodes; Wilson interval, 95 %",
+        interval=(clustered or wilson(successes, n)) if enough else None,
+        method=f"successes / scored episodes; {how}, 95 %",
     )
 
 

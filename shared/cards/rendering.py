@@ -152,7 +152,7 @@ def _eval_results(figures: CardFigures) -> list[EvalResult]:
             metric_type="success_rate",
             metric_value=figure.value,
             metric_name="Success rate",
-            metric_args={"n": figure.n, "wilson-95": list(figure.interval or ())},
+            metric_args={"n": figure.n, "interval_95": list(figure.interval or ())},
         )
         for benchmark, figure in figures.by_benchmark
         if figure.value is not None

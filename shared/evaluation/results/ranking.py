@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Final
 from uuid import UUID
 
 from shared.evaluation.intervals import Interval
 from shared.evaluation.results.published import Settings, Source
 from shared.evaluation.results.scores import Rate
+
+ENOUGH_TASKS: Final = 0.8
+"Of the tasks of a publication: so many give an own result a place among its results."
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class OwnResult:
 
     run: UUID
     model: str
+    kind: str
+    "Of the agent; `stand-in` for one that asks the stand-in, which is no language model."
     made_on: date
     tasks: int
     seeds: tuple[int, int]
@@ -36,9 +42,11 @@ class OwnResult:
 class Place:
     """A line of the leaderboard, sorted by the loose score."""
 
-    place: int
+    place: int | None
+    "None for an own result on so few tasks that its rate says little beside the published ones."
     name: str
     own: bool
+    kind: str
     rate: float
     "Raw reward above 0."
     interval: Interval | None
@@ -53,12 +61,18 @@ class Place:
 
 
 def leaderboard(own: Sequence[OwnResult], published: Sequence[Source]) -> tuple[Place, ...]:
-    """All results from best to worst by the loose score; equal rates have the same place."""
+    """All results from best to worst by the loose score; equal rates have the same place.
+
+    An own result on less than `ENOUGH_TASKS` of the published tasks has none: easy tasks alone
+    would lead any board.
+    """
+    needed = ENOUGH_TASKS * max((source.settings.tasks for source in published), default=0)
     lines = [
         Place(
-            place=0,
+            place=None if one.tasks < needed else 0,
             name=one.model,
             own=True,
+            kind=one.kind,
             rate=one.loose.count / one.loose.n,
             # One task says nothing of others; the interval for itself is better than none.
             interval=one.loose.clustered or one.loose.interval,
@@ -76,6 +90,7 @@ def leaderboard(own: Sequence[OwnResult], published: Sequence[Source]) -> tuple[
             place=0,
             name=result.model,
             own=False,
+            kind="llm",
             rate=result.rate,
             interval=result.interval,
             strict=None,
@@ -86,9 +101,11 @@ def leaderboard(own: Sequence[OwnResult], published: Sequence[Source]) -> tuple[
         for source in published
         for result in source.results
     ]
-    rates = [line.rate for line in lines]
+    rates = [line.rate for line in lines if line.place is not None]
     return tuple(
-        replace(line, place=1 + sum(rate > line.rate for rate in rates))
+        line
+        if line.place is None
+        else replace(line, place=1 + sum(rate > line.rate for rate in rates))
         for line in sorted(lines, key=lambda line: (-line.rate, line.own, line.name, line.source))
     )
 

@@ -12,6 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.evaluation.agents.parameters import STAND_IN
 from shared.evaluation.protocol import Outcome
 from shared.evaluation.results.pairing import Unit
 from shared.evaluation.results.ranking import OwnResult
@@ -30,6 +31,7 @@ class ModelScores:
 _EPISODES = sa.text(
     """
     SELECT e.run_id, r.created_at, e.model_version_id, m.name || '@' || v.version AS model, v.agent,
+           v.parameters->>'base_url' = :stand_in AS asks_stand_in,
            t.benchmark || '/' || t.name || CASE t.digest WHEN '' THEN '' ELSE '#' || t.digest END
                AS task,
            t.name, t.category, t.difficulty, t.max_steps, e.seed, e.outcome, e.raw_reward,
@@ -98,7 +100,7 @@ def own_results(session: Session, benchmark: str) -> list[OwnResult]:
 
 
 def _rows(session: Session, run_ids: Sequence[UUID]) -> Sequence[sa.Row[Any]]:
-    return session.execute(_EPISODES, {"runs": list(run_ids)}).all()
+    return session.execute(_EPISODES, {"runs": list(run_ids), "stand_in": STAND_IN}).all()
 
 
 def _own(rows: Sequence[sa.Row[Any]]) -> OwnResult:
@@ -110,6 +112,7 @@ def _own(rows: Sequence[sa.Row[Any]]) -> OwnResult:
     return OwnResult(
         run=rows[0].run_id,
         model=rows[0].model,
+        kind=STAND_IN if rows[0].asks_stand_in else rows[0].agent,
         made_on=rows[0].created_at.astimezone(UTC).date(),
         tasks=found.tasks,
         seeds=(min(seeds), max(seeds)),

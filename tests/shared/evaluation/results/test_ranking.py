@@ -21,6 +21,7 @@ def own(strict: int, loose: int, n: int = 100, **values: object) -> OwnResult:
     return OwnResult(
         run=RUN,
         model="mine@1.0.0",
+        kind="llm",
         made_on=date(2026, 11, 20),
         strict=counted(strict, n),
         loose=counted(loose, n),
@@ -61,6 +62,13 @@ def test_lines_are_ordered_by_the_loose_score():
 def test_equal_rates_share_a_place():
     places = [line.place for line in leaderboard([own(0, 10), own(5, 10), own(0, 5)], ())]
     assert places == [1, 1, 3]
+
+
+def test_a_result_on_few_tasks_has_no_place_and_takes_none():
+    lines = leaderboard([own(99, 99, tasks=99), own(98, 98, tasks=100)], shipped())
+    assert [(line.rate, line.place) for line in lines[:3]] == [(0.99, None), (0.98, 1), (0.698, 2)]
+    # Where nothing is published, own results have only themselves to be ranked among.
+    assert leaderboard([own(9, 9, tasks=1)], ())[0].place == 1
 
 
 def test_each_setting_that_differs_is_said():

@@ -112,7 +112,7 @@ def test_the_leaderboard_takes_of_each_model_its_largest_whole_run(session: Sess
     )
     put_run(session, {"old": {"click-test": ["success"] * 9}}, ab="choice")
     (found,) = own_results(session, "miniwob")
-    assert (found.run, found.model) == (large, "old@1.0.0")
+    assert (found.run, found.model, found.kind) == (large, "old@1.0.0", "rule-based")
     assert small != large
     assert (found.tasks, found.seeds) == (2, (2, 2))
     limits = session.execute(sa.select(EvaluationTask.name, EvaluationTask.max_steps)).all()
