@@ -46,9 +46,11 @@ from shared.evaluation.custom.parts import (
     texts_in,
 )
 from shared.evaluation.protocol import WEB_ACTIONS, Address, Task
+from shared.jobs.contracts import DEFINITION_BYTES
 
-DEFINITION_BYTES: Final = 4_000_000
 DEPTH: Final = 50
+FILLED: Final = (".html", ".htm", ".xhtml", ".svg")
+"The files of a fixture that values are filled into, if that is asked for."
 BUILT_IN_VALUES: Final = ("origin", "seed")
 "Values that every task has: the origin of its start, and the seed."
 
@@ -157,6 +159,14 @@ class Start(Part):
     def travels(self) -> bool:
         """Whether it is whole: what lies in a file beside the YAML is not."""
         return self.file is None and self.folder is None
+
+    def filled(self) -> Iterator[tuple[Where, str]]:
+        """The texts that values are filled into, with the way to each."""
+        if self.html is not None:
+            yield ("html",), self.html
+        for path, content in (self.files or {}).items():
+            if content.text is not None and path.endswith(FILLED):
+                yield ("files", path), content.text
 
     def contents(self) -> dict[str, bytes]:
         """The files of the fixture by path; empty for an address."""
@@ -279,8 +289,11 @@ class CustomTask(Part):
         for name in sorted({*self.values} & {*(names[0] if names else ())}):
             yield ("values", name), f"{name!r} is drawn here and given by the cases as well"
         for name in BUILT_IN_VALUES:
+            said = f"{name!r} is a value that every task has already"
             if name in self.values:
-                yield ("values", name), f"{name!r} is a value that every task has already"
+                yield ("values", name), said
+            if names and name in names[0]:
+                yield ("cases", 0, name), said
 
     def _unknown_values(self) -> Iterator[tuple[Where, str]]:
         known = {*self.values, *BUILT_IN_VALUES, *(self.cases[0] if self.cases else ())}
@@ -290,10 +303,7 @@ class CustomTask(Part):
         if self.start.url is not None:
             texts.append((("start", "url"), self.start.url))
         if self.start.fill_values:
-            texts += [
-                (("start", *where), text)
-                for where, text in texts_in(self.start.model_dump(include={"html", "files"}))
-            ]
+            texts += [(("start", *where), text) for where, text in self.start.filled()]
         for where, text in texts:
             if where[-1] in ("javascript", "expression"):
                 continue
@@ -336,6 +346,8 @@ class CustomBenchmark(Part):
     def _give_defaults(cls, given: Any) -> Any:
         if not isinstance(given, dict) or not isinstance(given.get("tasks"), (list, tuple)):
             return given
+        if given.get("defaults") and any(isinstance(one, CustomTask) for one in given["tasks"]):
+            raise ValueError("defaults are for tasks that are written as mappings")
         try:
             defaults = Defaults.model_validate(given.get("defaults") or {})
         except ValidationError:

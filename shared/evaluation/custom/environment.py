@@ -12,7 +12,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from shared.evaluation.benchmark import Goal, JudgingError, Verdict
 from shared.evaluation.custom import judge as judges
-from shared.evaluation.custom.definition import CustomTask, Hook, Request
+from shared.evaluation.custom.definition import FILLED, CustomTask, Hook, Request
 from shared.evaluation.custom.judging import Case, Judged
 from shared.evaluation.custom.looking import Looker
 from shared.evaluation.custom.parts import fill, fill_json
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 
 _REQUEST_SECONDS: Final = 8.0
 _PUT_AWAY_SECONDS: Final = 4.0
-_FILLED: Final = (".html", ".htm", ".xhtml", ".svg")
 
 
 class Custom:
@@ -173,7 +172,7 @@ def _files(task: CustomTask, values: Mapping[str, str]) -> dict[str, bytes]:
     escaped = {name: html.escape(value) for name, value in values.items()}
     return {
         path: fill(data.decode("utf-8", "replace"), escaped).encode()
-        if path.endswith(_FILLED)
+        if path.endswith(FILLED)
         else data
         for path, data in files.items()
     }

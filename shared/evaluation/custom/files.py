@@ -8,7 +8,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from shared.evaluation.custom.definition import DEFINITION_BYTES, Content, CustomBenchmark, Start
+from shared.evaluation.custom.definition import Content, CustomBenchmark, Start
+from shared.jobs.contracts import DEFINITION_BYTES
 
 _FILES_AT_MOST: Final = 500
 

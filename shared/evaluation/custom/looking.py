@@ -38,30 +38,57 @@ _STOPPED: Final = ("Internal error", "terminated")
 MATCHES_AT_MOST: Final = 1_000
 TEXT_AT_MOST: Final = 200_000
 
+# Names of a page's elements stand before a document's and a form's own properties, in every world:
+# `<form name=querySelectorAll>`. So properties are taken from the prototypes.
 _ELEMENTS: Final = """
 (([selector, atMost, longest]) => {
-  const found = document.querySelectorAll(selector);
+  const property = (kind, name) => Object.getOwnPropertyDescriptor(kind.prototype, name).get;
+  const innerText = property(HTMLElement, "innerText");
+  const textContent = property(Node, "textContent");
+  const found = Document.prototype.querySelectorAll.call(document, selector);
   const shown = (element) => {
-    const style = getComputedStyle(element);
-    const box = element.getBoundingClientRect();
-    return style.visibility === "visible" && box.width > 0 && box.height > 0;
+    const box = Element.prototype.getBoundingClientRect.call(element);
+    return getComputedStyle(element).visibility === "visible" && box.width > 0 && box.height > 0;
   };
+  const text = (element) => (
+    element instanceof HTMLElement ? innerText : textContent).call(element) ?? "";
   const held = (element) => (
     element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement ||
     element instanceof HTMLSelectElement ? element.value.slice(0, longest) : null);
   return { total: found.length, elements: [...found].slice(0, atMost).map((element) => ({
-    visible: shown(element),
-    text: (element.innerText ?? element.textContent ?? "").slice(0, longest),
-    value: held(element),
+    visible: shown(element), text: text(element).slice(0, longest), value: held(element),
   })) };
 })
 """
 _PAGE: Final = """
-(([longest]) => ({
-  title: document.title.slice(0, longest),
-  text: (document.body?.innerText ?? document.documentElement?.textContent ?? "").slice(0, longest),
-  html: (document.documentElement?.outerHTML ?? "").slice(0, 5 * longest),
-}))
+(([longest]) => {
+  const said = (kind, name, of) => (
+    of ? Object.getOwnPropertyDescriptor(kind.prototype, name).get.call(of) : null) ?? "";
+  const root = said(Document, "documentElement", document);
+  const body = said(Document, "body", document);
+  const text = body ? said(HTMLElement, "innerText", body) : said(Node, "textContent", root);
+  return {
+    title: said(Document, "title", document).slice(0, longest),
+    text: text.slice(0, longest),
+    html: said(Element, "outerHTML", root).slice(0, 5 * longest),
+  };
+})
+"""
+# The same for what a definition's own expression asks of the document.
+_DOCUMENT: Final = """
+const document = new Proxy(globalThis.document, {
+  get(real, name, proxy) {
+    for (let at = Object.getPrototypeOf(real); at; at = Object.getPrototypeOf(at)) {
+      const found = Object.getOwnPropertyDescriptor(at, name);
+      if (!found) continue;
+      const value = found.get ? found.get.call(real) : found.value;
+      return typeof value !== "function" ? value : (...given) => (
+        value.apply(real, given.map((one) => (one === proxy ? real : one))));
+    }
+    return Reflect.get(real, name);
+  },
+  set: (real, name, value) => Reflect.set(real, name, value),
+});
 """
 
 
@@ -88,6 +115,7 @@ class Looker:
 
     def __init__(self) -> None:
         self._sessions: dict[Page, CDPSession] = {}
+        self._frames: dict[Page, str] = {}
 
     async def elements(self, page: Page, selector: str) -> tuple[int, list[Found]]:
         """How many elements match, and the first `MATCHES_AT_MOST` of them.
@@ -110,8 +138,9 @@ class Looker:
 
         Raises `JudgingError` if it throws, does not end, or gives anything else.
         """
+        own = _DOCUMENT if world == "isolated" else ""
         source = (
-            f"(async () => {{ const values = {json.dumps(dict(values))};\n"
+            f"(async () => {{ const values = {json.dumps(dict(values))};\n{own}"
             f"return (\n{expression}\n); }})()"
         )
         said = await self._evaluate(page, source, world, "javascript")
@@ -134,6 +163,7 @@ class Looker:
                 # A document that is replaced under the question: ask the next one.
                 if tried == _TRIES or not any(sign in error.message for sign in _REPLACED):
                     raise
+                self._frames.pop(page, None)
             await within(page.wait_for_load_state("domcontentloaded"))
         raise AssertionError("the last try returns or raises")
 
@@ -148,10 +178,13 @@ class Looker:
             "timeout": _SCRIPT_MS,
         }
         if world == "isolated":
-            tree = await session.send("Page.getFrameTree")
+            if page not in self._frames:
+                tree = await session.send("Page.getFrameTree")
+                self._frames[page] = tree["frameTree"]["frame"]["id"]
+            # Made anew each time: the number of a world may be another's in the next document.
             made = await session.send(
                 "Page.createIsolatedWorld",
-                {"frameId": tree["frameTree"]["frame"]["id"], "worldName": _WORLD_NAME},
+                {"frameId": self._frames[page], "worldName": _WORLD_NAME},
             )
             asked["contextId"] = made["executionContextId"]
         try:

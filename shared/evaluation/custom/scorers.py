@@ -12,7 +12,9 @@ A definition names a scorer and never a path to code: what can run is what the o
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, NamedTuple
@@ -73,7 +75,7 @@ async def score(name: str, scored: Scored) -> Score:
         raise JudgingError(f"no scorer {name!r} is installed on this worker; there is: {known}")
     try:
         async with asyncio.timeout(SECONDS):
-            said: object = await asyncio.to_thread(_ask, found[name], scored)
+            said: object = await _in_a_thread(lambda: _ask(found[name], scored))
     except TimeoutError:
         raise JudgingError(f"scorer {name!r} did not answer within {SECONDS:g} s") from None
     # It is foreign code: whatever it raises is its own fault and not the agent's.
@@ -84,6 +86,33 @@ async def score(name: str, scored: Scored) -> Score:
     if isinstance(said, Score) and isinstance(said.success, bool):
         return Score(said.success, str(said.reason))
     raise JudgingError(f"scorer {name!r} gave a {type(said).__name__}, not a Score or a bool")
+
+
+async def _in_a_thread(work: Callable[[], object]) -> object:
+    """In one of its own, which nothing waits for if it hangs: a pool would run out of threads."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[object] = loop.create_future()
+
+    def settle(said: object, error: BaseException | None) -> None:
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(said)
+        else:
+            answer.set_exception(error)
+
+    def run() -> None:
+        said, failed = None, None
+        try:
+            said = work()
+        except BaseException as error:  # noqa: BLE001
+            failed = error if isinstance(error, Exception) else RuntimeError(repr(error))
+        # The loop may have been closed while it hung.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, said, failed)
+
+    threading.Thread(target=run, name="scorer", daemon=True).start()
+    return await answer
 
 
 def _ask(entry: EntryPoint, scored: Scored) -> object:

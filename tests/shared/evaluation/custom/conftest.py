@@ -55,7 +55,9 @@ Play = Callable[..., "EpisodeResult"]
 def play(browser: BrowserRuntime) -> Play:
     """Plays a task: its definition without a name, and the moves of the agent."""
 
-    def run(definition: dict[str, Any], *moves: Move, seed: int = 0) -> EpisodeResult:
+    def run(
+        definition: dict[str, Any], *moves: Move, seed: int = 0, deadline: float = 20
+    ) -> EpisodeResult:
         whole = {"task_prompt": "Do it.", "max_steps": max(1, len(moves)), **definition}
         task = parse({"name": "mine", "tasks": [{"name": "one", **whole}]}).tasks[0]
         # As a worker has it: from the JSON that was stored.
@@ -68,7 +70,7 @@ def play(browser: BrowserRuntime) -> Play:
                 agent,
                 task.task("mine"),
                 seed,
-                deadline_seconds=20,
+                deadline_seconds=deadline,
                 cancelled=lambda: False,
                 benchmark=Custom("mine", [stored]),
             ),

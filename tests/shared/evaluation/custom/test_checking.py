@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from shared.evaluation.custom import Criterion, CustomBenchmark, CustomTask, Start
 from shared.evaluation.custom.checking import DefinitionError, check, load, sentence
-from shared.evaluation.custom.definition import DEFINITION_BYTES, digest, parse
+from shared.evaluation.custom.definition import digest, parse
 from shared.evaluation.custom.document import Place
 from shared.evaluation.custom.probing import probe
 from shared.evaluation.custom.values import drawn
+from shared.jobs.contracts import DEFINITION_BYTES, RunBenchmark
 
 GOOD = """\
 name: help-desk
@@ -118,6 +121,18 @@ def test_a_task_that_is_defined_anew_has_another_digest(folder: Path) -> None:
     assert digests[0][1] == digests[1][1]
 
 
+def test_the_documented_example_is_valid(tmp_path: Path) -> None:
+    guide = Path(__file__).parents[4] / "docs" / "custom-benchmarks.md"
+    example, judge = re.findall(r"```yaml\n(.*?)```", guide.read_text(), re.DOTALL)
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "index.html").write_text("<p>{{item}}</p>")
+    with_judge = f"{example}        - {json.dumps(yaml.safe_load(judge))}\n"
+    assert [task.name for task in load(written(tmp_path, with_judge)).tasks] == [
+        "find-price",
+        "close-ticket",
+    ]
+
+
 MISTAKES = """\
 name: miniwob
 defaults:
@@ -182,6 +197,23 @@ def test_every_mistake_is_told_with_its_place(folder: Path) -> None:
         assert expected in said
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "said"),
+    [
+        ("- a", (1, 1), "a definition is a mapping with `name` and `tasks`"),
+        ("name: a\ntasks: one", (2, 1), "must be a list"),
+        ("name: a\ntasks: [one]", (2, 9), "must be a mapping of keys and values"),
+        ("name: a\ntasks: []", (2, 1), "at least 1 item"),
+        ("tasks: []\nname: a b", (2, 1), "should match pattern"),
+    ],
+)
+def test_another_shape_is_told_by_what_it_should_be(
+    folder: Path, text: str, place: tuple[int, int], said: str
+) -> None:
+    mistakes = check(written(folder, text)).mistakes
+    assert any(one.place == Place(*place) and said in one.said for one in mistakes), mistakes
+
+
 def test_the_first_mistake_stands_for_all_where_a_run_is_asked_for(folder: Path) -> None:
     path = written(folder, MISTAKES)
     with pytest.raises(DefinitionError, match=r"made.yaml:1:1: name: .* \(and 16 more: `mlops"):
@@ -212,6 +244,16 @@ def test_a_fixture_is_files_beside_the_definition(folder: Path, start: str, said
     (mistake,) = check(written(folder, text)).mistakes
     assert said in mistake.said
     assert mistake.place.line == 20
+
+
+def test_values_are_looked_for_in_the_fixtures_that_they_are_filled_into(folder: Path) -> None:
+    (folder / "pages" / "desk.html").write_text("<p id=state>{{state}} {{number}}</p>")
+    (folder / "pages" / "app.js").write_text("const text = `{{ own }}`")
+    assert check(written(folder, GOOD)).mistakes == ()
+    filled = GOOD.replace("      page: desk.html", "      page: desk.html\n      fill_values: true")
+    (mistake,) = check(written(folder, filled)).mistakes
+    assert mistake.place == Place(11, 5)
+    assert mistake.said == "there is no value 'state'; there is: number, origin, seed"
 
 
 def test_a_definition_that_is_too_large_does_not_travel(folder: Path) -> None:
@@ -248,6 +290,22 @@ def test_what_travelled_wrong_is_refused_in_one_line(definition: Any, said: str)
     with pytest.raises(ValueError, match=said) as refused:
         parse(definition)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("definition", "said"),
+    [
+        ({"a": "x\0y"}, "NUL"),
+        ({"a": ["\ud800"]}, "surrogate"),
+        ({"a": "x" * DEFINITION_BYTES}, "at most 4000000 bytes"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_where_it_is_submitted(definition: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        RunBenchmark(seeds=(0,), models=("m",), definition=definition)
+    backslash = {"a": r"x\u0000"}
+    job = RunBenchmark(seeds=(0,), models=("m",), definition=backslash)
+    assert job.definition == backslash
 
 
 def test_what_is_nested_without_end_is_refused() -> None:

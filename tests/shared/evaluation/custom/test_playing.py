@@ -146,6 +146,28 @@ def test_a_page_cannot_fake_what_is_looked_at_from_outside(
     assert (result.outcome, result.reason) == (Outcome.FAILURE, "not done after 1 steps")
 
 
+CLOBBERED = """<!doctype html><title>Open</title>
+  <form name=querySelector></form><form name=querySelectorAll></form><form name=title></form>
+  <form name=body></form><form name=documentElement></form>
+  <form id=f><input name=innerText value=closed><input name=getBoundingClientRect>still open</form>
+"""
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        {"element": {"selector": "#f", "has_text": "still open"}},
+        {"javascript": "document.querySelector('#f') && document.title === 'Open'"},
+        {"javascript": "document.evaluate('//form', document, null, 6, null).snapshotLength === 6"},
+    ],
+)
+def test_names_of_elements_do_not_stand_before_what_is_looked_at(
+    play: Any, criteria: dict[str, Any]
+) -> None:
+    result = play({"start": {"html": CLOBBERED}, "success_criteria": criteria}, WAIT)
+    assert result.outcome is Outcome.SUCCESS, result.reason
+
+
 def test_a_page_can_fake_what_is_asked_of_its_own_world(play: Any) -> None:
     script = {"expression": "document.title === 'Done'", "world": "page"}
     task = {"start": {"html": LIAR}, "success_criteria": {"javascript": script}}
