@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
 
 from shared.evaluation.agents.policies.answers import click_or_wait, submit, wait_for
-from shared.evaluation.agents.policies.looking import has_class, saying
+from shared.evaluation.agents.policies.calendars import choose_day
+from shared.evaluation.agents.policies.looking import buttons, has_class
 from shared.evaluation.agents.policies.memory import Memory
 from shared.evaluation.protocol import Action, Click, Element, Fill, Observation
 
 _FLIGHT = re.compile(
     r"^Book the (?P<best>cheapest|shortest) one-way flight from: (?P<origin>.+?) "
     r"to: (?P<destination>.+?) on (?P<day>\d\d/\d\d/\d{4})\.?$"
+)
+_TICKET = re.compile(
+    r"^Buy the ticket with the (?P<best>cheapest|most expensive|shortest|longest) "
+    r"(?:cost|duration)\.?$"
 )
 _PRICE = re.compile(r"\$(\d+)")
 _DURATION = re.compile(r"(\d+)h (\d+)m")
@@ -36,16 +40,28 @@ def book_flight(observation: Observation, memory: Memory) -> Action | None:
     if day is None:
         return wait_for("the field for the day", memory)
     if day.value != named["day"]:
-        return _choose_day(day, named["day"], observation, memory)
+        return choose_day(day, named["day"], observation, memory)
     return submit(observation, memory, label="Search")
 
 
+def buy_ticket(observation: Observation, memory: Memory) -> Action | None:
+    """The ticket with the least or the most money or time."""
+    if not (named := _TICKET.match(observation.goal)):
+        return None
+    offers = [e for e in buttons(observation) if _PRICE.search(e.text)]
+    if not offers:
+        return wait_for("a ticket", memory)
+    return Click(element=_best(named["best"], offers, observation).id)
+
+
 def _best(best: str, offers: list[Element], observation: Observation) -> Element:
-    """The offer with the least money or time; each offer follows its duration on the page."""
+    """The offer that is best in money or time; each offer follows its duration on the page."""
+    choose = min if best in {"cheapest", "shortest"} else max
     durations = [e for e in observation.elements if has_class(e, "time-duration")]
-    if best == "shortest" and len(durations) == len(offers):
-        return min(zip(durations, offers, strict=True), key=lambda pair: _minutes(pair[0].text))[1]
-    return min(offers, key=lambda offer: _dollars(offer.text))
+    if best in {"shortest", "longest"} and len(durations) == len(offers):
+        pairs = zip(durations, offers, strict=True)
+        return choose(pairs, key=lambda pair: _minutes(pair[0].text))[1]
+    return choose(offers, key=lambda offer: _dollars(offer.text))
 
 
 def _minutes(text: str) -> float:
@@ -68,28 +84,3 @@ def _choose_airport(field: Element, place: str, observation: Observation, memory
         return Fill(element=field.id, text=place)
     offered = [e for e in observation.elements if e.tag == "li" and _is_airport(e.text, place)]
     return click_or_wait(next(iter(offered), None), memory, f"an airport {place!r}")
-
-
-def _choose_day(field: Element, text: str, observation: Observation, memory: Memory) -> Action:
-    """Open the calendar, turn it to the month, click the day."""
-    wanted = datetime.strptime(text, "%m/%d/%Y").date()  # noqa: DTZ007 - a calendar day
-    shown = _shown_month(observation)
-    if shown is None:
-        return Click(element=field.id)
-    if shown != wanted.replace(day=1):
-        turn = "ui-datepicker-next" if shown < wanted else "ui-datepicker-prev"
-        arrow = next((e for e in observation.elements if has_class(e, turn)), None)
-        return click_or_wait(arrow, memory, "the arrow of the calendar")
-    days = [e for e in observation.elements if has_class(e, "ui-state-default")]
-    return click_or_wait(saying(str(wanted.day), days), memory, f"day {wanted.day}")
-
-
-def _shown_month(observation: Observation) -> date | None:
-    month = next((e for e in observation.elements if has_class(e, "ui-datepicker-month")), None)
-    year = next((e for e in observation.elements if has_class(e, "ui-datepicker-year")), None)
-    if month is None or year is None:
-        return None
-    try:
-        return datetime.strptime(f"1 {month.text} {year.text}", "%d %B %Y").date()  # noqa: DTZ007
-    except ValueError:
-        return None

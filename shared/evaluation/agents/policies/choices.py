@@ -24,6 +24,7 @@ from shared.evaluation.protocol import (
 
 _SELECT = re.compile(r"^Select (?P<names>.+) and click Submit\.?$")
 _FROM_LIST = re.compile(r"^Select (?P<name>.+) from the list and click Submit\.?$")
+_FROM_SCROLL_LIST = re.compile(r"^Select (?P<names>.+) from the scroll list and click Submit\.?$")
 _WIDGET = re.compile(r'^Click on a "(?P<kind>[^"]+)" widget\.?$')
 _SPINNER = re.compile(r"^Select (?P<number>-?\d+) with the spinner and hit Submit\.?$")
 
@@ -41,6 +42,24 @@ def choose_from_list(observation: Observation, memory: Memory) -> Action | None:
     if _chosen(lists[0], name, memory):
         return submit(observation, memory)
     return SelectOption(element=lists[0].id, option=name)
+
+
+def choose_several_from_list(observation: Observation, memory: Memory) -> Action | None:
+    """Every named entry of a list that takes several, then submit."""
+    if not (named := _FROM_SCROLL_LIST.match(observation.goal)):
+        return None
+    field = next((e for e in observation.elements if e.tag == "select"), None)
+    if field is None:
+        return wait_for("a list", memory)
+    rest = named["names"]
+    # A name may hold a comma itself, so the list says what the names are: the longest first.
+    for option in sorted(field.options, key=len, reverse=True):
+        if option and re.search(rf"(?:^|, ){re.escape(option)}(?:$|, )", rest):
+            rest = rest.replace(option, "", 1)
+            chosen = SelectOption(element=field.id, option=option)
+            if chosen not in memory.actions():
+                return chosen
+    return submit(observation, memory)
 
 
 def choose_boxes(observation: Observation, memory: Memory) -> Action | None:

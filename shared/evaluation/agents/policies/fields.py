@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from shared.evaluation.agents.policies.answers import click_or_wait, submit, wait_for
+from shared.evaluation.agents.policies.answers import click_or_wait, wait_for
 from shared.evaluation.agents.policies.looking import (
+    buttons,
     following,
     inputs_of_type,
     label_of,
@@ -42,7 +43,7 @@ def enter_text(observation: Observation, memory: Memory) -> Action | None:
         text = named["text"].upper() if named["case"] == "upper" else named["text"].lower()
     else:
         return None
-    return _fill_in(zip(text_fields(observation)[:1], [text], strict=False), observation, memory)
+    return fill_in(zip(text_fields(observation)[:1], [text], strict=False), observation, memory)
 
 
 def enter_password(observation: Observation, memory: Memory) -> Action | None:
@@ -50,19 +51,22 @@ def enter_password(observation: Observation, memory: Memory) -> Action | None:
     if not (named := _PASSWORD.match(observation.goal)):
         return None
     fields = text_fields(observation)
-    return _fill_in(zip(fields, [named["text"]] * 2, strict=False), observation, memory)
+    return fill_in(zip(fields, [named["text"]] * 2, strict=False), observation, memory)
 
 
 def log_in(observation: Observation, memory: Memory) -> Action | None:
     """User name and password into the fields with these labels; then log in."""
     if not (named := _LOGIN.match(observation.goal)):
         return None
+    # A dialog in the way asks whether to leave; what was typed under it is lost.
+    if any(field.disabled for field in text_fields(observation)):
+        return click_or_wait(saying("Cancel", buttons(observation)), memory, "a way back")
     by_label = {label_of(f, observation).casefold(): f for f in text_fields(observation)}
     user, password = by_label.get("username"), by_label.get("password")
     if user is None or password is None:
         return wait_for("a field for the user name and one for the password", memory)
     pairs = [(user, named["user"]), (password, named["password"])]
-    return _fill_in(pairs, observation, memory, label="Login")
+    return fill_in(pairs, observation, memory, label="Login")
 
 
 def enter_date(observation: Observation, memory: Memory) -> Action | None:
@@ -71,7 +75,7 @@ def enter_date(observation: Observation, memory: Memory) -> Action | None:
         return None
     date = f"{named['year']}-{named['month']}-{named['day']}"
     fields = inputs_of_type(observation, "date")[:1]
-    return _fill_in(zip(fields, [date], strict=False), observation, memory)
+    return fill_in(zip(fields, [date], strict=False), observation, memory)
 
 
 def copy_from_table(observation: Observation, memory: Memory) -> Action | None:
@@ -86,7 +90,7 @@ def copy_from_table(observation: Observation, memory: Memory) -> Action | None:
     if not beside:
         return ReportInfeasible(reason=f"there is nothing beside {named['key']!r}")
     pairs = zip(text_fields(observation)[:1], [beside[0].text], strict=False)
-    return _fill_in(pairs, observation, memory)
+    return fill_in(pairs, observation, memory)
 
 
 def focus_text_field(observation: Observation, memory: Memory) -> Action | None:
@@ -99,7 +103,7 @@ def focus_text_field(observation: Observation, memory: Memory) -> Action | None:
     return click_or_wait(found, memory, f"text field {position}")
 
 
-def _fill_in(
+def fill_in(
     pairs: Iterable[tuple[Element, str]],
     observation: Observation,
     memory: Memory,
@@ -112,13 +116,15 @@ def _fill_in(
     for field, text in fields:
         if not _holds(field, text, memory):
             return Fill(element=field.id, text=text)
-    button = saying(label, observation.elements)
-    return Click(element=button.id) if button else submit(observation, memory)
+    for said in (label, "Submit", "OK"):
+        if button := saying(said, observation.elements):
+            return Click(element=button.id)
+    return wait_for(f"the button {label!r}", memory)
 
 
 def _holds(field: Element, text: str, memory: Memory) -> bool:
     """A password's value may be kept from the agent, so what was typed counts as well."""
     return field.value == text or any(
         step.action == Fill(element=field.id, text=text) and step.error is None
-        for step in memory.past
+        for step in memory.since_click_on("Cancel")
     )

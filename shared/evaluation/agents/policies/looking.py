@@ -81,6 +81,21 @@ def following(anchor: Element, observation: Observation) -> list[Element]:
     return list(observation.elements[ids.index(anchor.id) + 1 :])
 
 
+def first_saying(text: str, css_class: str, observation: Observation) -> Element | None:
+    """The first element of a CSS class that says exactly `text`."""
+    return next(
+        (e for e in observation.elements if has_class(e, css_class) and e.text == text), None
+    )
+
+
+def until_next(css_class: str, elements: list[Element]) -> list[Element]:
+    """The elements before the next one of a CSS class, which begins the next entry."""
+    for index, element in enumerate(elements):
+        if has_class(element, css_class):
+            return elements[:index]
+    return elements
+
+
 def _exactly(element: Element, text: str) -> bool:
     return text in (element.text, element.value if is_button(element) else None)
 

@@ -38,6 +38,10 @@ class Memory(BaseModel):
         last = self.past[-1].model_copy(update={"error": error})
         return Memory(past=(*self.past[:-1], last))
 
+    def actions(self) -> tuple[Action, ...]:
+        """What the page has taken, oldest first."""
+        return tuple(step.action for step in self.past if step.error is None)
+
     def clicked(self, element: int) -> bool:
         """Whether `element` has been clicked and the page took the click."""
         return any(
@@ -53,6 +57,13 @@ class Memory(BaseModel):
             isinstance(step.action, Click) and step.target == text and step.error is None
             for step in self.past
         )
+
+    def since_click_on(self, text: str) -> tuple[PastAction, ...]:
+        """What was done after the last click on something that said `text`; else everything."""
+        for index in range(len(self.past) - 1, -1, -1):
+            if isinstance(self.past[index].action, Click) and self.past[index].target == text:
+                return self.past[index + 1 :]
+        return self.past
 
     def clicks_at_the_end(self, element: int) -> int:
         """How many clicks on `element` end the past, one after the other."""
