@@ -49,7 +49,7 @@ def test_a_run_is_evaluated_shown_and_put_into_a_card(command: Command) -> None:
     assert (report["episodes"], report["ended"]) == (2, 2)
     (agent,) = report["agents"]
     assert (agent["agent"], agent["scored"], agent["successes"]) == ("rules@1.0.0", 2, 2)
-    assert "episodes" in ran.stderr
+    assert f"run {report['run']}: 2 episodes" in ran.stderr.splitlines()
 
     shown = command("evaluate", "show", report["run"][:18])
     assert "100% (34 to 100) of 2" in shown.stdout
