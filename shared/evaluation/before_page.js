@@ -17,7 +17,7 @@
   });
   RealDate.prototype.constructor = window.Date;
 
-  const notes = { opened: 0, hovers: false };
+  const notes = { opened: 0, hovering: new WeakSet() };
   const clickable = new WeakSet();
   const kinds = new Set(["click", "mousedown", "mouseup", "dblclick", "pointerdown"]);
   const hovering = new Set(["mouseover", "mouseenter", "mousemove", "pointerover", "pointerenter",
@@ -25,7 +25,7 @@
   const listen = EventTarget.prototype.addEventListener;
   EventTarget.prototype.addEventListener = instead(listen, (target, self, args) => {
     if (kinds.has(args[0]) && self instanceof Element) clickable.add(self);
-    if (hovering.has(args[0])) notes.hovers = true;
+    if (hovering.has(args[0])) notes.hovering.add(self ?? window);
     return Reflect.apply(target, self, args);
   });
   if (window !== window.top) return;

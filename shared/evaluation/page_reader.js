@@ -3,7 +3,7 @@
 ({ key, unseen, limits }) => {
   const before = window[key];
   const { clickable, requests, notes } = before ||
-    { clickable: new WeakSet(), requests: new Map(), notes: { opened: 0, hovers: false } };
+    { clickable: new WeakSet(), requests: new Map(), notes: { opened: 0, hovering: new WeakSet() } };
   if (before) {
     before.startClock();
     delete window[key];
@@ -300,6 +300,11 @@
 
   const ON_HOVER = ["onmouseover", "onmouseenter", "onmousemove", "onpointerover",
     "onpointerenter", "onpointermove"];
+  // What these change stays where it is.
+  const PAINT = /^(color|background|border|outline|text-decoration|box-shadow|cursor|fill|stroke)/;
+  const moveOnHover = (rules) => [...rules].some((rule) =>
+    (rule.selectorText?.includes(":hover") && [...rule.style].some((name) => !PAINT.test(name))) ||
+    (rule.cssRules && moveOnHover(rule.cssRules)));
   let sheets = -1;
   let styled = false;
   const styledOnHover = () => {
@@ -307,15 +312,16 @@
       sheets = document.styleSheets.length;
       styled = [...document.styleSheets].some((sheet) => {
         // The rules of another origin cannot be read; they may be anything.
-        try { return [...sheet.cssRules].some((rule) => rule.cssText.includes(":hover")); }
-        catch { return true; }
+        try { return moveOnHover(sheet.cssRules); } catch { return true; }
       });
     }
     return styled;
   };
+  // Whether the page can answer to the pointer over `el` by more than another colour.
   const hovers = (el) => {
-    if (notes.hovers || styledOnHover()) return true;
-    for (let at = el; at; at = parentOf(at)) if (ON_HOVER.some((name) => at[name])) return true;
+    const answers = (at) => notes.hovering.has(at) || ON_HOVER.some((name) => at[name]);
+    if (answers(window) || answers(document) || styledOnHover()) return true;
+    for (let at = el; at; at = parentOf(at)) if (answers(at)) return true;
     return false;
   };
 

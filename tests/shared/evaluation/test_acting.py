@@ -113,10 +113,9 @@ def test_a_click_takes_a_visible_point_of_a_partly_covered_element(browser: Brow
             const b = document.createElement("button");
             b.id = "b"; b.textContent = "A"; e.target.replaceWith(b); }, 0);
         });</script>""",
-        # Moved away by its own style.
-        """<style>#a:hover { transform: translateX(300px) } #a { transition: none }</style>
-        <p id=b style="position:absolute;top:100px">x</p>
-        <button id=a style="position:absolute;top:0">A</button>""",
+        # Moved away by a style.
+        """<style>#box { height: 50px } #box:hover #a { margin-left: 300px }</style>
+        <div id=box><button id=a>A</button></div>""",
     ],
 )
 def test_a_click_hits_what_is_there_once_the_pointer_is(
