@@ -127,6 +127,21 @@ def test_a_policy_keeps_what_it_says(
             assert "trace.trace" in archive.namelist()
 
 
+def test_a_trace_holds_no_key_of_the_worker(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-the-page")
+    runtime = BrowserRuntime(contexts=1)
+    try:
+        result, _ = play(runtime, store, Recording.ALL)
+    finally:
+        runtime.close()
+    with zipfile.ZipFile(store.path(result.recording or "")) as archive:
+        kept = b"".join(archive.read(name) for name in archive.namelist())
+    assert b"click-test-2" in kept
+    assert b"sk-not-for-the-page" not in kept
+
+
 def test_a_full_disk_does_not_fail_an_episode(
     browser: BrowserRuntime, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
