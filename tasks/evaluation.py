@@ -80,7 +80,7 @@ def _played(
     if spending is not None and plan.budget_nanos is not None and spending.over(0):
         return episodes.not_begun(plan.budget_nanos)
     agent = make_agent(plan.agent, plan.parameters)
-    custom, judge_seconds = _defined(plan)
+    custom, judging = _defined(plan)
     return browsers.run(
         lambda context: run_episode(
             context,
@@ -93,17 +93,17 @@ def _played(
             recorder=recorder,
             over_budget=None if spending is None else _over(spending),
         ),
-        timeout=plan.task.timeout_seconds + judge_seconds + MARGIN_SECONDS,
+        timeout=plan.task.timeout_seconds + judging + MARGIN_SECONDS,
     )
 
 
 def _defined(plan: EpisodePlan) -> tuple[Benchmark | None, float]:
-    """The benchmark of a custom task, and how long its judges may take."""
+    """The benchmark of a custom task, and how long its judges and scorers may take."""
     if plan.definition is None:
         return None, 0.0
-    from shared.evaluation.custom.environment import judge_seconds, of_definition
+    from shared.evaluation.custom.environment import judging_seconds, of_definition
 
-    return of_definition(plan.task.benchmark, plan.definition), judge_seconds(plan.definition)
+    return of_definition(plan.task.benchmark, plan.definition), judging_seconds(plan.definition)
 
 
 def _begin_spending(plan: EpisodePlan, lease: Lease) -> Spending | None:

@@ -18,7 +18,14 @@ class BenchmarkMissingError(Exception):
 
 
 class JudgingError(Exception):
-    """A task could not be set up or judged; the message says why. It says nothing of the agent."""
+    """A task could not be set up or judged; the message says why. It says nothing of the agent.
+
+    `permanent`: trying again would come to the same.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
 
 
 class Goal(NamedTuple):

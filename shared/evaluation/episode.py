@@ -206,7 +206,7 @@ async def _play(episode: _Episode, trace: _Trace) -> _End:
     except (UnknownBenchmarkError, BenchmarkMissingError, PageHungError, OriginError) as error:
         return _End(Outcome.ENVIRONMENT_ERROR, str(error))
     except JudgingError as error:
-        return _End(Outcome.ENVIRONMENT_ERROR, str(error))
+        return _End(Outcome.ENVIRONMENT_ERROR, str(error), permanent=error.permanent)
     except PlaywrightError as error:
         return _End(Outcome.ENVIRONMENT_ERROR, f"browser: {error.message}")
     # Whatever a benchmark's own code does: what was spent and seen until then is kept.

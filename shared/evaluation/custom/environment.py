@@ -12,6 +12,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from shared.evaluation.benchmark import Goal, JudgingError, Verdict
 from shared.evaluation.custom import judge as judges
+from shared.evaluation.custom import scorers
 from shared.evaluation.custom.definition import FILLED, CustomTask, Hook, Request
 from shared.evaluation.custom.judging import Case, Judged
 from shared.evaluation.custom.looking import Looker
@@ -51,14 +52,19 @@ def of_definition(name: str, definition: Mapping[str, Any]) -> Custom:
     return Custom(name, [CustomTask.model_validate(definition)])
 
 
-def judge_seconds(definition: Mapping[str, Any]) -> float:
-    """How long the judges of a stored definition may take at its end, beyond its own time."""
-    return _judge_seconds(CustomTask.model_validate(definition))
+def judging_seconds(definition: Mapping[str, Any]) -> float:
+    """How long a stored definition's judges and scorers may take, beyond the agent's time."""
+    task = CustomTask.model_validate(definition)
+    return _judges_seconds(task) + _scorers_seconds(task)
 
 
-def _judge_seconds(task: CustomTask) -> float:
+def _judges_seconds(task: CustomTask) -> float:
     asked = [one.judge for _, one in task.success_criteria.walk() if one.judge is not None]
     return sum(judges.seconds(one) for one in asked)
+
+
+def _scorers_seconds(task: CustomTask) -> float:
+    return sum(scorers.SECONDS for _, one in task.success_criteria.walk() if one.scorer)
 
 
 class CustomEnvironment:
@@ -108,9 +114,8 @@ class CustomEnvironment:
         return Verdict(True, False, 0.0, finding.said)
 
     def seconds_for(self, so_far: SoFar) -> float:
-        if so_far.answer is None:
-            return OPERATION_SECONDS
-        return OPERATION_SECONDS + _judge_seconds(self._task)
+        seconds = OPERATION_SECONDS + _scorers_seconds(self._task)
+        return seconds if so_far.answer is None else seconds + _judges_seconds(self._task)
 
     def judgements(self) -> tuple[Judgement, ...]:
         return self._judged.judgements

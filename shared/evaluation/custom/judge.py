@@ -145,7 +145,8 @@ class Judging:
                     continue
                 return self.judgement()
         except EndpointError as error:
-            raise JudgingError(f"the judge could not be asked: {error}") from None
+            said = f"the judge could not be asked: {error}"
+            raise JudgingError(said, permanent=error.permanent) from None
         finally:
             await self._endpoint.close()
         raise JudgingError(

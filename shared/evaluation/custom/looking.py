@@ -33,6 +33,9 @@ _REPLACED: Final = (
     "No frame with given id",
     "uniqueContextId not found",
 )
+_OF_THE_DEFINITION: Final = ("SyntaxError", "ReferenceError")
+"What is thrown whatever the page is like."
+
 # What Chromium says of a script that it has stopped for the sake of the time limit.
 _STOPPED: Final = ("Internal error", "terminated")
 MATCHES_AT_MOST: Final = 1_000
@@ -147,7 +150,8 @@ class Looker:
         if said is None:
             return False
         if not isinstance(said, bool):
-            raise JudgingError(f"javascript gave {json.dumps(said)[:50]}, not true or false")
+            gave = f"javascript gave {json.dumps(said)[:50]}, not true or false"
+            raise JudgingError(gave, permanent=True)
         return said
 
     async def run(self, page: Page, statements: str, values: Mapping[str, str]) -> None:
@@ -194,7 +198,9 @@ class Looker:
                 raise JudgingError(f"{what} did not end within {_SCRIPT_MS / 1000:g} s") from None
             raise
         if "exceptionDetails" in answered:
-            raise JudgingError(f"{what} failed: {_thrown(answered['exceptionDetails'])}")
+            thrown = _thrown(answered["exceptionDetails"])
+            permanent = thrown.startswith(_OF_THE_DEFINITION)
+            raise JudgingError(f"{what} failed: {thrown}", permanent=permanent)
         return answered["result"].get("value")
 
 

@@ -39,7 +39,8 @@ def searched(pattern: str, text: str, *, ignore_case: bool = False) -> bool:
     except TimeoutError:
         shown = pattern[:80]
         raise JudgingError(
-            f"the regular expression {shown!r} did not end within {MATCH_SECONDS:g} s"
+            f"the regular expression {shown!r} did not end within {MATCH_SECONDS:g} s",
+            permanent=True,
         ) from None
     return found is not None
 
@@ -117,7 +118,8 @@ def answer_matches(match: AnswerMatch, answer: str, values: Mapping[str, str]) -
     try:
         exact = Decimal(wanted.strip())
     except InvalidOperation:
-        raise JudgingError(f"the number that is asked for is {wanted[:50]!r}") from None
+        asked = f"the number that is asked for is {wanted[:50]!r}"
+        raise JudgingError(asked, permanent=True) from None
     said = numbers_in(answer)
     return len(said) == 1 and abs(said.pop() - exact) <= Decimal(str(match.tolerance))
 
