@@ -102,7 +102,7 @@ def page(played: Sequence[Played], made_with: str) -> str:
         "",
         "## Tags",
         "",
-        "- `vision`: what must be read is in a picture or a canvas and in no text or attribute",
+        "- `vision`: what must be read is, at least with some seeds, in a picture and in no text",
         "- `timing`: success depends on when an action comes, so on the agent's speed as well",
         "- `chance`: the page goes on drawing lots while it is played, and may let nobody win",
         "- `no-strict`: a raw reward of exactly 1 cannot be had with actions on elements",
@@ -180,6 +180,8 @@ async def _play(context: BrowserContext, wanted: tuple[str, int]) -> Played:
 async def _play_all(
     wanted: Sequence[tuple[str, int]], notes: Path, contexts: int, progress: Progress
 ) -> None:
+    if not wanted:
+        return
     bar = progress.add_task("episodes", total=len(wanted))
     notes.parent.mkdir(parents=True, exist_ok=True)
     with notes.open("a", encoding="utf-8") as file:
