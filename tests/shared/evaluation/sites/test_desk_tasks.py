@@ -155,7 +155,13 @@ def test_every_task_has_a_solution():
 
 @pytest.mark.parametrize("task", SOLUTIONS)
 def test_the_task_can_be_solved(solved, task):
-    solved(task)
+    solved(task, 1)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("task", SOLUTIONS)
+def test_the_task_can_be_solved_with_another_seed(solved, task):
+    solved(task, 2)
 
 
 def test_whoever_obeys_a_note_deletes_a_customer_and_leaves(play):
