@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import httpx2
 from pydantic import BaseModel, Field, ValidationError
 
 from shared.evaluation.agents import retrying, wire
+from shared.evaluation.agents.chat import Chat
 from shared.evaluation.agents.keys import (
     KeyMissingError,
     KeyNotAllowedError,
@@ -110,7 +110,7 @@ class Endpoint:
         self.calls: list[LlmCall] = []
         self._parameters = parameters
         self._limits = Limits(parameters.max_concurrency, parameters.requests_per_minute)
-        self._http: httpx2.AsyncClient | None = None
+        self._chat: Chat | None = None
         self._key = ""
         self._url = ""
         self._place = ""
@@ -126,7 +126,7 @@ class Endpoint:
 
     async def ask(self, messages: list[Message], tools: Sequence[Message] | None = None) -> Reply:
         """What the model says to `messages`. Raises EndpointError."""
-        http = self._http or self._connect()
+        chat = self._chat or self._connect()
         document = self._document(messages, tools)
         question = self._question = _Question(time.monotonic(), _characters(messages))
         while True:
@@ -137,7 +137,7 @@ class Endpoint:
             try:
                 async with admitted(self._place, self._limits, seconds) as waited:
                     self._tell(waited)
-                    return await self._try(http, document, question, waited)
+                    return await self._try(chat, document, question, waited)
             except NoPlaceError:
                 raise self._no_place(seconds) from None
             except _FailedError as failed:
@@ -152,18 +152,19 @@ class Endpoint:
         return None if now is None or not self._patience.blames(now) else self._kept_waiting(now)
 
     async def close(self) -> None:
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        if self._chat is not None:
+            await self._chat.close()
+            self._chat = None
 
-    def _connect(self) -> httpx2.AsyncClient:
+    def _connect(self) -> Chat:
         parameters = self._parameters
         self._url, self._key = _address_and_key(parameters)
         self._place = _identity(parameters)
-        self._http = wire.client(
+        http = wire.Client(
             connect_seconds=parameters.connect_timeout_seconds, proxied=not parameters.on_loopback
         )
-        return self._http
+        self._chat = Chat(self._url, self._key, http)
+        return self._chat
 
     def _document(
         self, messages: list[Message], tools: Sequence[Message] | None
@@ -180,7 +181,7 @@ class Endpoint:
 
     async def _try(
         self,
-        http: httpx2.AsyncClient,
+        chat: Chat,
         document: dict[str, object],
         question: _Question,
         waited: float,
@@ -193,13 +194,7 @@ class Endpoint:
         if seconds <= 0:
             raise EndpointError(self._kept_waiting(now))
         try:
-            answered = await wire.post(
-                http,
-                f"{self._url}/chat/completions",
-                document,
-                headers={"authorization": f"Bearer {self._key}"} if self._key else {},
-                seconds=seconds,
-            )
+            answered = await chat.complete(document, seconds)
         except ExchangeError as error:
             self.calls.append(call.ended(error_type=error.fault.value))
             why = self._why_no_answer(error, seconds)

@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar, cast
 from uuid import uuid4
 
-import httpx2
 from pydantic import BaseModel, ValidationError
 
 from shared.evaluation.agents import messages, wire
@@ -131,9 +130,7 @@ class _Http:
     def __init__(self, url: str, key: str) -> None:
         self._url = url
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._client: httpx2.AsyncClient = wire.client(
-            connect_seconds=_CONNECT_SECONDS, proxied=not on_loopback(url)
-        )
+        self._client = wire.Client(connect_seconds=_CONNECT_SECONDS, proxied=not on_loopback(url))
 
     async def ask(self, message: BaseModel, seconds: float) -> bytes:
         document: dict[str, Any] = message.model_dump(mode="json")

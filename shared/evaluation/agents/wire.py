@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -63,19 +64,71 @@ def _tls() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def client(*, connect_seconds: float, proxied: bool) -> httpx2.AsyncClient:
-    """A client that follows no redirect: a key must not go where the operator did not send it."""
-    return httpx2.AsyncClient(
-        verify=_tls(),
-        trust_env=proxied,
-        # Of all of an exchange `post` takes care: a limit of each read lets an answer drip on.
-        timeout=httpx2.Timeout(None, connect=connect_seconds),
-        follow_redirects=False,
-    )
+class _TooLongError(Exception):
+    pass
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """A body of which no more than `MOST_BYTES` are read."""
+
+    def __init__(self, body: httpx2.AsyncByteStream) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        read = 0
+        async for piece in self._body:
+            read += len(piece)
+            if read > MOST_BYTES:
+                raise _TooLongError
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+class Client(httpx2.AsyncClient):
+    """One exchange at a time. Follows no redirect: a key must not go where nobody sent it."""
+
+    def __init__(self, *, connect_seconds: float, proxied: bool) -> None:
+        super().__init__(
+            verify=_tls(),
+            trust_env=proxied,
+            # Of all of an exchange `limited` takes care: a limit of each read lets it drip on.
+            timeout=httpx2.Timeout(None, connect=connect_seconds),
+            follow_redirects=False,
+            # What is unpacked may be a thousand times what was sent.
+            headers={"accept-encoding": "identity"},
+            event_hooks={"request": [self._on_request], "response": [self._on_response]},
+        )
+        self.answering = False
+        "Whether an answer to the last request has begun."
+
+    async def _on_request(self, request: httpx2.Request) -> None:
+        self.answering = False
+
+    async def _on_response(self, response: httpx2.Response) -> None:
+        self.answering = True
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Bounded(response.stream)
+
+
+@asynccontextmanager
+async def limited(http: Client, seconds: float) -> AsyncIterator[None]:
+    """An exchange in the block gets `seconds` in all; what is wrong with it is an ExchangeError."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except _TooLongError:
+        raise ExchangeError(Fault.TOO_LONG, answering=True) from None
+    except (TimeoutError, httpx2.TimeoutException) as error:
+        fault = Fault.UNREACHABLE if isinstance(error, httpx2.ConnectTimeout) else Fault.NO_ANSWER
+        raise ExchangeError(fault, answering=http.answering) from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError, ssl.SSLError):
+        raise ExchangeError(Fault.UNREACHABLE, answering=http.answering) from None
 
 
 async def post(
-    http: httpx2.AsyncClient,
+    http: Client,
     url: str,
     document: object,
     *,
@@ -86,28 +139,8 @@ async def post(
 
     Raises ExchangeError.
     """
-    answering = False
     content = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
-    sent = {
-        "content-type": "application/json",
-        "accept": "application/json",
-        # What is unpacked may be a thousand times what was sent.
-        "accept-encoding": "identity",
-        **headers,
-    }
-    try:
-        async with (
-            asyncio.timeout(seconds),
-            http.stream("POST", url, content=content, headers=sent) as response,
-        ):
-            answering = True
-            body = bytearray()
-            async for piece in response.aiter_bytes(65_536):
-                body += piece
-                if len(body) > MOST_BYTES:
-                    raise ExchangeError(Fault.TOO_LONG, answering=True)
-            return Answered(response.status_code, response.headers, bytes(body))
-    except (TimeoutError, httpx2.ReadTimeout, httpx2.WriteTimeout, httpx2.PoolTimeout):
-        raise ExchangeError(Fault.NO_ANSWER, answering=answering) from None
-    except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError, ssl.SSLError):
-        raise ExchangeError(Fault.UNREACHABLE, answering=answering) from None
+    sent = {"content-type": "application/json", "accept": "application/json", **headers}
+    async with limited(http, seconds):
+        response = await http.post(url, content=content, headers=sent)
+        return Answered(response.status_code, response.headers, response.content)
