@@ -23,6 +23,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import async_playwright
 
 from shared.evaluation.browser import BrowserError, close_context, fresh_context
+from shared.evaluation.egress.fence import around
 from shared.evaluation.observing import prepare
 from shared.local.chromium import ChromiumError, find_chromium, launch_arguments
 
@@ -66,10 +67,20 @@ class _Chromium:
         return context
 
     async def close(self) -> None:
-        for making in (*self.ready, *([self.watching] if self.watching else [])):
-            making.cancel()
+        self.retired = True
+        if self.watching is not None:
+            self.watching.cancel()
             # Its end is that of the browser, and no news.
-            making.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self.watching.add_done_callback(lambda done: done.cancelled() or done.exception())
+        for making in self.ready:
+            making.cancel()
+        # What was made and not used has a fence that does not end with the browser.
+        if self.ready:
+            made, _ = await asyncio.wait(self.ready, timeout=_CLOSE_SECONDS)
+            for making in made:
+                if not making.cancelled() and making.exception() is None:
+                    around(making.result()).stop()
+        self.ready.clear()
         for ending in (self.browser.close, self.playwright.stop):
             # Of a killed browser or driver there is nothing left to close.
             with suppress(PlaywrightError, TimeoutError, OSError):
@@ -81,8 +92,12 @@ class _Chromium:
 async def _made(browser: Browser) -> BrowserContext:
     context = await fresh_context(browser)
     # A page of its own process is what takes longest; its clock and its notes come before it.
-    await prepare(context)
-    await context.new_page()
+    try:
+        await prepare(context)
+        await context.new_page()
+    except BaseException:
+        around(context).stop()
+        raise
     return context
 
 
@@ -100,7 +115,7 @@ class BrowserRuntime:
         self,
         *,
         contexts: int = 4,
-        recycle_after: int = 200,
+        recycle_after: int = 500,
         memory_limit: int = 4 * _GIB,
         page_memory_limit: int = 2 * _GIB,
         executable: Path | None = None,
@@ -213,7 +228,9 @@ class BrowserRuntime:
             if current is not None and (
                 current.served >= self._recycle_after or not current.browser.is_connected()
             ):
-                await self._retire(current)
+                # Not waited for: the next one is started while this one ends.
+                current.retired, self._current = True, None
+                self._later(self._end_if_unused(current))
             if self._current is None:
                 self._current = await self._launch()
                 self._all.add(self._current)
