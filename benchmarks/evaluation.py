@@ -1,4 +1,4 @@
-"""How long a newcomer waits: for the embedded services, and for the demonstration."""
+"""How long a newcomer waits, for the services and for the demonstration; and how fast it runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks import speed
 from benchmarks.measure import Figure, MeasurementError
-from benchmarks.services import URLS, environment, open_folder
+from benchmarks.services import URLS, environment, measured_services, open_folder
 from shared.local.services import running_services
 
 READY_SECONDS = 5.0
@@ -25,6 +26,8 @@ def figures() -> Iterator[Figure]:
         ready = statistics.median(_seconds_until_ready() for _ in range(ROUNDS))
         yield Figure("services_ready", ready, READY_SECONDS, "s", "limit", target=1)
         yield Figure("demo", _demo_seconds(), DEMO_SECONDS, "s", "limit (n=1)", target=1)
+    with measured_services():
+        yield from speed.figures()
 
 
 def _seconds_until_ready() -> float:
