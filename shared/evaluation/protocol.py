@@ -392,6 +392,15 @@ class Outcome(StrEnum):
     BUDGET_EXCEEDED = "budget_exceeded"
     CANCELLED = "cancelled"
 
+    @property
+    def scored(self) -> bool:
+        """Whether it says something of the agent, as the view `episode_results` has it."""
+        return self not in (
+            Outcome.ENVIRONMENT_ERROR,
+            Outcome.BUDGET_EXCEEDED,
+            Outcome.CANCELLED,
+        )
+
 
 class Step(_Frozen):
     """One step: what was decided, and how long each part took in milliseconds."""
