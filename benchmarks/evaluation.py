@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import speed
-from benchmarks.measure import Figure, MeasurementError
+from benchmarks import agentlab, browsergym, concurrency, endurance, speed
+from benchmarks.measure import Figure, MeasurementError, PeerMissingError, Skipped
 from benchmarks.services import URLS, environment, measured_services, open_folder
 from shared.local.services import running_services
 
@@ -20,14 +20,20 @@ DEMO_SECONDS = 180.0
 ROUNDS = 5
 
 
-def figures() -> Iterator[Figure]:
+def figures() -> Iterator[Figure | Skipped]:
     """Seconds, each against its limit; the demonstration is run once, for it takes a minute."""
     with environment(**dict.fromkeys(URLS)):
         ready = statistics.median(_seconds_until_ready() for _ in range(ROUNDS))
         yield Figure("services_ready", ready, READY_SECONDS, "s", "limit", target=1)
         yield Figure("demo", _demo_seconds(), DEMO_SECONDS, "s", "limit (n=1)", target=1)
-    with measured_services():
-        yield from speed.figures()
+    with measured_services() as servers:
+        for own in (speed, concurrency, endurance):
+            yield from own.figures(servers)
+        for name, peer in (("browsergym", browsergym), ("agentlab", agentlab)):
+            try:
+                yield from peer.figures(servers)
+            except PeerMissingError as missing:
+                yield Skipped(name, str(missing))
 
 
 def _seconds_until_ready() -> float:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import psutil
 import sqlalchemy as sa
 
+from benchmarks import processes
 from benchmarks.measure import MeasurementError
 from benchmarks.services import python_process
 from shared.database import TenantId, tenant_session
@@ -19,121 +21,165 @@ from shared.evaluation.agents.registry import describe_agent
 from shared.evaluation.runs import create_run
 from shared.evaluation.tables import Episode
 from shared.jobs.contracts import Queue, Recording, RunBenchmark
+from shared.local.ephemeral import TemporaryServices
 from shared.local.programs import WORKER_ENVIRONMENT, worker
 from shared.registry.models import key, register
 from shared.tenancy.tenants import create_tenant
 
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 240.0
+
+RULES = ("rule-based", {})
+"The agent that does on the tasks of `oracle.py` what the peers' scripts do, and what is set."
+
+SOLVED = frozenset({"success"})
+ENDED = frozenset({"success", "failure"})
+"By the agent's own doing: what is not among these is a fault of the machinery."
 
 
-@dataclass
+@dataclass(frozen=True)
+class Done:
+    """A run that has ended: the seconds until its last episode was recorded, and its size."""
+
+    seconds: float
+    episodes: int
+    steps: int
+
+    @property
+    def per_minute(self) -> float:
+        return 60 * self.episodes / self.seconds
+
+
+@dataclass(frozen=True)
 class Fleet:
     """Running evaluation workers and one that takes in the telemetry of their episodes."""
 
-    workers: list[psutil.Process]
-    at_a_time: int
-    tenant: TenantId = field(default_factory=lambda: create_tenant(f"benchmark-{uuid.uuid4()}"))
+    tenant: TenantId
+    workers: tuple[psutil.Process, ...]
+    beside: tuple[psutil.Process, ...]
+    "What works for them: the telemetry's worker, PostgreSQL and Redis."
 
     def run(
         self,
         tasks: Sequence[str],
         episodes: int,
         *,
-        agent: str = "rule-based",
-        parameters: Mapping[str, object] | None = None,
+        agent: tuple[str, Mapping[str, object]] = RULES,
         recording: Recording = Recording.JPEG,
+        expected: frozenset[str] = SOLVED,
         meanwhile: Callable[[], None] = lambda: None,
-    ) -> float:
-        """Seconds from submitting so many episodes until the last one is recorded.
+    ) -> Done:
+        """Submit so many episodes, a multiple of the tasks, and wait for the last one's row.
 
-        `meanwhile` is called ten times a second. Raises `MeasurementError` when an episode does
-        not succeed: a rate of failures is no rate.
+        `meanwhile` is called ten times a second. Raises `MeasurementError` when an episode ends
+        otherwise than `expected`: a rate of failures is no rate.
         """
-        seeds = tuple(range(-(-episodes // len(tasks))))
         begun = time.perf_counter()
-        with tenant_session(self.tenant) as session:
-            model = register(
-                session,
-                f"{agent}-{uuid.uuid4().hex[:8]}",
-                "1.0.0",
-                agent,
-                parameters or {},
-                check=lambda *described: describe_agent(*described),
-            )
-            job = RunBenchmark(
-                tasks=tuple(tasks), seeds=seeds, models=(key(model),), recording=recording
-            )
-            made = create_run(session, job, _no_test, lambda _: None)
-        run_id = uuid.UUID(made["run_id"])
-        while (outcomes := self._outcomes(run_id)).get(None, 0):
+        run = self._submit(tasks, episodes // len(tasks), agent, recording)
+        while None in (outcomes := self._outcomes(run)):
             if time.perf_counter() - begun > PATIENCE_SECONDS:
                 raise MeasurementError(f"episodes did not end within {PATIENCE_SECONDS:g} s")
             meanwhile()
             time.sleep(0.1)
         seconds = time.perf_counter() - begun
-        if set(outcomes) != {"success"}:
-            raise MeasurementError(f"not all episodes succeeded: {outcomes}")
-        return seconds * episodes / made["episodes"]
+        if not set(outcomes) <= expected:
+            raise MeasurementError(f"episodes ended otherwise than they should: {outcomes}")
+        return Done(seconds, sum(outcomes.values()), self._steps(run))
 
-    def _outcomes(self, run_id: uuid.UUID) -> dict[str | None, int]:
+    def _submit(
+        self,
+        tasks: Sequence[str],
+        seeds: int,
+        agent: tuple[str, Mapping[str, object]],
+        recording: Recording,
+    ) -> uuid.UUID:
+        kind, parameters = agent
+        with tenant_session(self.tenant) as session:
+            model = register(
+                session,
+                f"{kind}-{uuid.uuid4().hex[:8]}",
+                "1.0.0",
+                kind,
+                parameters,
+                check=describe_agent,
+            )
+            job = RunBenchmark(
+                tasks=tuple(tasks),
+                seeds=tuple(range(seeds)),
+                models=(key(model),),
+                recording=recording,
+            )
+            return uuid.UUID(create_run(session, job, _no_test, lambda _: None)["run_id"])
+
+    def _outcomes(self, run: uuid.UUID) -> dict[str | None, int]:
         with tenant_session(self.tenant) as session:
             rows = session.execute(
                 sa.select(Episode.outcome, sa.func.count())
-                .where(Episode.run_id == run_id)
+                .where(Episode.run_id == run)
                 .group_by(Episode.outcome)
             )
             return {row[0]: row[1] for row in rows}
 
-    def processes(self) -> list[psutil.Process]:
-        """The evaluation workers with their browsers."""
-        found = []
-        for process in self.workers:
-            found += [process, *process.children(recursive=True)]
-        return found
+    def _steps(self, run: uuid.UUID) -> int:
+        with tenant_session(self.tenant) as session:
+            steps = sa.select(sa.func.sum(Episode.steps)).where(Episode.run_id == run)
+            return session.scalar(steps) or 0
 
     def memory(self) -> float:
         """Bytes that the workers with their browsers hold, shared ones split up (PSS)."""
-        return float(sum(_of_each(self.processes(), lambda p: p.memory_full_info().pss)))
+        return processes.memory(self.workers)
 
     def cpu_seconds(self) -> float:
-        """What they have used since they were started, with the processes that have ended.
+        """Of the workers with their browsers and of all that works for them, since their start."""
+        return processes.cpu_seconds(self.workers + self.beside)
 
-        Of a process that ended its parent knows the time once it was waited for.
-        """
-
-        def used(process: psutil.Process) -> float:
-            times = process.cpu_times()
-            return times.user + times.system + times.children_user + times.children_system
-
-        return sum(_of_each(self.processes(), used))
-
-
-def _of_each(
-    processes: Sequence[psutil.Process], ask: Callable[[psutil.Process], float]
-) -> Iterator[float]:
-    for process in processes:
-        try:
-            yield ask(process)
-        except psutil.NoSuchProcess:
-            continue
+    def have_browsers(self) -> bool:
+        """Whether every worker has started its own."""
+        return all(
+            any("chrom" in process.name() or "headless" in process.name() for process in family)
+            for family in (processes.families([worker]) for worker in self.workers)
+        )
 
 
 @contextmanager
-def fleet(workers: int, at_a_time: int) -> Iterator[Fleet]:
+def fleet(servers: TemporaryServices, workers: int, at_a_time: int) -> Iterator[Fleet]:
     """So many evaluation workers with so many episodes at a time in each, warmed up."""
     with ExitStack() as stack:
-        variables = WORKER_ENVIRONMENT | {"MLOPS_EPISODES_PER_WORKER": str(at_a_time)}
-        stack.enter_context(python_process(*worker(Queue.INGEST).command, **WORKER_ENVIRONMENT))
+
+        def start(*command: str, **variables: str) -> psutil.Process:
+            process = stack.enter_context(
+                python_process(
+                    "benchmarks.reaper",
+                    *(sys.executable, "-m", *command),
+                    **WORKER_ENVIRONMENT,
+                    **variables,
+                )
+            )
+            return psutil.Process(process.pid)
+
+        beside = (
+            start(*worker(Queue.INGEST).command),
+            psutil.Process(servers.postgres_pid),
+            psutil.Process(servers.redis_pid),
+        )
         started = []
         for number in range(workers):
             command = list(worker(Queue.EVALUATION, at_a_time).command)
             command[command.index("-n") + 1] = f"evaluation-{number}-{os.getpid()}@%h"
-            process = stack.enter_context(python_process(*command, **variables))
-            started.append(psutil.Process(process.pid))
-        made = Fleet(started, at_a_time)
-        # The first episodes start the browsers.
-        made.run(("click-test",), 4 * workers * min(at_a_time, 8))
+            started.append(start(*command, MLOPS_EPISODES_PER_WORKER=str(at_a_time)))
+        made = Fleet(create_tenant(f"benchmark-{uuid.uuid4()}"), tuple(started), beside)
+        _warm(made, workers * min(at_a_time, 8))
         yield made
+
+
+def _warm(made: Fleet, episodes: int) -> None:
+    """The first episodes start the browsers; the first worker that is up must not do them all."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    made.run(("click-test",), episodes)
+    while not made.have_browsers():
+        if time.monotonic() > deadline:
+            raise MeasurementError(f"workers started no browser within {PATIENCE_SECONDS:g} s")
+        made.run(("click-test",), episodes)
+    made.run(("click-test",), episodes)
 
 
 def _no_test(*_: object) -> object:

@@ -6,8 +6,10 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import psutil
 from playwright.async_api import async_playwright
 
+from benchmarks import processes
 from benchmarks.measure import MeasurementError
 from benchmarks.oracle import moves
 from shared.evaluation.miniwob import server
@@ -42,14 +44,20 @@ class RawPlaywright:
         self._runner.close()
 
     async def _start(self) -> None:
+        before = set(psutil.Process().children())
         self._playwright = await async_playwright().start()
         self._browser = await self._playwright.chromium.launch(
             executable_path=find_chromium().path, args=launch_arguments(), chromium_sandbox=True
         )
+        self._driver = set(psutil.Process().children()) - before
 
     async def _stop(self) -> None:
         await self._browser.close()
         await self._playwright.stop()
+
+    def cpu_seconds(self) -> float:
+        """Of this process and of what this started, browser included, since their start."""
+        return time.process_time() + processes.cpu_seconds(self._driver)
 
     def run(self, tasks: Sequence[str], episodes: int) -> float:
         """Seconds for so many episodes."""
