@@ -54,14 +54,23 @@ ALTER FUNCTION mlops.jobs_to_send(text[], interval, int) OWNER TO mlops_definer;
 """
 
 
+BEFORE_THERE_WERE_TABS = (
+    '["click", "double_click", "hover", "fill", "select_option", "press", "drag", "scroll",'
+    ' "wait", "report_infeasible"]'
+)
+"What the tasks of earlier versions allow."
+
+
 def upgrade() -> None:
     for column in (
         sa.Column("digest", sa.Text(), server_default="", nullable=False),
         sa.Column("definition", JSONB(), nullable=True),
         sa.Column("tags", JSONB(), server_default="[]", nullable=False),
-        sa.Column("actions", JSONB(), server_default="[]", nullable=False),
+        sa.Column("actions", JSONB(), server_default=BEFORE_THERE_WERE_TABS, nullable=False),
     ):
         op.add_column("evaluation_tasks", column, schema="mlops")
+    # It was for the rows that are there: a task that allows nothing must not come about by default.
+    op.alter_column("evaluation_tasks", "actions", server_default=None, schema="mlops")
     op.drop_constraint(
         "evaluation_tasks_tenant_id_benchmark_name_key", "evaluation_tasks", schema="mlops"
     )

@@ -35,7 +35,7 @@ class EvaluationTask(Base):
     definition: Mapped[dict[str, Any] | None]
     "All of a custom task, so that a worker on any machine can run it."
     tags: Mapped[list[Any]] = mapped_column(server_default="[]")
-    actions: Mapped[list[Any]] = mapped_column(server_default="[]")
+    actions: Mapped[list[Any]]
 
 
 class BenchmarkRun(Base):

@@ -89,7 +89,7 @@ class Run:
                 tuple(session.execute(sa.text(query)).one())
                 for query in (
                     "SELECT count(*), sum(actions)::bigint FROM mlops.episode_results",
-                    "SELECT count(*) FILTER (WHERE kind = 'episode'),"
+                    "SELECT count(*) FILTER (WHERE kind = 'episode' AND success IS NOT NULL),"
                     " count(*) FILTER (WHERE kind = 'action') FROM mlops.events",
                     "SELECT sum(episodes)::bigint, sum(actions)::bigint"
                     " FROM mlops.model_performance",

@@ -1,0 +1,99 @@
+"""A database of an earlier version, with what was in it, becomes one of this version."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from migrations.run import configuration, upgrade
+from shared.database import Base, psycopg_url
+from shared.evaluation.protocol import PAGE_ACTIONS
+from shared.local.ephemeral import TemporaryServices
+
+
+@pytest.fixture
+def database(services: TemporaryServices) -> Iterator[str]:
+    """The owner's URL of an empty database of this test's own."""
+    owner = sa.make_url(services.database_owner_url)
+    assert owner.username is not None
+    name = f"earlier_{uuid.uuid4().hex}"
+    server = sa.create_engine(
+        psycopg_url(services.superuser_url), isolation_level="AUTOCOMMIT"
+    )
+    with server.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name} OWNER {owner.username}"))
+        yield owner.set(database=name).render_as_string(hide_password=False)
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    server.dispose()
+
+
+def at_version(connection: sa.Connection, revision: str) -> None:
+    config = configuration()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def as_superuser(database: str, services: TemporaryServices) -> sa.Engine:
+    """Over the walls between tenants, which stop the owner as well."""
+    url = sa.make_url(services.superuser_url).set(database=sa.make_url(database).database)
+    return sa.create_engine(
+        psycopg_url(url.render_as_string(hide_password=False)), poolclass=sa.NullPool
+    )
+
+
+def test_tasks_of_the_first_version_allow_what_they_allowed(
+    database: str, services: TemporaryServices
+) -> None:
+    engine = sa.create_engine(psycopg_url(database), poolclass=sa.NullPool)
+    tenant, task = uuid.uuid4(), uuid.uuid4()
+    with engine.begin() as connection:
+        at_version(connection, "0002")
+    with as_superuser(database, services).begin() as connection:
+        connection.execute(
+            sa.text("INSERT INTO mlops.tenants (id, name) VALUES (:id, 'early')"), {"id": tenant}
+        )
+        connection.execute(
+            sa.text(
+                "INSERT INTO mlops.evaluation_tasks (id, tenant_id, benchmark, name, category,"
+                " difficulty, max_steps, timeout_seconds)"
+                " VALUES (:id, :tenant, 'miniwob', 'click-test', 'click', 'easy', 5, 30)"
+            ),
+            {"id": task, "tenant": tenant},
+        )
+
+    upgrade(database, services.database_url)
+
+    with as_superuser(database, services).begin() as connection:
+        allowed = connection.scalar(
+            sa.text("SELECT actions FROM mlops.evaluation_tasks WHERE id = :id"), {"id": task}
+        )
+    assert tuple(allowed) == PAGE_ACTIONS
+
+
+def test_the_migrations_make_the_tables_that_the_code_describes(
+    database: str, services: TemporaryServices
+) -> None:
+    upgrade(database, services.database_url)
+    engine = sa.create_engine(psycopg_url(database), poolclass=sa.NullPool)
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "include_schemas": True,
+                "include_object": lambda thing, name, kind, *_: (
+                    kind != "table" or (thing.schema == "mlops" and not name.startswith("events_"))
+                ),
+                "version_table_schema": "mlops",
+                "compare_type": True,
+            },
+        )
+        different = compare_metadata(context, Base.metadata)
+
+    assert [change for change in different if "alembic_version" not in repr(change)] == []
