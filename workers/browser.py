@@ -116,8 +116,8 @@ class BrowserRuntime:
         *,
         contexts: int = 4,
         recycle_after: int = 500,
-        memory_limit: int = 4 * _GIB,
-        page_memory_limit: int = 2 * _GIB,
+        memory_limit: int = 6 * _GIB,
+        page_memory_limit: int = 3 * _GIB,
         executable: Path | None = None,
     ) -> None:
         self._contexts = contexts
