@@ -7,13 +7,18 @@ from typing import Any
 
 import openai
 
+from shared.evaluation.agents.keys import OPENAI_KEY
 from shared.evaluation.agents.wire import Answered, Client, limited
 
 
 class Chat:
-    """One endpoint. Every call is one HTTP exchange: retries are for the caller to decide."""
+    """One endpoint. Every call is one HTTP exchange: retries are for the caller to decide.
 
-    def __init__(self, base_url: str, key: str, http: Client) -> None:
+    `variable` is where the key was found. The package takes an organization, a project and
+    headers from the environment; these go where `OPENAI_API_KEY` goes and nowhere else.
+    """
+
+    def __init__(self, base_url: str, key: str, http: Client, *, variable: str | None) -> None:
         self._http = http
         self._headers = {} if key else {"Authorization": openai.Omit()}
         self._client = openai.AsyncOpenAI(
@@ -24,6 +29,10 @@ class Chat:
             timeout=http.timeout,
             http_client=http,
         )
+        if not key or variable != OPENAI_KEY:
+            self._client.organization = self._client.project = None
+            # By `OPENAI_CUSTOM_HEADERS`: there is no other way to have it without them.
+            self._client._custom_headers = {}
 
     async def complete(self, document: Mapping[str, Any], seconds: float) -> Answered:
         """The answer to a request, whatever its status. Raises ExchangeError.

@@ -163,7 +163,7 @@ class Endpoint:
         http = wire.Client(
             connect_seconds=parameters.connect_timeout_seconds, proxied=not parameters.on_loopback
         )
-        self._chat = Chat(self._url, self._key, http)
+        self._chat = Chat(self._url, self._key, http, variable=parameters.api_key_env)
         return self._chat
 
     def _document(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Final
 from urllib.parse import urlsplit
 
 from shared.evaluation.agents.parameters import STAND_IN, on_loopback
 from shared.settings import settings
 
-_OPENAI = "OPENAI_API_KEY"
+OPENAI_KEY: Final = "OPENAI_API_KEY"
 
 
 class KeyNotAllowedError(ValueError):
@@ -44,7 +45,7 @@ def check_key_may_go(name: str | None, url: str) -> None:
         return
     allowed = settings().model_keys.get(name, ())
     operators_own = settings().openai_base_url
-    if name == _OPENAI and operators_own:
+    if name == OPENAI_KEY and operators_own:
         allowed = (*allowed, operators_own)
     if is_listed(url, allowed):
         return

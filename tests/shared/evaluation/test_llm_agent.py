@@ -75,7 +75,11 @@ def endpoint(respond: Callable[[int], Answer]) -> Iterator[tuple[str, list[dict[
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             received.append(
-                {**json.loads(body), "authorization": self.headers.get("Authorization")}
+                {
+                    **json.loads(body),
+                    "authorization": self.headers.get("Authorization"),
+                    "headers": dict(self.headers),
+                }
             )
             status, answer = respond(len(received))
             self.send_response(status)
@@ -139,6 +143,45 @@ def test_an_answer_becomes_an_action_with_its_call_as_reported() -> None:
     assert call.query_length == sum(len(message["content"]) for message in sent)
     assert received[0]["temperature"] == 0.0
     assert received[0]["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "gets_all"), [("OPENAI_API_KEY", True), ("BOX_KEY", False), (None, False)]
+)
+def test_the_operators_account_is_told_only_where_the_openai_key_goes(
+    with_environment: Callable[..., None], variable: str | None, gets_all: bool
+) -> None:
+    secrets = {
+        "OPENAI_ORG_ID": "org-of-the-operator",
+        "OPENAI_PROJECT_ID": "proj-of-the-operator",
+        "OPENAI_CUSTOM_HEADERS": "x-gateway: gateway-of-the-operator",
+    }
+    never = {"OPENAI_ADMIN_KEY": "admin-secret", "OPENAI_WEBHOOK_SECRET": "webhook-secret"}
+    with_environment(
+        BOX_KEY="box-key",
+        MLOPS_MODEL_KEYS='{"OPENAI_API_KEY": ["127.0.0.1"], "BOX_KEY": ["127.0.0.1"]}',
+        **secrets,
+        **never,
+    )
+    with endpoint(lambda n: completion(RIGHT)) as (url, received):
+        ask(url, api_key_env=variable)
+    sent = json.dumps(received[0]["headers"])
+    assert [value.split()[-1] in sent for value in secrets.values()] == [gets_all] * 3
+    assert not any(value in sent for value in never.values())
+    assert received[0]["authorization"] == {
+        "OPENAI_API_KEY": f"Bearer {KEY}",
+        "BOX_KEY": "Bearer box-key",
+        None: None,
+    }.get(variable)
+
+
+def test_a_keyless_endpoint_gets_no_authorization_from_the_environment(
+    with_environment: Callable[..., None],
+) -> None:
+    with_environment(OPENAI_CUSTOM_HEADERS="authorization: Bearer of-the-operator")
+    with endpoint(lambda n: completion(RIGHT)) as (url, received):
+        ask(url, api_key_env=None)
+    assert "of-the-operator" not in json.dumps(received[0]["headers"])
 
 
 def test_missing_usage_is_unknown_and_not_zero() -> None:
