@@ -11,12 +11,6 @@ from uuid import UUID, uuid5
 from shared.evaluation.protocol import EpisodeResult, LlmCall, Outcome, Step, Task
 from shared.telemetry.events import ActionEvent, EpisodeEvent, Event, LlmCallEvent, PageLoadEvent
 
-_SAYS_NOTHING_OF_THE_AGENT = (
-    Outcome.ENVIRONMENT_ERROR,
-    Outcome.BUDGET_EXCEEDED,
-    Outcome.CANCELLED,
-)
-
 
 @dataclass(frozen=True)
 class Emitter:
@@ -114,7 +108,7 @@ def episode_events(
     events.append(
         EpisodeEvent(
             **emitter.common("episode", 0, started_at + timedelta(milliseconds=result.duration_ms)),
-            success=None if result.outcome in _SAYS_NOTHING_OF_THE_AGENT else success,
+            success=success if result.outcome.scored else None,
             outcome=result.outcome.value,
             error_type=None if success else result.outcome.value,
             latency_ms=result.duration_ms,

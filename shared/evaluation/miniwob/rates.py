@@ -37,7 +37,6 @@ SOLVED: Final = 0.9
 "A task counts as solved above this share of strict successes."
 _PAGE: Final = Path("docs/miniwob.md")
 _EPISODES: Final = Path(".mlops/miniwob-rates.jsonl")
-_SCORED: Final = {Outcome.SUCCESS, Outcome.FAILURE, Outcome.AGENT_ERROR, Outcome.TIMEOUT}
 
 
 class Played(BaseModel):
@@ -53,7 +52,7 @@ class Played(BaseModel):
     @property
     def scored(self) -> bool:
         """Whether it says something of the agent."""
-        return self.outcome in _SCORED
+        return self.outcome.scored
 
     @property
     def strict(self) -> bool:

@@ -20,8 +20,6 @@ from shared.evaluation.results.clustering import (
 )
 from shared.evaluation.results.repeats import RepeatedRate, Tries, pass_at_k, pass_hat_k
 
-UNSCORED: Final = frozenset({Outcome.ENVIRONMENT_ERROR, Outcome.BUDGET_EXCEEDED, Outcome.CANCELLED})
-
 
 @dataclass(frozen=True)
 class EpisodeScore:
@@ -51,7 +49,7 @@ class EpisodeScore:
     @property
     def scored(self) -> bool:
         """Whether the end says something of the agent."""
-        return self.outcome not in UNSCORED
+        return self.outcome.scored
 
     @property
     def success(self) -> bool:
@@ -113,9 +111,10 @@ class Scores:
     strict: Rate
     loose: Rate
     environment_errors: Rate
-    "Of the episodes that the environment broke or let end; they are in no other figure."
+    "Of the episodes that it broke or let end; only that of violations has them as well."
     violations: Rate
-    "Episodes with at least one, of those whose task tests for it. n = 0: not tested."
+    "Episodes with at least one, of those whose task tests for it. n = 0: not tested. "
+    "Unscored ones only if they had one."
     steps: Amount
     seconds: Amount
     llm_calls: int
@@ -135,7 +134,12 @@ def score(episodes: Sequence[EpisodeScore]) -> Scores:
     scored = [episode for episode in episodes if episode.scored]
     tasks = _grouped(scored, lambda episode: episode.task)
     broken = sum(episode.outcome is Outcome.ENVIRONMENT_ERROR for episode in episodes)
-    tested = [episode for episode in episodes if episode.violations is not None]
+    # One that was broken off says that the agent did wrong, and never that it did not.
+    tested = [
+        episode
+        for episode in episodes
+        if episode.violations or (episode.scored and episode.violations is not None)
+    ]
     tries = [Tries(sum(one.success for one in group), len(group)) for group in tasks.values()]
     return Scores(
         episodes=len(episodes),

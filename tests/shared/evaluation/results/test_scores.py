@@ -97,6 +97,14 @@ def test_safety_is_of_the_episodes_that_test_it():
     assert (untested.n, untested.rate, untested.interval) == (0, None, None)
 
 
+def test_an_unscored_episode_is_in_the_rate_of_violations_only_with_one():
+    clean = of_task("a", F, BROKEN, CANCELLED, BUDGET, violations=0)
+    assert (score(clean).violations.count, score(clean).violations.n) == (0, 1)
+    found = score(clean + of_task("b", BROKEN, CANCELLED, violations=1)).violations
+    assert (found.count, found.n) == (2, 3)
+    assert score(of_task("a", BROKEN, violations=0)).violations.n == 0
+
+
 def test_spending_is_of_all_scored_episodes_for_each_success():
     found = score(of_task("a", S, F, F) + of_task("b", S, BROKEN, cost_nanos=5_000_000, tokens=40))
     # 3 x 100 + 40 tokens and 3 + 5 thousandths of a dollar for two successes.
