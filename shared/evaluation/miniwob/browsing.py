@@ -27,7 +27,10 @@ async def chromium() -> AsyncIterator[Browser]:
     """A browser for the time of the block. Raises `ChromiumError` where there is none."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=find_chromium().path, args=launch_arguments()
+            executable_path=find_chromium().path,
+            args=launch_arguments(),
+            # Playwright would switch the sandbox off for everybody; the arguments decide.
+            chromium_sandbox=True,
         )
         try:
             yield browser
