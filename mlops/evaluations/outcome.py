@@ -56,6 +56,7 @@ def standing_fields(now: Standing) -> dict[str, Any]:
         "cancelled": now.cancelled,
         "cost_nanos": now.cost_nanos,
         "unpriced_calls": now.unpriced_calls,
+        "unpriced_judge_calls": now.unpriced_judge_calls,
         "budget_nanos": now.budget_nanos,
     }
 
@@ -70,14 +71,13 @@ def remarks(now: Standing, run_id: UUID) -> list[str]:
             " `mlops job list --status failed` says why"
         )
     if now.budget_nanos is not None:
-        unpriced = (
-            f", and {now.unpriced_calls} calls without a known price are not in it"
-            if now.unpriced_calls
-            else ""
-        )
+        of_judges = now.unpriced_judge_calls
+        calls = now.unpriced_calls + of_judges
+        judging = f" ({of_judges} of them by judges)" if of_judges else ""
+        unpriced = f", and {calls} calls without a known price{judging} are not in it"
         said.append(
             f"cost ${now.cost_nanos / NANOS:.4f} of a budget of"
-            f" ${now.budget_nanos / NANOS:.4f}{unpriced}"
+            f" ${now.budget_nanos / NANOS:.4f}{unpriced if calls else ''}"
         )
     if now.over_budget:
         said.append(

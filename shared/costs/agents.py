@@ -1,4 +1,4 @@
-"""What the model calls of a registered agent are priced by, before it has made any."""
+"""What the model calls of a registered agent, or a judge, are priced by, before it made any."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ def price_of_nothing(version: ModelVersion) -> Price | Unpriced | None:
     """
     if version.agent != "llm":
         return None
-    agent = LlmParameters.model_validate(version.parameters)
+    return _of_endpoint(LlmParameters.model_validate(version.parameters))
+
+
+def _of_endpoint(parameters: LlmParameters) -> Price | Unpriced:
     call = LlmCall(
-        provider=agent.provider_name,
-        llm_model=agent.model,
+        provider=parameters.provider_name,
+        llm_model=parameters.model,
         latency_ms=0,
         input_tokens=0,
         cached_input_tokens=0,
@@ -30,7 +33,7 @@ def price_of_nothing(version: ModelVersion) -> Price | Unpriced | None:
     return shipped_prices().price(call, datetime.now(UTC))
 
 
-def why_unpriced(version: ModelVersion) -> str | None:
-    """Why a budget cannot be kept with this agent, None where it can."""
-    price = price_of_nothing(version)
+def why_unpriced(asking: ModelVersion | LlmParameters) -> str | None:
+    """Why a budget cannot be kept with this agent, or with a judge by what it asks; else None."""
+    price = _of_endpoint(asking) if isinstance(asking, LlmParameters) else price_of_nothing(asking)
     return price.reason if isinstance(price, Unpriced) else None

@@ -5,7 +5,7 @@ Whoever changes a run locks its row first: one change after the other, each in o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count, islice
@@ -15,6 +15,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.evaluation.custom.definition import CustomTask
 from shared.evaluation.runs import (
     EPISODES_AT_MOST,
     NANOS,
@@ -126,7 +127,8 @@ def extend(
         plan = assigned(session, run.benchmark, units, chooser(session, asked.ab))
     _require_room(session, run.id, len(plan))
     if run.budget_nanos is not None:
-        require_prices([one.version for one in plan], unpriced)
+        judging = [task.definition for task in tasks]
+        require_prices([one.version for one in plan], _custom_tasks(judging), unpriced)
         _require_left(session, run)
     add_episodes(
         session, run, plan, {task.name: task.id for task in tasks}, priority=asked.priority
@@ -162,9 +164,17 @@ def _limit(session: Session, run: BenchmarkRun, dollars: Decimal, unpriced: Pric
         used = sa.select(ModelVersion).where(
             ModelVersion.id.in_(_of_run(run.id, Episode.model_version_id))
         )
-        require_prices(session.scalars(used).all(), unpriced)
+        definitions = sa.select(EvaluationTask.definition).where(
+            EvaluationTask.id.in_(_of_run(run.id, Episode.task_id))
+        )
+        judging = _custom_tasks(session.scalars(definitions))
+        require_prices(session.scalars(used).all(), judging, unpriced)
     before, run.budget_nanos = run.budget_nanos, nanos_of(dollars)
     audit(session, "run.budget", str(run.id), {"nanos": run.budget_nanos, "before": before})
+
+
+def _custom_tasks(definitions: Iterable[Mapping[str, Any] | None]) -> Iterator[CustomTask]:
+    return (CustomTask.model_validate(one) for one in definitions if one is not None)
 
 
 def _require_left(session: Session, run: BenchmarkRun) -> None:

@@ -49,7 +49,7 @@ class EpisodePlan:
     budget_nanos: int | None
     "What the whole run may cost; None without a limit."
     cost_nanos: int
-    "Of this episode's earlier attempts."
+    "Of this episode's earlier attempts, with what their judges cost."
 
 
 class _Spent(NamedTuple):
@@ -87,7 +87,8 @@ def load(session: Session, episode_id: UUID) -> EpisodePlan:
         variant=episode.variant or "",
         recording=Recording(run.specification.get("recording", Recording.NONE)),
         budget_nanos=run.budget_nanos,
-        cost_nanos=episode.cost_nanos,
+        cost_nanos=episode.cost_nanos
+        + sum(judgement["cost_nanos"] for judgement in episode.judgements or ()),
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
+from shared.evaluation.agents.parameters import LlmParameters
 from shared.evaluation.benchmarks import NAMES, UnknownBenchmarkError, catalogue
 from shared.evaluation.custom.definition import CustomBenchmark, CustomTask, digest
 from shared.evaluation.custom.definition import parse as parse_definition
@@ -46,8 +47,9 @@ class Assigned:
 
 Chooser = Callable[[str], Assigned]
 ChooserOf = Callable[[Session, AbSplit], Chooser]
-PriceCheck = Callable[[ModelVersion], str | None]
-"Why nothing is known of what a model's calls will cost, in one line; None where it is known."
+PriceCheck = Callable[[ModelVersion | LlmParameters], str | None]
+"""Why nothing is known of what the calls of an agent, or of a judge by the endpoint that it asks,
+will cost, in one line; None where it is known."""
 
 
 def create_run(
@@ -70,7 +72,9 @@ def create_run(
         _require_size(len(units))
         plan = assigned(session, job.benchmark, units, chooser(session, job.ab))
     if job.budget_dollars is not None:
-        require_prices([one.version for one in plan], unpriced)
+        judged = {} if custom is None else {task.name: task for task in custom.tasks}
+        judging = [judged[task.name] for task in tasks if task.name in judged]
+        require_prices([one.version for one in plan], judging, unpriced)
     run = BenchmarkRun(
         id=uuid4(),
         tenant_id=tenant_of(session),
@@ -206,8 +210,13 @@ def _require_size(episodes: int) -> None:
         raise EvaluationError(f"{episodes} episodes in one run; at most {EPISODES_AT_MOST}")
 
 
-def require_prices(versions: Iterable[ModelVersion], unpriced: PriceCheck) -> None:
-    """Raise `EvaluationError` unless the price of every model is known."""
+def require_prices(
+    versions: Iterable[ModelVersion], tasks: Iterable[CustomTask], unpriced: PriceCheck
+) -> None:
+    """Raise `EvaluationError` unless the price of every agent, and of the tasks' judges, is known.
+
+    A budget counts both.
+    """
     for version in {version.id: version for version in versions}.values():
         reason = unpriced(version)
         if reason is not None:
@@ -215,6 +224,14 @@ def require_prices(versions: Iterable[ModelVersion], unpriced: PriceCheck) -> No
                 f"a budget cannot be kept with {key(version)}: {reason};"
                 " give its price in shared/costs/prices.yaml, or leave the budget out"
             )
+    for task in tasks:
+        for judge in task.judges():
+            reason = unpriced(judge.model.parameters())
+            if reason is not None:
+                raise EvaluationError(
+                    f"a budget cannot be kept with the judge of task {task.name!r}: {reason};"
+                    " give its price in shared/costs/prices.yaml, or leave the budget out"
+                )
 
 
 def _stored_tasks(

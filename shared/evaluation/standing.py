@@ -13,7 +13,11 @@ from sqlalchemy.orm import Session
 
 @dataclass(frozen=True)
 class Standing:
-    """Of one run. Money is nano-dollars; the agents' `unpriced_calls` are not in `cost_nanos`."""
+    """Of one run. Money is nano-dollars.
+
+    `cost_nanos` is that of agents and judges, without `unpriced_calls`, which are the agents',
+    and `unpriced_judge_calls`.
+    """
 
     queued: int
     running: int
@@ -23,6 +27,7 @@ class Standing:
     cancelled: int
     cost_nanos: int
     unpriced_calls: int
+    unpriced_judge_calls: int
     budget_nanos: int | None
 
     @property
@@ -58,6 +63,10 @@ _STANDING = sa.text(
            count(*) FILTER (WHERE e.outcome = 'budget_exceeded') AS over_budget,
            count(*) FILTER (WHERE e.outcome = 'cancelled') AS cancelled,
            coalesce(sum(e.unpriced_calls), 0)::bigint AS unpriced_calls,
+           (SELECT coalesce(sum((one->>'unpriced_calls')::bigint), 0)::bigint
+            FROM mlops.episodes j CROSS JOIN LATERAL jsonb_array_elements(
+                CASE jsonb_typeof(j.judgements) WHEN 'array' THEN j.judgements ELSE '[]' END
+            ) AS one WHERE j.run_id = :run) AS unpriced_judge_calls,
            (SELECT budget_nanos FROM mlops.benchmark_runs WHERE id = :run) AS budget_nanos
     FROM mlops.episode_results e WHERE e.run_id = :run
     """

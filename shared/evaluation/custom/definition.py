@@ -34,7 +34,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.evaluation.custom.criteria import CRITERIA_AT_MOST, Criterion
+from shared.evaluation.custom.criteria import CRITERIA_AT_MOST, Criterion, Judge
 from shared.evaluation.custom.parts import (
     Part,
     Scalar,
@@ -45,6 +45,7 @@ from shared.evaluation.custom.parts import (
     placeholders,
     texts_in,
 )
+from shared.evaluation.egress.origins import OriginError, origin
 from shared.evaluation.protocol import WEB_ACTIONS, Address, Task
 from shared.jobs.contracts import DEFINITION_BYTES
 
@@ -65,19 +66,16 @@ def _file_path(path: str) -> str:
     return path
 
 
-def _origin(origin: str) -> str:
+def _origin(text: str) -> str:
+    wrong = ValueError("must look like https://example.com or http://example.com:8080")
     try:
-        parts = urlsplit(origin)
-        port = parts.port
-    except ValueError:
-        raise ValueError("must look like https://example.com or http://example.com:8080") from None
-    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+        found, parts = origin(text), urlsplit(text)
+    except OriginError:
+        raise wrong from None
     bare = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
-    if scheme not in {"http", "https"} or not host or not bare:
-        raise ValueError("must look like https://example.com or http://example.com:8080")
-    host = f"[{host}]" if ":" in host else host
-    default = {"http": 80, "https": 443}[scheme]
-    return f"{scheme}://{host}" if port in (None, default) else f"{scheme}://{host}:{port}"
+    if parts.scheme != found.scheme or not bare:
+        raise wrong
+    return str(found)
 
 
 Name = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]*$")]
@@ -311,6 +309,10 @@ class CustomTask(Part):
                 if name not in known:
                     there = ", ".join(sorted(known))
                     yield where, f"there is no value {name!r}; there is: {there}"
+
+    def judges(self) -> list[Judge]:
+        """Those that its criteria ask, in their order."""
+        return [one.judge for _, one in self.success_criteria.walk() if one.judge is not None]
 
     def task(self, benchmark: str) -> Task:
         """Its place in the catalogue."""

@@ -59,8 +59,7 @@ def judging_seconds(definition: Mapping[str, Any]) -> float:
 
 
 def _judges_seconds(task: CustomTask) -> float:
-    asked = [one.judge for _, one in task.success_criteria.walk() if one.judge is not None]
-    return sum(judges.seconds(one) for one in asked)
+    return sum(judges.seconds(one) for one in task.judges())
 
 
 def _scorers_seconds(task: CustomTask) -> float:
@@ -77,9 +76,11 @@ class CustomEnvironment:
         self.origins: tuple[str, ...] = task.origins
         values = drawn(task, seed)
         self._fixture: Fixture | None = None
+        self.served: tuple[str, ...] = ()
         if task.start.url is None:
             self._fixture = Fixture(_files(task, values))
             values["origin"] = self._fixture.origin
+            self.served = (self._fixture.origin,)
             self.url = f"{self._fixture.origin}/{task.start.page}"
         else:
             self.url = fill(task.start.url, values)
@@ -120,7 +121,7 @@ class CustomEnvironment:
     def judgements(self) -> tuple[Judgement, ...]:
         return self._judged.judgements
 
-    def violations(self) -> None:
+    def violations(self, so_far: SoFar) -> None:
         """A definition does not say what must never be done."""
 
     async def teardown(self) -> None:

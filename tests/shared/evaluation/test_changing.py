@@ -13,9 +13,12 @@ from sqlalchemy.orm import Session
 
 from shared.database import TenantId, tenant_session
 from shared.evaluation import changing
+from shared.evaluation.agents.parameters import LlmParameters
 from shared.evaluation.agents.registry import describe_agent
 from shared.evaluation.changing import cancel, extend, resume
-from shared.evaluation.runs import Assigned, Chooser, EvaluationError, create_run
+from shared.evaluation.episodes import load
+from shared.evaluation.protocol import Outcome
+from shared.evaluation.runs import Assigned, Chooser, EvaluationError, PriceCheck, create_run
 from shared.evaluation.standing import spent_nanos, standing
 from shared.evaluation.tables import Episode
 from shared.jobs import claims
@@ -95,6 +98,22 @@ def resumed(tenant: TenantId, run: UUID, budget: str | None = None) -> changing.
     with tenant_session(tenant) as session:
         amount = None if budget is None else Decimal(budget)
         return resume(session, run, budget_dollars=amount, unpriced=priced)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_the_view_of_results_scores_what_the_protocol_scores(
+    tenant: TenantId, run: UUID, outcome: Outcome
+) -> None:
+    end(tenant, episodes(tenant, run)[0], outcome.value)
+    with tenant_session(tenant) as session:
+        found = session.execute(
+            sa.text(
+                "SELECT outcome, scored FROM mlops.episode_results"
+                " WHERE run_id = :run AND outcome IS NOT NULL"
+            ),
+            {"run": run},
+        ).one()
+    assert tuple(found) == (outcome.value, outcome.scored)
 
 
 @pytest.mark.parametrize("outcome", ["environment_error", "cancelled", "budget_exceeded"])
@@ -259,6 +278,68 @@ def test_a_budget_given_later_needs_known_prices_too(tenant: TenantId, run: UUID
         )
     with tenant_session(tenant) as session:
         assert standing(session, run).budget_nanos is None
+
+
+JUDGED = {
+    "name": "museum",
+    "tasks": [
+        {
+            "name": "press",
+            "task_prompt": "Press it.",
+            "start": {"html": "<button>x</button>"},
+            "success_criteria": {"element": "p"},
+        },
+        {
+            "name": "hours",
+            "task_prompt": "When does it open?",
+            "start": {"html": "<p>9</p>"},
+            "success_criteria": {
+                "any": [{"answer": "9"}, {"judge": {"question": "So?", "model": "judge-1"}}]
+            },
+        },
+    ],
+}
+
+
+def judges_unpriced(asking: object) -> str | None:
+    return f"{asking.model} has no price" if isinstance(asking, LlmParameters) else None
+
+
+def judged(tenant: TenantId, unpriced: PriceCheck, **fields: object) -> UUID:
+    job = {"benchmark": "museum", "definition": JUDGED, "seeds": (0,), "models": ("first",)}
+    with tenant_session(tenant) as session:
+        models.register(session, "first", "1.0.0", "rule-based", {}, check=describe_agent)
+        contract = RunBenchmark.model_validate(job | fields)
+        return UUID(create_run(session, contract, no_test, unpriced)["run_id"])
+
+
+def test_a_budget_needs_the_prices_of_the_judges_that_the_run_will_ask(tenant: TenantId) -> None:
+    said = "with the judge of task 'hours': judge-1 has no price"
+    with pytest.raises(EvaluationError, match=said):
+        judged(tenant, judges_unpriced, budget_dollars="1")
+    judged(tenant, judges_unpriced, budget_dollars="1", tasks=("press",))
+    run = judged(tenant, judges_unpriced)
+    with tenant_session(tenant) as session, pytest.raises(EvaluationError, match=said):
+        resume(session, run, budget_dollars=Decimal(1), unpriced=judges_unpriced)
+    run = judged(tenant, priced, budget_dollars="1")
+    with tenant_session(tenant) as session, pytest.raises(EvaluationError, match=said):
+        extend(session, ExtendRun(run_id=run, more_seeds=1), no_test, judges_unpriced)
+
+
+def test_what_judges_cost_and_could_not_be_priced_is_known(tenant: TenantId, run: UUID) -> None:
+    first, second, *_ = episodes(tenant, run)
+    end(tenant, first, "environment_error", cost_nanos=5)
+    said = {"cost_nanos": 7, "unpriced_calls": 2}
+    with tenant_session(tenant) as session:
+        session.execute(
+            sa.update(Episode).where(Episode.id == first.id).values(judgements=[said, said])
+        )
+    with tenant_session(tenant) as session:
+        now = standing(session, run)
+        assert (now.cost_nanos, now.unpriced_calls, now.unpriced_judge_calls) == (19, 0, 4)
+        # What the budget takes for the earlier attempts of an episode that is tried again.
+        assert load(session, first.id).cost_nanos == spent_nanos(session, run) == 19
+        assert load(session, second.id).cost_nanos == 0
 
 
 def test_the_rate_of_environment_errors_is_of_what_was_played(tenant: TenantId, run: UUID) -> None:
