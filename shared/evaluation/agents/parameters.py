@@ -139,7 +139,7 @@ class LlmParameters(Parameters):
     @model_validator(mode="after")
     def _prompt_knows_it(self) -> Self:
         needed = prompting.version_for(self.mode, self.page, self.vision)
-        if self.prompt_version < needed:
+        if prompting.number(self.prompt_version) < prompting.number(needed):
             raise ValueError(
                 f"prompt_version {self.prompt_version} knows mode text, page elements and vision"
                 f" none only: take {needed}"

@@ -75,6 +75,11 @@ def versions() -> tuple[str, ...]:
     return tuple(PARTS)
 
 
+def number(version: str) -> int:
+    """What versions are ordered by: `v10` is newer than `v2`."""
+    return int(version.removeprefix("v"))
+
+
 def version_for(mode: Mode, page: PageForm, vision: Vision) -> str:
     """The oldest version that can ask like this."""
     plain = (mode, page, vision) == (Mode.TEXT, PageForm.ELEMENTS, Vision.NONE)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Set
 from functools import cache
 from importlib import resources
 from string import Template
 from typing import Final
+
+from shared.evaluation.agents.prompting import number
 
 PARTS: Final = ("judge-system", "judge-question", "judge-repair")
 NEWEST: Final = "v1"
@@ -20,9 +23,15 @@ NEWEST: Final = "v1"
 @cache
 def versions() -> tuple[str, ...]:
     """The prompt versions that there are a complete set of files for."""
-    names = {entry.name for entry in resources.files(__package__).joinpath("prompts").iterdir()}
+    folder = resources.files(__package__).joinpath("prompts")
+    return complete({entry.name for entry in folder.iterdir()})
+
+
+def complete(names: Set[str]) -> tuple[str, ...]:
+    """The versions of which every part is among these files, the newest last."""
     found = {m[1] for name in names if (m := re.fullmatch(r"judge-system\.(v\d+)\.txt", name))}
-    return tuple(sorted(v for v in found if {f"{part}.{v}.txt" for part in PARTS} <= names))
+    whole = (v for v in found if {f"{part}.{v}.txt" for part in PARTS} <= names)
+    return tuple(sorted(whole, key=number))
 
 
 @cache
