@@ -8,7 +8,6 @@ episodes of other worker processes spend until they end.
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -47,6 +46,13 @@ class _Run:
     "Without the episodes in `here`."
     here: list[Spending] = field(default_factory=list)
     starting: threading.Lock = field(default_factory=threading.Lock)
+    waiting: int = 0
+    "Episodes that are about to be counted in."
+
+    @property
+    def over(self) -> bool:
+        """Whether it has no episode here: what it has cost is recorded."""
+        return not self.waiting and all(one.ended or one.lost() for one in self.here)
 
     def spent(self) -> int:
         return self.recorded + sum(one.before + one.so_far for one in self.here)
@@ -56,8 +62,12 @@ class Ledger:
     """The runs with a budget that have episodes in this process; may be used by any thread."""
 
     def __init__(self) -> None:
-        self._runs: dict[UUID, _Run] = defaultdict(_Run)
+        self._runs: dict[UUID, _Run] = {}
         self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """How many runs it knows: those with an episode here, as of the last one that began."""
+        return len(self._runs)
 
     def begin(
         self,
@@ -71,11 +81,17 @@ class Ledger:
     ) -> Spending:
         """Count this episode in. `recorded` is asked once, and may block."""
         with self._lock:
-            run = self._runs[run_id]
+            self._runs = {known: run for known, run in self._runs.items() if not run.over}
+            run = self._runs.setdefault(run_id, _Run())
+            run.waiting += 1
         spending = Spending(episode_id, before, run, lost)
-        with run.starting:
-            # Those that ended before the question is asked are in its answer.
-            running = [one for one in run.here if not (one.ended or one.lost())]
-            total = recorded([episode_id, *(one.episode_id for one in running)])
-            run.budget, run.recorded, run.here = budget, total, [*running, spending]
+        try:
+            with run.starting:
+                # Those that ended before the question is asked are in its answer.
+                running = [one for one in run.here if not (one.ended or one.lost())]
+                total = recorded([episode_id, *(one.episode_id for one in running)])
+                run.budget, run.recorded, run.here = budget, total, [*running, spending]
+        finally:
+            with self._lock:
+                run.waiting -= 1
         return spending

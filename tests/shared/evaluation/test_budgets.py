@@ -6,6 +6,8 @@ import threading
 from collections.abc import Collection
 from uuid import UUID, uuid4
 
+import pytest
+
 from shared.evaluation.budgets import Ledger, Spending
 
 RUN = uuid4()
@@ -100,6 +102,38 @@ def test_episodes_that_begin_at_once_all_count() -> None:
         thread.join()
     assert all(spending.over(10) for spending in spendings)
     assert books.asked == 10
+
+
+def test_a_run_without_an_episode_here_is_forgotten() -> None:
+    ledger, gone = Ledger(), False
+
+    def begin_run() -> Spending:
+        run, episode = uuid4(), uuid4()
+        return ledger.begin(
+            run, episode, budget=100, before=0, recorded=lambda _: 0, lost=lambda: gone
+        )
+
+    first, second = begin_run(), begin_run()
+    assert len(ledger) == 2
+    first.end()
+    begin_run()
+    assert len(ledger) == 2
+    assert second.over(100)
+    gone = True
+    begin_run()
+    assert len(ledger) == 1
+
+
+def test_a_run_whose_cost_could_not_be_asked_is_forgotten_too() -> None:
+    ledger = Ledger()
+
+    def away(_: Collection[UUID]) -> int:
+        raise ConnectionError("the database is away")
+
+    with pytest.raises(ConnectionError):
+        ledger.begin(uuid4(), uuid4(), budget=1, before=0, recorded=away, lost=lambda: False)
+    begin(ledger, Books())
+    assert len(ledger) == 1
 
 
 def test_runs_do_not_share_a_budget() -> None:
