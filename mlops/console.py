@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,6 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from shared.visible import visible
+
 out = Console(highlight=False, emoji=False)
 if not out.is_terminal:
     # Nobody's window: a log or a pipe need not have its tables squeezed into 80 columns.
@@ -26,7 +27,6 @@ err = Console(stderr=True, highlight=False, emoji=False)
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 _LONGEST_MESSAGE = 2_000
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Exit(IntEnum):
@@ -66,15 +66,7 @@ def plain(text: object) -> str:
 
     A job's error and a model's name come from elsewhere, and could clear the screen.
     """
-    return "".join(_visible(character) for character in str(text))
-
-
-def _visible(character: str) -> str:
-    if character in "\n\t":
-        return " "
-    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDI:
-        return character.encode("unicode_escape").decode("ascii")
-    return character
+    return visible(text).replace("\n", " ").replace("\t", " ")
 
 
 def say(text: object) -> None:

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import os
 import tempfile
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from shared.evaluation.report.choosing import (
     choose_pictures,
 )
 from shared.evaluation.tables import Artifact, BenchmarkRun
+from shared.visible import visible
 
 if TYPE_CHECKING:
     from shared.evaluation.artifacts import ArtifactStore
@@ -38,8 +38,6 @@ STYLE: Final = "report.css.j2"
 EPISODES_SHOWN: Final = 2_000
 "Step by step; the grid has all."
 _DIGESTS_AT_ONCE: Final = 5_000
-
-_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 SIGNS: Final = {
     "success": "\N{CHECK MARK}",
@@ -225,17 +223,6 @@ def _write_whole(target: Path, parts: Iterator[str]) -> None:
         with suppress(OSError):
             Path(name).unlink(missing_ok=True)
         raise
-
-
-def visible(text: object) -> str:
-    """Text without what a browser would obey or hide: control characters stand as escapes."""
-    return "".join(
-        character.encode("unicode_escape").decode("ascii")
-        if character in _BIDI
-        or (unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t")
-        else character
-        for character in str(text)
-    )
 
 
 def _environment() -> Any:

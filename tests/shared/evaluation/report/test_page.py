@@ -19,7 +19,7 @@ from shared.evaluation.agents.registry import describe_agent
 from shared.evaluation.artifacts import JPEG, ArtifactStore, record_stored
 from shared.evaluation.reading import AgentSummary
 from shared.evaluation.report.choosing import encoded
-from shared.evaluation.report.page import Written, visible, write_report
+from shared.evaluation.report.page import Written, write_report
 from shared.evaluation.runs import create_run
 from shared.evaluation.tables import Episode
 from shared.jobs import claims
@@ -253,7 +253,3 @@ def test_a_report_that_cannot_be_written_says_so(
 ) -> None:
     with pytest.raises(FileNotFoundError):
         report(tenant, run, store, tmp_path / "no folder" / "report.html")
-
-
-def test_what_a_browser_would_hide_or_obey_is_made_visible() -> None:
-    assert visible("a\x00b\x1bc\u202ed\te\n\ud800") == "a\\x00b\\x1bc\\u202ed\te\n\\ud800"
