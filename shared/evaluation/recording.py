@@ -65,7 +65,8 @@ class EpisodeRecorder:
         taken = await page.screenshot(
             type="jpeg", quality=PICTURE_QUALITY, scale="css", caret="initial", timeout=_PICTURE_MS
         )
-        return self._keep(self._store.put(taken, JPEG))
+        # All episodes of the worker share this loop.
+        return self._keep(await asyncio.to_thread(self._store.put, taken, JPEG))
 
     async def finish(self, context: BrowserContext, outcome: Outcome) -> str | None:
         if not self._tracing:

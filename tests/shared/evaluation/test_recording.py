@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 
 from shared.evaluation import artifacts
 from shared.evaluation.agents.rule_based import RuleBasedAgent
-from shared.evaluation.artifacts import ArtifactStore
+from shared.evaluation.artifacts import ArtifactStore, Stored
 from shared.evaluation.episode import run_episode
 from shared.evaluation.miniwob.catalogue import catalogue
 from shared.evaluation.protocol import Decision, EpisodeResult, Outcome, Part, ReportInfeasible
@@ -23,6 +24,8 @@ from shared.jobs.contracts import Recording
 from workers.browser import BrowserRuntime
 
 if TYPE_CHECKING:
+    from playwright.async_api import BrowserContext
+
     from shared.evaluation.protocol import Agent, Observation, Task
 
 TASK = catalogue()["click-test-2"]
@@ -89,6 +92,24 @@ def test_a_picture_shows_the_page_as_the_agent_saw_it(
     assert (picture.format, picture.size) == ("JPEG", (640, 480))
     # The task's buttons are there: it is no blank page.
     assert len(picture.convert("L").getcolors()) > 10
+
+
+def test_no_picture_is_written_in_the_loop_that_all_episodes_share(
+    browser: BrowserRuntime, tmp_path: Path
+) -> None:
+    writers = []
+
+    class Noting(ArtifactStore):
+        def put(self, content: bytes, media_type: str) -> Stored:
+            writers.append(threading.current_thread())
+            return super().put(content, media_type)
+
+    async def of_the_loop(context: BrowserContext) -> threading.Thread:
+        return threading.current_thread()
+
+    play(browser, Noting(uuid4(), tmp_path), Recording.JPEG)
+    assert writers
+    assert browser.run(of_the_loop, timeout=30) not in writers
 
 
 @pytest.mark.parametrize(
