@@ -27,8 +27,8 @@ from shared.jobs.execution import Ending, Record
 from shared.jobs.leases import Lease
 from tasks.declaring import job_task
 
-MARGIN_SECONDS = 30.0
-"For opening and closing the browser, beyond the episode's own deadline."
+SLACK_SECONDS = 5.0
+"Of a busy worker, beyond what an episode may take by its own limits: it has been paid for."
 
 _LEDGER = Ledger()
 
@@ -75,7 +75,7 @@ def _played(
     spending: Spending | None,
 ) -> EpisodeResult:
     # Every worker imports this module; only those that get here need Playwright.
-    from shared.evaluation.episode import run_episode
+    from shared.evaluation.episode import ENDING_SECONDS, run_episode
 
     if spending is not None and plan.budget_nanos is not None and spending.over(0):
         return episodes.not_begun(plan.budget_nanos)
@@ -93,7 +93,7 @@ def _played(
             recorder=recorder,
             over_budget=None if spending is None else _over(spending),
         ),
-        timeout=plan.task.timeout_seconds + judging + MARGIN_SECONDS,
+        timeout=plan.task.timeout_seconds + judging + ENDING_SECONDS + SLACK_SECONDS,
     )
 
 

@@ -30,7 +30,7 @@ from shared.local.chromium import ChromiumError, find_chromium, launch_arguments
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from playwright.async_api import Browser, BrowserContext, Playwright
+    from playwright.async_api import Browser, BrowserContext, CDPSession, Playwright
 
 log = logging.getLogger(__name__)
 
@@ -187,12 +187,15 @@ class BrowserRuntime:
         assert task is not None
         self._working.add(task)
         try:
-            async with self._slots, asyncio.timeout(timeout):
+            async with self._slots:
                 while len(self._closing) > self._contexts:
                     await asyncio.wait(self._closing, return_when=asyncio.FIRST_COMPLETED)
                 chromium, context = await self._fresh_context()
                 try:
-                    return await work(context)
+                    # Only now: what comes before has limits of its own, and a work that has
+                    # been paid for must not be ended for want of the time that a launch took.
+                    async with asyncio.timeout(timeout):
+                        return await work(context)
                 finally:
                     self._later(self._give_back(chromium, context))
         finally:
@@ -242,7 +245,11 @@ class BrowserRuntime:
             executable = self._executable or find_chromium().path
         except ChromiumError as error:
             raise BrowserError(str(error)) from None
-        playwright = await async_playwright().start()
+        try:
+            async with asyncio.timeout(_LAUNCH_SECONDS):
+                playwright = await async_playwright().start()
+        except TimeoutError:
+            raise BrowserError("Playwright's driver does not start") from None
         try:
             browser = await playwright.chromium.launch(
                 executable_path=executable,
@@ -267,12 +274,20 @@ class BrowserRuntime:
 
     async def _watch(self, chromium: _Chromium) -> None:
         """End pages that take too much memory, and retire a Chromium that does."""
-        session = await chromium.browser.new_browser_cdp_session()
-        while True:
+        session: CDPSession | None = None
+        while chromium.browser.is_connected():
             await asyncio.sleep(_WATCH_SECONDS)
             if chromium.in_use == 0:
                 continue
-            listed = await session.send("SystemInfo.getProcessInfo")
+            try:
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    session = session or await chromium.browser.new_browser_cdp_session()
+                    listed = await session.send("SystemInfo.getProcessInfo")
+            except (PlaywrightError, TimeoutError) as error:
+                # It is busy or in pieces: the next look has a session of its own.
+                log.debug("Chromium does not say what memory it has: %s", error)
+                session = None
+                continue
             total = 0
             for process in listed["processInfo"]:
                 held = _own_memory(process["id"])

@@ -17,6 +17,7 @@ from shared.evaluation.protocol import (
     ModelCaller,
     Outcome,
     Step,
+    storable,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CALLS: Final = TypeAdapter(tuple[LlmCall, ...])
-_FAREWELL_SECONDS: Final = 2.0
+FAREWELL_SECONDS: Final = 2.0
 _REASONING_LIMIT: Final = 10_000
 _LINE_LIMIT: Final = 300
 
@@ -101,14 +102,14 @@ def endpoint_at_fault(agent: Agent) -> str | None:
 async def say_goodbye(agent: Agent) -> None:
     """Close the agent. A failing goodbye is logged: the episode has its result."""
     try:
-        await asyncio.wait_for(agent.close(), _FAREWELL_SECONDS)
+        await asyncio.wait_for(agent.close(), FAREWELL_SECONDS)
     except Exception as error:  # noqa: BLE001
         log.warning("an agent did not close: %s", _blame(error))
 
 
 def one_line(text: str) -> str:
-    """Folded to one line of at most 300 characters."""
-    return " ".join(text.split())[:_LINE_LIMIT]
+    """Folded to one storable line of at most 300 characters."""
+    return " ".join(storable(text).split())[:_LINE_LIMIT]
 
 
 def _valid(calls: object) -> tuple[LlmCall, ...]:

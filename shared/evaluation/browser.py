@@ -24,7 +24,7 @@ class BrowserPool(Protocol):
     def run(self, work: Callable[[BrowserContext], Awaitable[T]], timeout: float) -> T:
         """Give `work` a context of its own, wait for its result, and close the context.
 
-        `timeout` is in seconds and counts from when a context is free. Raises `TimeoutError`
+        `timeout` is in seconds and counts from when there is a context. Raises `TimeoutError`
         after it, `BrowserError` when no browser can be started, and what `work` raises.
         """
 

@@ -51,6 +51,11 @@ NONSENSE_LIMIT: Final = 3
 _CANCEL_POLL_SECONDS: Final = 0.25
 _FAREWELL_SECONDS: Final = 2.0
 _STORING_SECONDS: Final = 10.0
+ENDING_SECONDS: Final = (
+    _CANCEL_POLL_SECONDS + 2 * _FAREWELL_SECONDS + asking.FAREWELL_SECONDS + 2 * _STORING_SECONDS
+)
+"The longest from the deadline to the result: the judge, the flow, the agent, the recording and"
+"the environment end, one after the other."
 _ADDRESSES_LIMIT: Final = 1_000
 
 

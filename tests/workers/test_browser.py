@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from playwright.async_api import CDPSession
 from playwright.async_api import Error as PlaywrightError
 
 from shared.evaluation.browser import BrowserError
 from shared.evaluation.episode import run_episode
 from shared.evaluation.miniwob.catalogue import catalogue
 from shared.evaluation.protocol import Click, Decision, Outcome, Part, Wait
+from shared.local.chromium import find_chromium
 from workers.browser import BrowserRuntime
 
 if TYPE_CHECKING:
@@ -219,6 +221,17 @@ def test_work_that_takes_too_long_is_ended_and_failing_work_raises(
     assert browser.run(address, timeout=10) == "about:blank"
 
 
+def test_the_time_of_a_launch_is_not_the_works(tmp_path: Path) -> None:
+    slow = tmp_path / "chromium"
+    slow.write_text(f'#!/bin/sh\nsleep 6\nexec "{find_chromium().path}" "$@"\n')
+    slow.chmod(0o755)
+    browser = BrowserRuntime(contexts=1, executable=slow)
+    try:
+        assert browser.run(address, timeout=5) == "about:blank"
+    finally:
+        browser.close()
+
+
 def test_closing_ends_work_in_flight(browser: BrowserRuntime) -> None:
     working = threading.Event()
 
@@ -272,6 +285,33 @@ def test_a_page_that_hogs_memory_is_ended_and_the_next_work_runs() -> None:
 
         assert browser.run(hog, timeout=60) == "crashed"
         assert browser.run(address, timeout=30) == "about:blank"
+    finally:
+        browser.close()
+
+
+def test_one_look_at_the_memory_that_fails_is_not_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    send = CDPSession.send
+    failed = 0
+
+    async def fails_once(self: CDPSession, method: str, *rest: object) -> object:
+        nonlocal failed
+        if method == "SystemInfo.getProcessInfo" and not failed:
+            failed += 1
+            raise PlaywrightError("in pieces")
+        return await send(self, method, *rest)
+
+    monkeypatch.setattr(CDPSession, "send", fails_once)
+    browser = BrowserRuntime(contexts=1, memory_limit=1)
+    try:
+
+        async def until_replaced(context: BrowserContext) -> int:
+            while browser._current is not None:
+                await asyncio.sleep(0.1)
+            return failed
+
+        assert browser.run(until_replaced, timeout=30) == 1
     finally:
         browser.close()
 

@@ -53,9 +53,9 @@ def of_definition(name: str, definition: Mapping[str, Any]) -> Custom:
 
 
 def judging_seconds(definition: Mapping[str, Any]) -> float:
-    """How long a stored definition's judges and scorers may take, beyond the agent's time."""
+    """How long a stored definition's judging may take at most, beyond the agent's time."""
     task = CustomTask.model_validate(definition)
-    return _judges_seconds(task) + _scorers_seconds(task)
+    return OPERATION_SECONDS + _judges_seconds(task) + _scorers_seconds(task)
 
 
 def _judges_seconds(task: CustomTask) -> float:
@@ -74,22 +74,36 @@ class CustomEnvironment:
     def __init__(self, task: CustomTask, seed: int) -> None:
         self._task = task
         self.origins: tuple[str, ...] = task.origins
-        values = drawn(task, seed)
+        self._values = drawn(task, seed)
+        self._looker = Looker()
+        self._page: Page | None = None
         self._fixture: Fixture | None = None
         self.served: tuple[str, ...] = ()
-        if task.start.url is None:
-            self._fixture = Fixture(_files(task, values))
-            values["origin"] = self._fixture.origin
-            self.served = (self._fixture.origin,)
-            self.url = f"{self._fixture.origin}/{task.start.page}"
-        else:
-            self.url = fill(task.start.url, values)
-            values["origin"] = origin_of(self.url)
-        self._values = values
-        self._goal = fill(task.task_prompt, values)
-        self._looker = Looker()
-        self._judged = Judged(Case(task.name, seed, self._goal, values), self._looker)
-        self._page: Page | None = None
+        try:
+            self.url = self._start()
+            self._goal = fill(task.task_prompt, self._values)
+            case = Case(task.name, seed, self._goal, self._values)
+            self._judged = Judged(case, self._looker)
+        except BaseException:
+            # Nobody has an environment that could not be made, to tear it down.
+            self._close_fixture()
+            raise
+
+    def _start(self) -> str:
+        """The address that the task begins at; what is to be served there is, from now on."""
+        start, values = self._task.start, self._values
+        if start.url is not None:
+            url = fill(start.url, values)
+            values["origin"] = origin_of(url)
+            return url
+        self._fixture = Fixture(_files(self._task, values))
+        values["origin"] = self._fixture.origin
+        self.served = (self._fixture.origin,)
+        return f"{self._fixture.origin}/{start.page}"
+
+    def _close_fixture(self) -> None:
+        if self._fixture is not None:
+            self._fixture.close()
 
     async def setup(self, page: Page) -> Goal:
         """Raises `JudgingError` when a request or script of the definition fails."""
@@ -132,8 +146,7 @@ class CustomEnvironment:
         except (JudgingError, PageHungError, PlaywrightError) as error:
             log.warning("task %s was not put away: %s", self._task.name, error)
         finally:
-            if self._fixture is not None:
-                self._fixture.close()
+            self._close_fixture()
 
     async def _put_away(self, page: Page, hook: Hook) -> None:
         if hook.javascript is not None:
