@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -67,6 +68,9 @@ class Settings(BaseSettings):
     agent_hosts: tuple[str, ...] = ()
     "Hosts that agents of kind `external` may be at: `host`, or `http://host:port` without TLS."
 
+    inner_hosts: tuple[str, ...] = ()
+    "Hosts inside your network that pages of tasks may talk to: names and addresses, no ports."
+
     flower_user: str = "mlops"
     flower_password: SecretStr | None = None
     flower_port: int = Field(default=5555, ge=0, le=65535)
@@ -75,6 +79,16 @@ class Settings(BaseSettings):
     @classmethod
     def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         return _checked_url(value, {"postgresql", "postgres", "postgresql+psycopg"})
+
+    @field_validator("inner_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not _is_host(host):
+                raise ValueError(
+                    f"{host!r} is no host; expected one like shop.internal or 10.0.0.5"
+                )
+        return value
 
     @field_validator("redis_url")
     @classmethod
@@ -116,6 +130,19 @@ class Settings(BaseSettings):
             raise SettingsError(
                 f"{named or 'mlops.yaml'} is no YAML mapping of settings ({type(error).__name__})"
             ) from None
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        pass
+    else:
+        return True
+    try:
+        return bool(text.encode("idna")) and not set(text) & set("/:@?#[]%\\ ")
+    except UnicodeError:
+        return False
 
 
 def _checked_url(value: SecretStr | None, schemes: set[str]) -> SecretStr | None:

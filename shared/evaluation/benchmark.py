@@ -42,7 +42,9 @@ class SoFar:
     visited: tuple[str, ...] = ()
     "Addresses of the documents that were shown, in order, without repetitions in a row."
     refused: tuple[str, ...] = ()
-    "Addresses outside the task that a tab was to show and was not let."
+    "Addresses outside the task that a tab was to show, or that the fence kept a page from."
+    said: tuple[str, ...] = ()
+    "What the agent has told besides its answer: why it calls the task infeasible."
 
 
 class Verdict(NamedTuple):
@@ -62,6 +64,11 @@ class Environment(Protocol):
     "Where the episode starts."
     origins: tuple[str, ...]
     """Besides the start's own: origins, as `https://host:port`, that the page may talk to."""
+    served: tuple[str, ...]
+    """Of the start's and those, the ones that this process serves: only they may be on loopback.
+
+    A benchmark's code says so, and never a definition that somebody has sent in.
+    """
     unseen: str
     "CSS selector of what is on the page and no part of the task; empty for nothing."
 
@@ -71,10 +78,11 @@ class Environment(Protocol):
     async def validate(self, page: Page, so_far: SoFar) -> Verdict:
         """Where the episode stands after an action. `page` is the one in front."""
 
-    def violations(self) -> tuple[str, ...] | None:
+    def violations(self, so_far: SoFar) -> tuple[str, ...] | None:
         """What the agent did that it must never do, one line each; asked once, at the end.
 
-        None where the task does not test that: not tested is not safe.
+        `so_far` holds what happened after the last `validate` as well, however the episode
+        ended. None where the task does not test that: not tested is not safe.
         """
 
     async def teardown(self) -> None:

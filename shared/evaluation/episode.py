@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from shared.evaluation.benchmark import BenchmarkMissingError, Goal, Judging, Ju
 from shared.evaluation.benchmarks import UnknownBenchmarkError
 from shared.evaluation.benchmarks import benchmark as benchmark_of
 from shared.evaluation.egress.exchange import said as by_proxy
-from shared.evaluation.egress.fence import allow
+from shared.evaluation.egress.fence import allow, allow_own, around
 from shared.evaluation.egress.origins import OriginError
 from shared.evaluation.looks import looks_of
 from shared.evaluation.observing import PageHungError, digest, within
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Dialog, Page, Route
 
     from shared.evaluation.benchmark import Benchmark, Environment, Verdict
+    from shared.evaluation.egress.policy import Policy
     from shared.evaluation.protocol import Agent, Judgement, Task
     from shared.evaluation.recording import Recorder
 
@@ -75,6 +75,8 @@ class _Trace:
     answer: str | None = None
     shown: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    policy: Policy | None = None
     goal: Goal = field(default_factory=lambda: Goal("", {}))
     page_load_ms: int | None = None
     steps: list[Step] = field(default_factory=list)
@@ -88,7 +90,8 @@ class _Trace:
     "Those of the answer that is being acted on."
 
     def so_far(self) -> SoFar:
-        return SoFar(self.answer, tuple(self.shown), tuple(self.outside))
+        self.note_refusals()
+        return SoFar(self.answer, tuple(self.shown), tuple(self.outside), tuple(self.said))
 
     def visited(self, url: str) -> None:
         if self.shown[-1:] != [url] and len(self.shown) < _ADDRESSES_LIMIT:
@@ -97,6 +100,12 @@ class _Trace:
     def refused(self, url: str) -> None:
         if len(self.outside) < _ADDRESSES_LIMIT:
             self.outside.append(url)
+
+    def note_refusals(self) -> None:
+        """Take over what only the proxy has seen: redirects, WebSockets, names that lead inside."""
+        for refusal in () if self.policy is None else self.policy.refused:
+            if refusal.url not in self.outside:
+                self.refused(refusal.url)
 
     def broken(self, reason: str) -> None:
         self.end = self.end or reason
@@ -151,7 +160,7 @@ async def run_episode(
         duration_ms = _ms_since(began)
         await asking.say_goodbye(agent)
         recording = await _finish_recording(episode, end.outcome)
-        violations = await _tear_down(trace.environment)
+        violations = await _tear_down(trace)
         judgements = _judgements(trace.environment)
     return EpisodeResult(
         outcome=end.outcome,
@@ -223,7 +232,7 @@ async def _play(episode: _Episode, trace: _Trace) -> _End:
 async def _open(episode: _Episode, environment: Environment, trace: _Trace) -> Tabs:
     context = episode.context
     grounds = Grounds.of(environment.url, environment.origins)
-    await _fence(context, grounds, trace)
+    await _fence(context, grounds, environment.served, trace)
     tabs = Tabs(
         context,
         key=await observing.prepare(context),
@@ -245,7 +254,9 @@ async def _open(episode: _Episode, environment: Environment, trace: _Trace) -> T
     return tabs
 
 
-async def _fence(context: BrowserContext, grounds: Grounds, trace: _Trace) -> None:
+async def _fence(
+    context: BrowserContext, grounds: Grounds, served: tuple[str, ...], trace: _Trace
+) -> None:
     async def refuse(route: Route) -> None:
         request = route.request
         # A page or a context may be gone by now.
@@ -255,11 +266,12 @@ async def _fence(context: BrowserContext, grounds: Grounds, trace: _Trace) -> No
             await route.abort("blockedbyclient")
 
     # What this misses, as redirects and WebSockets, comes to the proxy.
-    allow(context, *grounds.origins)
+    allow(context, *map(str, grounds.origins))
+    allow_own(context, *served)
+    trace.policy = around(context).policy
     # The pattern is matched on Playwright's side: a request to an allowed origin costs no
     # round trip to Python.
-    allowed = "|".join(re.escape(f"{origin}/") for origin in grounds.origins)
-    await within(context.route(re.compile(f"^(?!{allowed}|data:|blob:|about:)"), refuse))
+    await within(context.route(grounds.outside, refuse))
 
 
 async def _answer_dialog(dialog: Dialog) -> None:
@@ -302,6 +314,9 @@ async def _steps(tabs: Tabs, environment: Environment, episode: _Episode, trace:
             else:
                 if isinstance(answer.action, Answer):
                     trace.answer = answer.action.text
+                if isinstance(answer.action, ReportInfeasible):
+                    trace.said.append(answer.action.reason)
+        trace.note_refusals()
         if last_error is None and len(trace.outside) > outside_before:
             last_error = one_line(f"{trace.outside[-1]} is no part of this task and was not loaded")
         trace.steps.append(
@@ -324,8 +339,8 @@ async def _steps(tabs: Tabs, environment: Environment, episode: _Episode, trace:
         trace.unfinished_calls = ()
         if answer.fatal is not None:
             return _give_up(answer)
-        if isinstance(answer.action, ReportInfeasible) and last_error is None:
-            reason = f"the agent reported the task infeasible: {answer.action.reason}"
+        if trace.said:
+            reason = f"the agent reported the task infeasible: {trace.said[-1]}"
             return _End(Outcome.FAILURE, reason)
         verdict = await _validate(environment, tabs.page, trace)
         if verdict.done:
@@ -365,12 +380,13 @@ async def _recorded(storing: Awaitable[T]) -> T | None:
         return None
 
 
-async def _tear_down(environment: Environment | None) -> tuple[str, ...] | None:
+async def _tear_down(trace: _Trace) -> tuple[str, ...] | None:
+    environment = trace.environment
     if environment is None:
         return None
     violations = None
     try:
-        violations = environment.violations()
+        violations = environment.violations(trace.so_far())
     except Exception:
         log.exception("an environment could not say what was violated")
     try:

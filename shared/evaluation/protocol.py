@@ -81,10 +81,21 @@ def _web_address(text: str) -> str:
         raise ValueError("an address must begin with http:// or https:// and name a host")
     if parts.username is not None or parts.password is not None:
         raise ValueError("an address must hold no user or password")
+    # Read, because only then a port is looked at: one out of range is a ValueError.
+    _ = parts.port
     return urlunsplit(parts)
 
 
+def _small(number: int) -> int:
+    """Not by the type's limits: those would be told to every model with each action."""
+    if abs(number) > _MOST:
+        raise ValueError(f"an id has at most {len(str(_MOST)) - 1} digits")
+    return number
+
+
 Text = Annotated[str, BeforeValidator(_storable)]
+Id = Annotated[int, AfterValidator(_small)]
+"Of an element or a tab; the browser takes no number without end."
 Address = Annotated[Text, Field(max_length=2_000), AfterValidator(_web_address)]
 "Of the web only: a `javascript:` or `file:` address would reach past the page."
 Label = Annotated[Name, BeforeValidator(_named)]
@@ -122,8 +133,8 @@ class Tab(_Frozen):
     """An open tab. `id` is stable while it is open."""
 
     id: int
-    url: str
-    title: str
+    url: Text
+    title: Text
     active: bool
 
 
@@ -146,15 +157,15 @@ class Element(_Frozen):
 
 
 class Observation(_Frozen):
-    goal: str
-    goal_fields: dict[str, str] = Field(default_factory=dict)
-    url: str
-    title: str
-    text: str
+    goal: Text
+    goal_fields: dict[str, Text] = Field(default_factory=dict)
+    url: Text
+    title: Text
+    text: Text
     "Visible text of the page, whitespace folded, at most 20,000 characters."
     elements: tuple[Element, ...]
     step: int
-    last_error: str | None = None
+    last_error: Text | None = None
     dom_nodes: int
     tabs: tuple[Tab, ...] = ()
     tree: str | None = None
@@ -169,41 +180,41 @@ class Observation(_Frozen):
 
 class Click(_Frozen):
     kind: Literal["click"] = "click"
-    element: int
+    element: Id
 
 
 class DoubleClick(_Frozen):
     kind: Literal["double_click"] = "double_click"
-    element: int
+    element: Id
 
 
 class Fill(_Frozen):
     kind: Literal["fill"] = "fill"
-    element: int
+    element: Id
     text: Text = Field(max_length=10_000)
 
 
 class SelectOption(_Frozen):
     kind: Literal["select_option"] = "select_option"
-    element: int
+    element: Id
     option: Text = Field(max_length=1_000)
 
 
 class Press(_Frozen):
     kind: Literal["press"] = "press"
-    element: int
+    element: Id
     key: Text = Field(max_length=50)
 
 
 class Drag(_Frozen):
     kind: Literal["drag"] = "drag"
-    element: int
-    onto: int
+    element: Id
+    onto: Id
 
 
 class Scroll(_Frozen):
     kind: Literal["scroll"] = "scroll"
-    element: int | None = None
+    element: Id | None = None
     dy: int = Field(ge=-10_000, le=10_000)
 
 
@@ -214,7 +225,7 @@ class Wait(_Frozen):
 
 class Hover(_Frozen):
     kind: Literal["hover"] = "hover"
-    element: int
+    element: Id
 
 
 class Goto(_Frozen):
@@ -237,12 +248,12 @@ class NewTab(_Frozen):
 
 class CloseTab(_Frozen):
     kind: Literal["close_tab"] = "close_tab"
-    tab: int
+    tab: Id
 
 
 class FocusTab(_Frozen):
     kind: Literal["focus_tab"] = "focus_tab"
-    tab: int
+    tab: Id
 
 
 class Answer(_Frozen):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import urlsplit
 
 from playwright.async_api import Error as PlaywrightError
 
-from shared.evaluation.observing import Numbering, PageHungError, PageReader, within
-from shared.evaluation.protocol import Tab
+from shared.evaluation.egress.origins import Origin, OriginError, origin
+from shared.evaluation.observing import Numbering, PageReader, within
+from shared.evaluation.protocol import Tab, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
 
 TABS_LIMIT: Final = 10
 WINDOWS_LIMIT: Final = 50
-"So many windows that had to be closed again end an episode: some pages open them without end."
+"So many that had to be closed again after one action end it: some pages open them without end."
 
 _POPUP_SECONDS: Final = 2.0
 _LOAD_SECONDS: Final = 15.0
-_TITLE_SECONDS: Final = 1.0
-_PORTS: Final = {"http": 80, "https": 443}
+_TITLES_SECONDS: Final = 1.0
+"For the titles of all the tabs behind together: those that hang must not use up the time."
+_SAID_AT_MOST: Final = 200
 
 
 class TabError(Exception):
@@ -43,27 +45,31 @@ class UnknownTabError(TabError):
 class Grounds:
     """The origins that the tabs may be on."""
 
-    origins: tuple[str, ...]
+    origins: tuple[Origin, ...]
 
     @staticmethod
     def of(url: str, others: Iterable[str]) -> Grounds:
-        """Those of the page at `url` and of `others`."""
-        return Grounds(tuple(dict.fromkeys(_origin(each) for each in (url, *others))))
+        """Those of the page at `url` and of `others`. Raises `OriginError`."""
+        return Grounds(tuple(dict.fromkeys(origin(each) for each in (url, *others))))
 
     def check(self, url: str) -> None:
-        """Raises `TabError` for an address that is outside."""
-        if _origin(url) not in self.origins:
-            raise TabError(
-                f"{_origin(url)} is no part of this task; possible: {', '.join(self.origins)}"
-            )
+        """Raises `TabError` for an address that is outside, or none of the web."""
+        try:
+            to = origin(url)
+        except OriginError:
+            said = url[:_SAID_AT_MOST]
+        else:
+            if to in self.origins:
+                return
+            said = str(to)
+        possible = ", ".join(map(str, self.origins))
+        raise TabError(f"{said} is no part of this task; possible: {possible}")
 
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    port = parts.port or _PORTS.get(parts.scheme)
-    shown = "" if port is None or port == _PORTS.get(parts.scheme) else f":{port}"
-    host = parts.hostname or ""
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{shown}"
+    @property
+    def outside(self) -> re.Pattern[str]:
+        """Matches the addresses, as a browser asks for them, that lead elsewhere."""
+        allowed = "|".join(re.escape(f"{each}/") for each in self.origins)
+        return re.compile(f"^(?!{allowed}|data:|blob:|about:)")
 
 
 @dataclass(eq=False)
@@ -193,11 +199,14 @@ class Tabs:
         front = self._front
         seen = await front.reader.observe(goal, step, last_error, parts)
         front.title = seen.title
-        for tab in self._open:
-            if tab is not front:
-                with suppress(PlaywrightError, PageHungError):
-                    tab.title = (await within(tab.page.title(), _TITLE_SECONDS))[:500]
+        await self._look_behind()
         return seen.model_copy(update={"tabs": self.listing()})
+
+    async def _look_behind(self) -> None:
+        behind = [tab for tab in self._open if tab is not self._front]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TITLES_SECONDS):
+                await asyncio.gather(*map(_look_at_title, behind))
 
     async def settle(self, milliseconds: int) -> None:
         """Wait until the tab in front has come to rest, at most so long; longer while it leaves.
@@ -214,6 +223,8 @@ class Tabs:
     def about_to_act(self) -> None:
         """From now on a new window is one that the action opened."""
         self._window.clear()
+        # Of each action: else an agent could end the episode by one link, clicked again and again.
+        self._closed_windows = 0
 
     async def goto(self, url: str) -> None:
         """Load `url` in the tab in front. Raises `TabError`."""
@@ -317,6 +328,12 @@ class Tabs:
         except TabError:
             return False
         return True
+
+
+async def _look_at_title(tab: _OpenTab) -> None:
+    # It keeps the one last seen where it cannot be asked.
+    with suppress(PlaywrightError):
+        tab.title = storable(await tab.page.title())[:500]
 
 
 async def _close(page: Page) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from shared.evaluation.custom.parts import placeholders
+from shared.evaluation.egress.origins import origin
 
 if TYPE_CHECKING:
     from shared.evaluation.custom.definition import Choices, CustomTask
@@ -38,5 +38,5 @@ def told(task: CustomTask, values: dict[str, str]) -> dict[str, str]:
 
 
 def origin_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+    """As a browser writes it. Raises `OriginError`."""
+    return str(origin(url))

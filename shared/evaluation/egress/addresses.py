@@ -1,4 +1,4 @@
-"""Which IP addresses a page under evaluation must not reach by a name."""
+"""Which IP addresses a page under evaluation must not reach unless somebody has opened them."""
 
 from __future__ import annotations
 
@@ -23,25 +23,39 @@ _METADATA: Final = frozenset(
     )
 )
 
+_NEVER: Final = ("a metadata address", "a link-local address")
+
 _CARRIER: Final = ip_network("100.64.0.0/10")
 _NAT64: Final = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
 _COMPATIBLE: Final = ip_network("::/96")
 
 
 def why_not(address: str) -> str | None:
-    """What kind of address this is that no name may lead to; None for a public one.
+    """What kind of address this is that is no public one; None for a public one.
 
     An IPv6 address that carries an IPv4 address (mapped, compatible, 6to4, Teredo, NAT64) is
     judged by that one as well. Ranges: IANA special-purpose address registries, RFC 6890.
     Raises ValueError for what is no address.
     """
+    return next(iter(_kinds(address)), None)
+
+
+def never(address: str) -> str | None:
+    """What kind of address this is that not even an operator can open to pages; else None."""
+    return next((kind for kind in _kinds(address) if kind in _NEVER), None)
+
+
+def is_loopback(address: str) -> bool:
+    return ip_address(address).is_loopback
+
+
+def _kinds(address: str) -> list[str]:
     parsed = ip_address(address)
     inner = _carried(parsed) if isinstance(parsed, IPv6Address) else ()
-    for one in (parsed, *inner):
-        kind = _kind(one, carrier_of_another=bool(inner) and one is parsed)
-        if kind is not None:
-            return kind
-    return None
+    kinds = [
+        _kind(one, carrier_of_another=bool(inner) and one is parsed) for one in (parsed, *inner)
+    ]
+    return [kind for kind in kinds if kind is not None]
 
 
 def _carried(address: IPv6Address) -> tuple[IPv4Address, ...]:

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from shared.evaluation.egress.exchange import converse
 from shared.evaluation.egress.policy import Policy
+from shared.settings import settings
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, ProxySettings
@@ -78,9 +79,17 @@ def put_around(context: BrowserContext, fence: Fence) -> None:
 def allow(context: BrowserContext, *urls: str) -> None:
     """Let the pages of a context talk to the origins of these, from now on.
 
+    Inside the network only where `MLOPS_INNER_HOSTS` names the host.
     Raises `OriginError`, and `LookupError` where the context was made without a fence.
     """
-    around(context).policy.allow(*urls)
+    policy = around(context).policy
+    policy.open_inner(*settings().inner_hosts)
+    policy.allow(*urls)
+
+
+def allow_own(context: BrowserContext, *urls: str) -> None:
+    """The same for origins that this process serves: they may be on loopback."""
+    around(context).policy.allow_own(*urls)
 
 
 def around(context: BrowserContext) -> Fence:

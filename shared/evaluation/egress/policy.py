@@ -21,6 +21,7 @@ REFUSALS_LIMIT: Final = 50
 _TARGET_LIMIT: Final = 2_000
 
 _NOT_ALLOWED: Final = "the task does not allow it"
+_LOCALHOST: Final = ("127.0.0.1", "::1")
 
 
 class Refusal(NamedTuple):
@@ -32,6 +33,12 @@ class Refusal(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.target} is refused: {self.reason}"
+
+    @property
+    def url(self) -> str:
+        """The target as an address: in a tunnel TLS is spoken, but for a WebSocket without."""
+        tunnel = "://" not in self.target
+        return f"https://{self.target.removesuffix(':443')}" if tunnel else self.target
 
 
 class RefusedError(Exception):
@@ -47,24 +54,36 @@ async def resolve(host: str) -> Sequence[str]:
 class Policy:
     """Lets nothing through until `allow` says where to.
 
-    An origin that is an address or `localhost` may be anywhere if it is allowed: our own
-    benchmarks are on loopback. A name must lead to a public address, unless it is among
-    `inner_names`; it is resolved once, and all connections go to what was found then. So a name
-    server that changes its mind later leads nowhere else.
+    What is allowed must be, or lead to, a public address, unless its host is among
+    `inner_hosts` (names and addresses, by the operator); `allow_own` opens origins on loopback
+    as well, which this process serves. Metadata and link-local addresses are never opened: what
+    a task allows comes from a definition that anybody may have sent in. A name is resolved once,
+    and all connections go to what was found then. So a name server that changes its mind later
+    leads nowhere else.
     """
 
     def __init__(
-        self, *, resolve: Resolve = resolve, inner_names: Iterable[str] = frozenset()
+        self, *, resolve: Resolve = resolve, inner_hosts: Iterable[str] = frozenset()
     ) -> None:
         self._resolve = resolve
-        self._inner = frozenset(map(origins.normal, inner_names))
+        self._inner = frozenset(map(origins.normal, inner_hosts))
         self._allowed: frozenset[Origin] = frozenset()
+        self._own: frozenset[Origin] = frozenset()
         self._pinned: dict[str, asyncio.Task[tuple[str, ...]]] = {}
         self._refused: dict[Refusal, None] = {}
 
     def allow(self, *urls: str) -> None:
         """From now on the origins of these may be reached. Raises `OriginError`."""
         self._allowed |= {origins.origin(url) for url in urls}
+
+    def open_inner(self, *hosts: str) -> None:
+        """From now on these count as inner hosts as well."""
+        self._inner |= frozenset(map(origins.normal, hosts))
+
+    def allow_own(self, *urls: str) -> None:
+        """The same for origins that this process serves: they may be on loopback."""
+        self.allow(*urls)
+        self._own |= {origins.origin(url) for url in urls}
 
     @property
     def refused(self) -> tuple[Refusal, ...]:
@@ -74,25 +93,31 @@ class Policy:
     async def tunnel(self, target: str) -> Streams:
         """Connect to `host:port`. Raises `RefusedError`, `OriginError`, or an OSError."""
         host, port = origins.authority(target)
-        if not self._allowed & {Origin("https", host, port), Origin("http", host, port)}:
+        possible = {Origin("https", host, port), Origin("http", host, port)}
+        if not self._allowed & possible:
             raise self._refuse(target, _NOT_ALLOWED)
-        return await self._connect(target, host, port)
+        return await self._connect(target, host, port, own=bool(self._own & possible))
 
     async def connect(self, url: str) -> Streams:
         """Connect to the origin of a URL. Raises `RefusedError`, `OriginError` or an OSError."""
         to = origins.origin(url)
         if to not in self._allowed:
             raise self._refuse(url, _NOT_ALLOWED)
-        return await self._connect(url, to.host, to.port)
+        return await self._connect(url, to.host, to.port, own=to in self._own)
 
     def stop(self) -> None:
         """Wait for no name server any more."""
         for task in self._pinned.values():
             task.cancel()
 
-    async def _connect(self, target: str, host: str, port: int) -> Streams:
+    async def _connect(self, target: str, host: str, port: int, *, own: bool) -> Streams:
         problem = OSError(f"{host} has no address")
-        for address in await self._addresses(target, host):
+        found, leads = await self._addresses(host)
+        kinds = {address: self._why_not(address, host, own=own) for address in found}
+        usable = tuple(address for address, kind in kinds.items() if kind is None)
+        if found and not usable:
+            raise self._refuse(target, f"{leads} {kinds[found[0]]}")
+        for address in usable:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     return await asyncio.open_connection(address, port)
@@ -100,24 +125,25 @@ class Policy:
                 problem = error
         raise problem
 
-    async def _addresses(self, target: str, host: str) -> Sequence[str]:
+    async def _addresses(self, host: str) -> tuple[Sequence[str], str]:
+        """Where a host is, and the words to say so with."""
         if addresses.is_address(host):
-            return (host,)
+            return (host,), "it is"
         if _is_localhost(host):
             # Never asked of a name server (RFC 6761, section 6.3).
-            return ("127.0.0.1", "::1")
+            return _LOCALHOST, "it is"
         pinned = self._pinned.get(host)
         if pinned is None or _failed(pinned):
             pinned = self._pinned[host] = asyncio.ensure_future(self._look_up(host))
         # Shielded: the one that asked first may leave while others wait for the same answer.
-        found = await asyncio.shield(pinned)
+        return await asyncio.shield(pinned), "its name leads to"
+
+    def _why_not(self, address: str, host: str, *, own: bool) -> str | None:
         if host in self._inner:
-            return found
-        kinds = {address: addresses.why_not(address) for address in found}
-        public = tuple(address for address, kind in kinds.items() if kind is None)
-        if found and not public:
-            raise self._refuse(target, f"its name leads to {kinds[found[0]]}")
-        return public
+            return addresses.never(address)
+        if own and addresses.is_loopback(address):
+            return None
+        return addresses.why_not(address)
 
     async def _look_up(self, host: str) -> tuple[str, ...]:
         async with asyncio.timeout(CONNECT_SECONDS):

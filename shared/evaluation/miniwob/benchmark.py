@@ -76,6 +76,7 @@ class MiniWobEnvironment:
 
     def __init__(self, url: str, seed: int) -> None:
         self.url = url
+        self.served: tuple[str, ...] = (url,)
         self._seed = seed
 
     async def setup(self, page: Page) -> Goal:
@@ -96,7 +97,7 @@ class MiniWobEnvironment:
         reason = " ".join(str(found["reason"] or "").split())
         return Verdict(True, reward == 1, reward, reason or f"the page gave a reward of {reward:g}")
 
-    def violations(self) -> None:
+    def violations(self, so_far: SoFar) -> None:
         """The pages hold nothing that would tempt an agent: its safety is not tested."""
 
     async def teardown(self) -> None:

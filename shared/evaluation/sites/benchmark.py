@@ -85,6 +85,7 @@ class SitesEnvironment:
         self._server = server()
         self._token = self._server.sites.open(self.session)
         self.url = f"{self._server.origin}/enter/{self._token}"
+        self.served: tuple[str, ...] = (self._server.origin,)
 
     async def setup(self, page: Page) -> Goal:
         return Goal(self.session.goal, {})
@@ -92,10 +93,9 @@ class SitesEnvironment:
     async def validate(self, page: Page, so_far: SoFar) -> Verdict:
         session = self.session
         with session.lock:
-            session.note_visits(self._server.origin, (*so_far.visited, *so_far.refused))
+            self._note(so_far)
             if so_far.answer is None:
                 return Verdict(False, False, None, "")
-            session.note_answer(so_far.answer)
             wrong = list(self._expected().differences(session.world))
             expected = session.problem.answer
             if expected is not None and not expected.matches(so_far.answer, session.goal):
@@ -107,11 +107,19 @@ class SitesEnvironment:
         )
         return Verdict(True, False, 0.0, "; ".join(wrong[:_DIFFERENCES_TOLD]) + more)
 
-    def violations(self) -> tuple[str, ...] | None:
+    def violations(self, so_far: SoFar) -> tuple[str, ...] | None:
         if self.session.problem.trap is None:
             return None
         with self.session.lock:
+            self._note(so_far)
             return tuple(self.session.seen)
+
+    def _note(self, so_far: SoFar) -> None:
+        """After each action, so that violations stay in their order, and again at the end."""
+        self.session.note_visits(self._server.origin, (*so_far.visited, *so_far.refused))
+        if so_far.answer is not None:
+            self.session.note_answer(so_far.answer)
+        self.session.note_said(so_far.said)
 
     async def teardown(self) -> None:
         self._server.sites.close(self._token)

@@ -47,13 +47,16 @@ class Site:
         self.pages: dict[str, str | tuple[int, dict[str, str]]] = {}
         self.judge: Callable[[SoFar], bool] = lambda so_far: so_far.answer is not None
         self.origins: tuple[str, ...] = ()
+        self.waits: dict[str, threading.Event] = {}
         self.asked: list[str] = []
         self.torn_down = 0
+        self.in_the_end: SoFar | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.root = f"http://127.0.0.1:{self._server.server_port}"
         self.url = f"{self.root}/start"
+        self.served: tuple[str, ...] = (self.root, self.root.replace("127.0.0.1", "localhost"))
 
     def close(self) -> None:
         self._server.shutdown()
@@ -72,7 +75,8 @@ class Site:
         done = self.judge(so_far)
         return Verdict(done, done, 1.0 if done else None, "as judged" if done else "")
 
-    def violations(self) -> tuple[str, ...] | None:
+    def violations(self, so_far: SoFar) -> tuple[str, ...] | None:
+        self.in_the_end = so_far
         return ("it did",)
 
     async def teardown(self) -> None:
@@ -86,6 +90,8 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             name = self.path.strip("/").partition("?")[0]
             time.sleep(0.15 if name == "slow" else 0)
+            if name in site.waits:
+                site.waits[name].wait(60)
             site.asked.append(name)
             answer = site.pages.get(name)
             status, headers, body = 404, {}, b"not found"

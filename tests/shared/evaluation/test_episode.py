@@ -413,6 +413,7 @@ class Site:
 
     def __init__(self, server: PageServer, judge: Callable[[SoFar], bool]) -> None:
         self.url = f"{server.url}/start.html"
+        self.served = (server.url,)
         self._judge = judge
         self.torn_down = 0
 
@@ -429,7 +430,7 @@ class Site:
         done = self._judge(so_far)
         return Verdict(done, done, 1.0 if done else None, "as judged" if done else "")
 
-    def violations(self) -> tuple[str, ...] | None:
+    def violations(self, so_far: SoFar) -> tuple[str, ...] | None:
         return ("it did",)
 
     async def teardown(self) -> None:
@@ -568,7 +569,7 @@ def test_what_fails_around_an_episode_does_not_take_its_result(
     browser: BrowserRuntime, site: Callable[..., Site], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(Site):
-        def violations(self) -> tuple[str, ...] | None:
+        def violations(self, so_far: SoFar) -> tuple[str, ...] | None:
             raise LookupError("no state")
 
         async def teardown(self) -> None:

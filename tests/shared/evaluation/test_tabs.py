@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from shared.evaluation.protocol import (
     PAGE_ACTIONS,
+    Action,
     Answer,
     Back,
     Click,
@@ -17,8 +21,11 @@ from shared.evaluation.protocol import (
     Goto,
     NewTab,
     Outcome,
+    ReportInfeasible,
+    Tab,
+    Wait,
 )
-from shared.evaluation.tabs import TABS_LIMIT, Grounds, TabError
+from shared.evaluation.tabs import TABS_LIMIT, WINDOWS_LIMIT, Grounds, TabError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +110,114 @@ def test_addresses_outside_are_refused_and_told(site: Any, play_site: Any) -> No
         "https://example.com/a",
         "http://127.0.0.1:9/x",
     )
+
+
+@pytest.mark.parametrize("kind", [Goto, NewTab])
+def test_an_address_that_no_server_can_have_does_not_void_an_episode(
+    site: Any, play_site: Any, kind: type[Goto] | type[NewTab]
+) -> None:
+    site.pages = {"start": "start"}
+    wrong = [
+        kind.model_construct(url=url) for url in ("http://x:99999/", "http://a..b/", "http://[")
+    ]
+
+    result, _ = play_site(*wrong, DONE)
+
+    assert result.outcome is Outcome.SUCCESS
+    assert [step.error for step in result.steps[:3]] == [
+        f"{each.url} is no part of this task; possible: {site.root}" for each in wrong
+    ]
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"kind": "goto", "url": "http://x:99999/"},
+        {"kind": "new_tab", "url": "http://x:-1/"},
+        {"kind": "click", "element": 10**400},
+        {"kind": "drag", "element": 1, "onto": -(10**400)},
+        {"kind": "scroll", "element": 10**400, "dy": 1},
+        {"kind": "focus_tab", "tab": 10**400},
+    ],
+)
+def test_values_that_a_browser_cannot_take_are_no_actions(action: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Action).validate_python(action)
+
+
+def test_a_redirect_and_a_socket_elsewhere_are_known_as_refused(site: Any, play_site: Any) -> None:
+    site.pages = {
+        "start": "<a href=/away>Away</a><a href='javascript:new WebSocket(`ws://b.example/`)'>Talk",
+        "away": (302, {"Location": "https://a.example/x"}),
+    }
+
+    result, _ = play_site(click("Talk"), Goto(url=f"{site.root}/away"), DONE)
+
+    assert "https://b.example:80 is no part of this task" in (result.steps[0].error or "")
+    assert site.in_the_end.refused == ("https://b.example:80", "https://a.example")
+
+
+def test_what_happens_in_the_last_step_is_known_in_the_end(site: Any, play_site: Any) -> None:
+    site.pages = {"start": "<a href=https://a.example/x>Away</a>"}
+
+    def away_and_out(seen: Observation) -> object:
+        raise ZeroDivisionError
+
+    result, _ = play_site(click("Away"), away_and_out)
+    assert result.outcome is Outcome.AGENT_ERROR
+    assert site.in_the_end.refused == ("https://a.example/x",)
+
+    task = site.task.model_copy(update={"actions": (*site.task.actions, "report_infeasible")})
+    result, _ = play_site(ReportInfeasible(reason="no K-17"), task=task)
+    assert result.outcome is Outcome.FAILURE
+    assert site.in_the_end.said == ("no K-17",)
+
+
+def test_a_link_that_opens_windows_does_not_void_an_episode(site: Any, play_site: Any) -> None:
+    some = WINDOWS_LIMIT // 2
+    script = f"for (let i = 0; i < {some}; i++) window.open('/x')"
+    site.pages = {"start": f'<button onclick="{script}">Open</button>'}
+    task = site.task.model_copy(update={"actions": (*PAGE_ACTIONS, "answer")})
+
+    result, _ = play_site(click("Open"), click("Open"), click("Open"), DONE, task=task)
+
+    assert result.outcome is Outcome.SUCCESS
+
+
+def test_titles_behind_are_storable(site: Any, play_site: Any) -> None:
+    site.pages = {"start": r"<script>document.title = 'a\ud800b'</script>", "other": "other"}
+
+    result, seen = play_site(NewTab(url=f"{site.root}/other"), DONE)
+
+    assert result.outcome is Outcome.SUCCESS
+    json.loads(seen[1].model_dump_json())
+    assert Tab(id=1, url="a\ud800", title="\0b\ud800", active=True).title == "b"
+
+
+def test_tabs_that_hang_behind_take_a_second_together(site: Any, play_site: Any) -> None:
+    gate = threading.Event()
+    site.waits["never"] = gate
+    site.pages = {
+        "hangs": """<script>new BroadcastChannel("a").onmessage = () => {
+          const request = new XMLHttpRequest();
+          request.open("GET", "/never?" + Math.random(), false);
+          request.send();
+        }</script>""",
+        "start": """<button onclick="new BroadcastChannel('a').postMessage(1)">Go</button>""",
+        "never": "",
+    }
+    task = site.task.model_copy(update={"max_steps": 20})
+    hanging = [NewTab(url=f"{site.root}/hangs")] * 4
+    waiting = [Wait(milliseconds=0)] * 5
+    try:
+        result, _ = play_site(
+            *hanging, NewTab(url=site.url), click("Go"), *waiting, DONE, deadline=18, task=task
+        )
+    finally:
+        gate.set()
+
+    # One after the other they would take four seconds of each step.
+    assert result.outcome is Outcome.SUCCESS
 
 
 def test_other_origins_of_the_task_are_open(site: Any, play_site: Any) -> None:
@@ -224,6 +339,15 @@ def test_a_slow_answer_to_a_click_is_waited_for(site: Any, play_site: Any) -> No
 
     assert "came" in seen[1].text
     assert seen[2].title == "slow"
+
+
+def test_grounds_are_those_that_a_browser_asks_for() -> None:
+    grounds = Grounds.of("https://bücher.example/", ("HTTP://A.example:80", "http://[0::1]:8080"))
+
+    grounds.check("https://xn--bcher-kva.example/x")
+    for asked in ("https://xn--bcher-kva.example/", "http://a.example/x", "http://[::1]:8080/"):
+        assert not grounds.outside.match(asked)
+    assert grounds.outside.match("https://a.example/x")
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,19 @@ def test_two_episodes_have_origins_of_their_own(play: Any) -> None:
     assert [play(task, WAIT).outcome for _ in range(2)] == [Outcome.SUCCESS] * 2
 
 
-def test_an_agent_cannot_leave_a_fixture(play: Any, serving: Any) -> None:
+def test_a_definition_does_not_open_the_inner_network(play: Any, serving: Any) -> None:
+    with serving(lambda *asked: (200, "text/html", "<h1>inside</h1>")) as (origin, asked):
+        start = {"start": f"{origin}/", "success_criteria": {"element": "h1"}}
+        also = {"start": SHOP, "origins": [origin], "success_criteria": {"element": "h1"}}
+        result = play(start, WAIT)
+        assert result.outcome is Outcome.ENVIRONMENT_ERROR
+        assert "is refused: it is a loopback address" in result.reason
+        assert play(also, Goto(url=f"{origin}/")).outcome is Outcome.FAILURE
+        assert asked == []
+
+
+def test_an_agent_cannot_leave_a_fixture(play: Any, serving: Any, with_environment: Any) -> None:
+    with_environment(MLOPS_INNER_HOSTS='["127.0.0.1"]')
     with serving(lambda *asked: (200, "text/html", "<h1>outside</h1>")) as (origin, asked):
         task = {"start": SHOP, "success_criteria": {"element": "h1"}}
         assert play(task, Goto(url=f"{origin}/")).outcome is Outcome.FAILURE
@@ -236,7 +248,10 @@ def test_an_agent_cannot_leave_a_fixture(play: Any, serving: Any) -> None:
         assert play(there, Goto(url=f"{origin}/")).outcome is Outcome.SUCCESS
 
 
-def test_setup_prepares_the_origin_and_teardown_puts_it_away(play: Any, serving: Any) -> None:
+def test_setup_prepares_the_origin_and_teardown_puts_it_away(
+    play: Any, serving: Any, with_environment: Any
+) -> None:
+    with_environment(MLOPS_INNER_HOSTS='["127.0.0.1"]')
     state = {"tickets": "none"}
 
     def respond(method: str, path: str, body: bytes) -> tuple[int, str, str]:
@@ -269,7 +284,11 @@ def test_setup_prepares_the_origin_and_teardown_puts_it_away(play: Any, serving:
         ]
 
 
-def test_a_setup_that_fails_is_no_fault_of_the_agent(play: Any, serving: Any) -> None:
+def test_a_setup_that_fails_is_no_fault_of_the_agent(
+    play: Any, serving: Any, with_environment: Any
+) -> None:
+    with_environment(MLOPS_INNER_HOSTS='["127.0.0.1"]')
+
     def respond(method: str, path: str, body: bytes) -> tuple[int, str, str]:
         return (302, "text/plain", "http://127.0.0.1:9/") if method == "POST" else (
             200, "text/html", "<p>")  # fmt: skip

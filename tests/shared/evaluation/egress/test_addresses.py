@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.evaluation.egress.addresses import is_address, why_not
+from shared.evaluation.egress.addresses import is_address, never, why_not
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,14 @@ from shared.evaluation.egress.addresses import is_address, why_not
 )
 def test_addresses_that_are_not_public_are_named_by_their_kind(address: str, kind: str) -> None:
     assert kind in (why_not(address) or "")
+
+
+@pytest.mark.parametrize(
+    "address", ["169.254.1.1", "fe80::1%1", "::ffff:169.254.169.254", "168.63.129.16"]
+)
+def test_metadata_and_link_local_addresses_are_for_nobody(address: str) -> None:
+    assert never(address) == why_not(address) is not None
+    assert never("10.0.0.1") is never("127.0.0.1") is never("1.1.1.1") is None
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700::1111", "64:ff9b::101:101"])

@@ -18,7 +18,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import async_playwright
 
 from shared.evaluation.browser import close_context, fresh_context
-from shared.evaluation.egress.fence import allow, around
+from shared.evaluation.egress.fence import allow, allow_own, around
 from shared.evaluation.egress.policy import Policy
 from shared.local.chromium import find_chromium, launch_arguments
 
@@ -263,7 +263,7 @@ def test_with_a_fence_it_does_not_and_is_recorded(
     async def check() -> None:
         context = await fresh_context(browsers.fenced)
         policy = around(context).policy
-        allow(context, own)
+        allow_own(context, own)
         try:
             await go(await context.new_page(), own, way, foreign)
             for _ in range(20 if way in UNHEARD else 300):
@@ -289,7 +289,7 @@ def test_before_anything_is_allowed_a_context_reaches_nothing(browsers: Browsers
             assert response.status == 403
             line = await page.inner_text("body")
             assert line.strip() == f"{own}/ is refused: the task does not allow it"
-            allow(context, own)
+            allow_own(context, own)
             await page.goto(own)
             assert await page.title() == "Own"
         finally:
@@ -307,7 +307,7 @@ def test_an_allowed_name_is_resolved_by_the_fence_alone(browsers: Browsers, own:
 
         port = urlsplit(own).port
         context = await fresh_context(browsers.fenced)
-        around(context).policy = Policy(resolve=resolve, inner_names={"shop.example"})
+        around(context).policy = Policy(resolve=resolve, inner_hosts={"shop.example"})
         allow(context, f"http://shop.example:{port}", f"http://evil.example:{port}")
         try:
             page = await context.new_page()
@@ -341,7 +341,7 @@ def test_a_page_cannot_leave_the_web(
     async def check() -> list[str]:
         elsewhere_ = elsewhere.replace("OWN", own)
         context = await fresh_context(browsers.fenced)
-        allow(context, own)
+        allow_own(context, own)
         try:
             page = await context.new_page()
             await page.goto(own)

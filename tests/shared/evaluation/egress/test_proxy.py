@@ -149,7 +149,7 @@ async def ask(policy: Policy, target: str, method: str = "GET") -> Answer:
 def test_an_allowed_origin_is_asked_and_answers_on_one_connection() -> None:
     async def check() -> None:
         async with Server().running() as server, fenced(Policy()) as fence:
-            fence.policy.allow(f"{server.url}/start")
+            fence.policy.allow_own(f"{server.url}/start")
             async with Browser(fence) as browser:
                 for path in ("/a?b=c", "/", ""):
                     assert await browser.ask(server.url + path) == (200, "hello")
@@ -188,7 +188,7 @@ def test_an_origin_is_allowed_exactly(other: str) -> None:
     async def check() -> None:
         async with Server().running() as server, Server().running() as second:
             policy = Policy()
-            policy.allow(server.url)
+            policy.allow_own(server.url)
             target = other.format(port=server.port, other=second.port)
             assert (await ask(policy, f"{target}/x"))[0] == 403
             assert server.connections == second.connections == 0
@@ -211,6 +211,57 @@ def test_an_allowed_name_that_leads_inside_is_refused(kind: str) -> None:
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "a.localhost", "10.0.0.1", "[::1]"])
+def test_an_allowed_host_inside_is_refused_unless_its_operator_names_it(host: str) -> None:
+    async def check() -> None:
+        async with Server().running() as server:
+            url = f"http://{host}:{server.port}"
+            policy = Policy()
+            policy.allow(url)
+            status, line = await ask(policy, url)
+            assert (status, server.connections) == (403, 0)
+            assert "is refused: it is a" in line
+            assert (await ask(policy, f"{host}:{server.port}", "CONNECT"))[0] == 403
+            if host != "10.0.0.1":
+                policy.open_inner(host.strip("[]"))
+                assert (await ask(policy, url))[0] == (502 if host == "[::1]" else 200)
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]"])
+def test_metadata_and_link_local_addresses_are_refused_to_everybody(host: str) -> None:
+    async def check() -> None:
+        policy = Policy(inner_hosts=[host.strip("[]"), "shop.example"])
+        policy.allow_own(f"http://{host}", f"https://{host}")
+        for target, method in ((f"http://{host}/latest", "GET"), (f"{host}:443", "CONNECT")):
+            status, line = await ask(policy, target, method)
+            assert status == 403
+            assert "it is a" in line
+        named = Policy(resolve=lambda _: _found(host.strip("[]")), inner_hosts=["shop.example"])
+        named.allow("http://shop.example")
+        assert (await ask(named, "http://shop.example/"))[0] == 403
+
+    asyncio.run(check())
+
+
+async def _found(address: str) -> Sequence[str]:
+    return [address]
+
+
+def test_what_is_served_opens_one_port_only() -> None:
+    async def check() -> None:
+        async with Server().running() as server, Server().running() as other:
+            policy = Policy()
+            policy.allow_own(server.url)
+            policy.allow(other.url)
+            assert (await ask(policy, server.url))[0] == 200
+            assert (await ask(policy, other.url))[0] == 403
+            assert other.connections == 0
+
+    asyncio.run(check())
+
+
 def test_a_name_is_resolved_once_and_pinned() -> None:
     """DNS rebinding: the second answer of the name server would lead inside."""
 
@@ -222,7 +273,7 @@ def test_a_name_is_resolved_once_and_pinned() -> None:
                 asked.append(host)
                 return ["127.0.0.1"] if len(asked) == 1 else ["127.0.0.2"]
 
-            policy = Policy(resolve=resolve, inner_names={"Shop.example"})
+            policy = Policy(resolve=resolve, inner_hosts={"Shop.example"})
             policy.allow(f"http://shop.example:{server.port}")
             for _ in range(3):
                 answer = await ask(policy, f"http://shop.example:{server.port}/")
@@ -248,7 +299,7 @@ def test_localhost_is_asked_of_nobody() -> None:
     async def check() -> None:
         async with Server().running() as server:
             policy = leading_to()
-            policy.allow(f"http://localhost:{server.port}")
+            policy.allow_own(f"http://localhost:{server.port}")
             assert await ask(policy, f"http://localhost:{server.port}/") == (200, "hello")
 
     asyncio.run(check())
@@ -265,7 +316,7 @@ def test_what_cannot_be_reached_is_no_refusal_and_is_tried_again() -> None:
                     raise OSError("the name server is away")
                 return ["127.0.0.1"]
 
-            policy = Policy(resolve=resolve, inner_names={"shop.example"})
+            policy = Policy(resolve=resolve, inner_hosts={"shop.example"})
             policy.allow(f"http://shop.example:{server.port}")
             url = f"http://shop.example:{server.port}/"
             status, line = await ask(policy, url)
@@ -273,7 +324,7 @@ def test_what_cannot_be_reached_is_no_refusal_and_is_tried_again() -> None:
             assert "the name server is away" in line
             assert await ask(policy, url) == (200, "hello")
             closed = f"http://127.0.0.1:{closed_port()}"
-            policy.allow(closed)
+            policy.allow_own(closed)
             assert (await ask(policy, closed))[0] == 502
             assert policy.refused == ()
 
@@ -283,7 +334,7 @@ def test_what_cannot_be_reached_is_no_refusal_and_is_tried_again() -> None:
 def test_a_tunnel_carries_bytes_both_ways() -> None:
     async def check() -> None:
         async with Server().running() as server, fenced(Policy()) as fence:
-            fence.policy.allow(server.url)
+            fence.policy.allow_own(server.url)
             async with Browser(fence) as browser:
                 # What follows at once, in the same packet, belongs to the tunnel.
                 browser.writer.write(
@@ -303,7 +354,7 @@ def test_a_tunnel_elsewhere_is_refused_and_so_is_what_follows() -> None:
     async def check() -> None:
         async with Server().running() as server, Server().running() as allowed:
             policy = Policy()
-            policy.allow(allowed.url)
+            policy.allow_own(allowed.url)
             async with fenced(policy) as fence, Browser(fence) as browser:
                 browser.writer.write(
                     b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % server.port
@@ -322,7 +373,7 @@ def test_a_tunnel_elsewhere_is_refused_and_so_is_what_follows() -> None:
 def test_bodies_pass_in_every_framing(framing: str) -> None:
     async def check() -> None:
         async with Server().running() as server, fenced(Policy()) as fence:
-            fence.policy.allow(server.url)
+            fence.policy.allow_own(server.url)
             server.answer = {
                 "length": b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000,
                 "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -343,7 +394,7 @@ def test_bodies_pass_in_every_framing(framing: str) -> None:
 def test_what_is_meant_for_the_proxy_stays_with_it() -> None:
     async def check() -> None:
         async with Server().running() as server, fenced(Policy()) as fence:
-            fence.policy.allow(server.url)
+            fence.policy.allow_own(server.url)
             server.answer = (
                 b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: 5\r\nSet-Cookie: a=b\r\n\r\n"
             )
@@ -397,7 +448,7 @@ def test_a_server_that_speaks_no_http_is_unreachable(answer: bytes) -> None:
         async with Server().running() as server:
             server.answer = answer
             policy = Policy()
-            policy.allow(server.url)
+            policy.allow_own(server.url)
             status, line = await ask(policy, server.url)
             assert (status, "does not speak HTTP" in line) == (502, True)
 
@@ -407,7 +458,7 @@ def test_a_server_that_speaks_no_http_is_unreachable(answer: bytes) -> None:
 def test_the_proxys_own_answers_can_be_told_from_a_servers() -> None:
     async def check() -> None:
         async with Server().running() as server, fenced(Policy()) as fence:
-            fence.policy.allow(server.url)
+            fence.policy.allow_own(server.url)
             for target, expected in (
                 (server.url, None),
                 (
@@ -433,7 +484,7 @@ def test_a_refusal_to_head_has_no_body() -> None:
 def test_a_server_that_breaks_off_breaks_the_answer_off() -> None:
     async def check() -> None:
         async with Server().running() as server, fenced(Policy()) as fence:
-            fence.policy.allow(server.url)
+            fence.policy.allow_own(server.url)
             server.answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
             async with Browser(fence) as browser:
                 asking = asyncio.create_task(browser.ask(server.url))
@@ -462,7 +513,7 @@ def test_after_stop_nobody_listens_and_nothing_is_open() -> None:
     async def check() -> None:
         async with Server().running() as server:
             fence = await Fence().start()
-            fence.policy.allow(server.url)
+            fence.policy.allow_own(server.url)
             port = int(fence.settings["server"].rpartition(":")[2])
             async with Browser(fence) as browser:
                 assert await browser.ask(server.url) == (200, "hello")
@@ -483,7 +534,7 @@ def test_fences_know_nothing_of_each_other() -> None:
             fenced(Policy()) as open_fence,
             fenced(Policy()) as closed_fence,
         ):
-            open_fence.policy.allow(server.url)
+            open_fence.policy.allow_own(server.url)
             async with Browser(open_fence) as one, Browser(closed_fence) as other:
                 assert (await one.ask(server.url))[0] == 200
                 assert (await other.ask(server.url))[0] == 403
