@@ -175,15 +175,6 @@ def test_the_operators_account_is_told_only_where_the_openai_key_goes(
     }.get(variable)
 
 
-def test_a_keyless_endpoint_gets_no_authorization_from_the_environment(
-    with_environment: Callable[..., None],
-) -> None:
-    with_environment(OPENAI_CUSTOM_HEADERS="authorization: Bearer of-the-operator")
-    with endpoint(lambda n: completion(RIGHT)) as (url, received):
-        ask(url, api_key_env=None)
-    assert "of-the-operator" not in json.dumps(received[0]["headers"])
-
-
 def test_missing_usage_is_unknown_and_not_zero() -> None:
     with endpoint(lambda n: completion(RIGHT)) as (url, received):
         (call,) = ask(url).calls
