@@ -23,9 +23,7 @@ def database(services: TemporaryServices) -> Iterator[str]:
     owner = sa.make_url(services.database_owner_url)
     assert owner.username is not None
     name = f"earlier_{uuid.uuid4().hex}"
-    server = sa.create_engine(
-        psycopg_url(services.superuser_url), isolation_level="AUTOCOMMIT"
-    )
+    server = sa.create_engine(psycopg_url(services.superuser_url), isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name} OWNER {owner.username}"))
         yield owner.set(database=name).render_as_string(hide_password=False)
