@@ -16,7 +16,7 @@ from shared.local.ephemeral import TemporaryServices
 
 EPISODES = 30
 "Of one round of ours."
-THEIR_EPISODES = 10
+THEIR_EPISODES = 5
 
 
 def figures(servers: TemporaryServices) -> Iterator[Figure]:

@@ -26,13 +26,13 @@ from shared.local.programs import WORKER_ENVIRONMENT, worker
 from shared.registry.models import key, register
 from shared.tenancy.tenants import create_tenant
 
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 180.0
 
 RULES = ("rule-based", {})
 "The agent that does on the tasks of `oracle.py` what the peers' scripts do, and what is set."
 
 SOLVED = frozenset({"success"})
-ENDED = frozenset({"success", "failure"})
+ENDED = frozenset({"success", "failure", "timeout"})
 "By the agent's own doing: what is not among these is a fault of the machinery."
 
 
@@ -43,6 +43,7 @@ class Done:
     seconds: float
     episodes: int
     steps: int
+    timeouts: int
 
     @property
     def per_minute(self) -> float:
@@ -83,7 +84,8 @@ class Fleet:
         seconds = time.perf_counter() - begun
         if not set(outcomes) <= expected:
             raise MeasurementError(f"episodes ended otherwise than they should: {outcomes}")
-        return Done(seconds, sum(outcomes.values()), self._steps(run))
+        episodes, timeouts = sum(outcomes.values()), outcomes.get("timeout", 0)
+        return Done(seconds, episodes, self._steps(run), timeouts)
 
     def _submit(
         self,

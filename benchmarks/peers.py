@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -15,6 +15,7 @@ from typing import IO
 import psutil
 
 from benchmarks.measure import PeerMissingError
+from benchmarks.processes import families
 from benchmarks.services import URLS
 from shared.evaluation.miniwob import server
 from shared.settings import settings
@@ -148,15 +149,15 @@ def running(peer: Peer, module: str, *arguments: str, **variables: str) -> Itera
             text=True,
         ) as process,
     ):
+        theirs = Running(peer, process, errors)
         try:
-            yield Running(peer, process, errors)
+            yield theirs
         finally:
-            below = psutil.Process(process.pid).children(recursive=True)
+            below = families([theirs.root])
             process.terminate()
             try:
                 process.wait(timeout=15)
             except subprocess.TimeoutExpired:
                 for left in below:
-                    if left.is_running():
+                    with suppress(psutil.NoSuchProcess):
                         left.kill()
-                process.kill()

@@ -16,7 +16,7 @@ from benchmarks.raw_playwright import RawPlaywright
 from shared.local.ephemeral import TemporaryServices
 
 CONTEXTS = 8
-EPISODES = 40
+EPISODES = 30
 "Of one round."
 
 
