@@ -99,7 +99,7 @@ def two_workers(servers: TemporaryServices) -> Figure:
         rates[1],
         "/min",
         f"one worker, {WORKERS_AT_A_TIME} episodes at a time in each, rule-based agent, "
-        f"{os.cpu_count()} CPUs; one side after the other",
+        f"{os.cpu_count()} CPUs; medians of {WORKERS_ROUNDS}, one side after the other",
         target=WORKERS_TARGET,
         more_is_better=True,
     )
