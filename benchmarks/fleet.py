@@ -26,7 +26,8 @@ from shared.local.programs import WORKER_ENVIRONMENT, worker
 from shared.registry.models import key, register
 from shared.tenancy.tenants import create_tenant
 
-PATIENCE_SECONDS = 180.0
+PATIENCE_SECONDS = 120.0
+PATIENCE_PER_EPISODE = 1.0
 
 RULES = ("rule-based", {})
 "The agent that does on the tasks of `oracle.py` what the peers' scripts do, and what is set."
@@ -75,10 +76,11 @@ class Fleet:
         otherwise than `expected`: a rate of failures is no rate.
         """
         begun = time.perf_counter()
+        patience = PATIENCE_SECONDS + episodes * PATIENCE_PER_EPISODE
         run = self._submit(tasks, episodes // len(tasks), agent, recording)
         while None in (outcomes := self._outcomes(run)):
-            if time.perf_counter() - begun > PATIENCE_SECONDS:
-                raise MeasurementError(f"episodes did not end within {PATIENCE_SECONDS:g} s")
+            if time.perf_counter() - begun > patience:
+                raise MeasurementError(f"{episodes} episodes did not end within {patience:g} s")
             meanwhile()
             time.sleep(0.1)
         seconds = time.perf_counter() - begun
