@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database import Base
+from shared.evaluation.protocol import PAGE_ACTIONS
 from shared.jobs.tables import JobRow
 from shared.registry.tables import ModelVersion
 from shared.tenancy.tables import Tenant
@@ -35,7 +36,7 @@ class EvaluationTask(Base):
     definition: Mapped[dict[str, Any] | None]
     "All of a custom task, so that a worker on any machine can run it."
     tags: Mapped[list[Any]] = mapped_column(server_default="[]")
-    actions: Mapped[list[Any]]
+    actions: Mapped[list[Any]] = mapped_column(default=lambda: list(PAGE_ACTIONS))
 
 
 class BenchmarkRun(Base):
