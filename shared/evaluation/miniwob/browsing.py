@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from playwright.async_api import async_playwright
 
 from shared.evaluation.browser import close_context, fresh_context
-from shared.evaluation.egress.fence import allow
+from shared.evaluation.egress.fence import allow_own
 from shared.evaluation.miniwob import server
 from shared.local.chromium import find_chromium, launch_arguments
 
@@ -53,7 +53,7 @@ async def each(
     async def do(item: Item) -> tuple[Item, T]:
         async with free:
             context = await fresh_context(browser)
-            allow(context, server.base_url())
+            allow_own(context, server.base_url())
             try:
                 return item, await work(context, item)
             finally:

@@ -12,7 +12,7 @@ import pytest
 
 from shared.evaluation import observing
 from shared.evaluation.benchmark import BenchmarkMissingError, Goal, SoFar
-from shared.evaluation.egress.fence import allow
+from shared.evaluation.egress.fence import allow_own
 from shared.evaluation.miniwob import digests, server
 from shared.evaluation.miniwob.benchmark import MiniWob
 from shared.evaluation.miniwob.catalogue import Tag, catalogue, reproducible, unsupported
@@ -36,7 +36,7 @@ def first_sight(browser: BrowserRuntime, task: str, seed: int) -> tuple[str, lis
 
     async def look(context: BrowserContext) -> tuple[str, list[object]]:
         environment = MiniWob().environment(catalogue()[task], seed)
-        allow(context, environment.url)
+        allow_own(context, environment.url)
         key = await observing.prepare(context)
         page = await context.new_page()
         failures: list[object] = []
