@@ -55,6 +55,9 @@
   Object.defineProperty(window, key, {
     configurable: true,
     enumerable: false,
-    value: { clickable, requests, notes, startClock: () => { started = performance.now(); } },
+    value: {
+      clickable, requests, notes, stringify: JSON.stringify,
+      startClock: () => { started = performance.now(); },
+    },
   });
 }

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from shared.evaluation.benchmark import Benchmark, Environment, Verdict
     from shared.evaluation.egress.policy import Policy
-    from shared.evaluation.protocol import Agent, Judgement, Task
+    from shared.evaluation.observing import PageReader
+    from shared.evaluation.protocol import Agent, Judgement, Observation, Task
     from shared.evaluation.recording import Recorder
 
 log = logging.getLogger(__name__)
@@ -282,17 +283,17 @@ async def _answer_dialog(dialog: Dialog) -> None:
 
 async def _steps(tabs: Tabs, environment: Environment, episode: _Episode, trace: _Trace) -> _End:
     agent, task = episode.agent, episode.task
-    refused = await asking.reset(agent, task, episode.seed)
-    if refused is not None:
-        trace.unfinished_calls = refused.calls
-        return _give_up(refused)
+    not_taken = await asking.reset(agent, task, episode.seed)
+    if not_taken is not None:
+        trace.unfinished_calls = not_taken.calls
+        return _give_up(not_taken)
     nonsense = 0
     last_error: str | None = None
     for index in range(task.max_steps):
         began = time.monotonic()
         observation = await tabs.observe(trace.goal, index, last_error, agent.parts)
         seen = time.monotonic()
-        picturing = asyncio.create_task(_picture(episode.recorder, tabs.page, index))
+        picturing = asyncio.create_task(_picture(episode.recorder, tabs.reader, observation))
         trace.thinking = True
         try:
             answer = await asking.ask(agent, observation)
@@ -317,8 +318,8 @@ async def _steps(tabs: Tabs, environment: Environment, episode: _Episode, trace:
                 if isinstance(answer.action, ReportInfeasible):
                     trace.said.append(answer.action.reason)
         trace.note_refusals()
-        if last_error is None and len(trace.outside) > outside_before:
-            last_error = one_line(f"{trace.outside[-1]} is no part of this task and was not loaded")
+        if last_error is None and (refused := trace.outside[outside_before:]):
+            last_error = one_line(f"no part of this task and not loaded: {', '.join(refused)}")
         trace.steps.append(
             Step(
                 index=index,
@@ -361,8 +362,17 @@ def _give_up(answer: asking.Answer) -> _End:
     return _End(outcome, answer.error or "the agent gave up", permanent=answer.permanent)
 
 
-async def _picture(recorder: Recorder | None, page: Page, index: int) -> str | None:
-    return None if recorder is None else await _recorded(recorder.picture(page, index))
+async def _picture(
+    recorder: Recorder | None, reader: PageReader, observation: Observation
+) -> str | None:
+    """Keep what the agent was shown, or else a picture taken while it thinks."""
+    if recorder is None or not recorder.wants_pictures:
+        return None
+
+    async def keep() -> str | None:
+        return await recorder.picture(observation.screenshot or await reader.picture())
+
+    return await _recorded(keep())
 
 
 async def _finish_recording(episode: _Episode, outcome: Outcome) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import re
 import secrets
 from datetime import UTC, datetime
 from functools import cache
@@ -53,6 +54,9 @@ _JPEG_QUALITY: Final = 80
 _REPLACED_AT_MOST: Final = 8
 _REPLACED_PAUSE_SECONDS: Final = 0.05
 _LEAVING_MS: Final = 5_000
+
+# JSON spells half a character, which cannot be stored, as an escape, and whole ones as themselves.
+_HALF: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}")
 
 # Playwright has no error class for a document that was replaced under a call.
 _NAVIGATED: Final = ("Execution context was destroyed", "Cannot find context", "disposed")
@@ -152,10 +156,11 @@ class PageReader:
                 for part in drawn - self._drawn:
                     await self._evaluate(_script(_DRAWN[part]))
                     self._drawn.add(part)
-                return await self._evaluate(
-                    "(reader, [question, given]) => reader[question](...given)",
+                answer = await self._evaluate(
+                    "(reader, [question, given]) => reader.ask(question, given)",
                     [question, list(arguments)],
                 )
+                return json.loads(_HALF.sub(r"\1\\ufffd", answer))
             except PlaywrightError as error:
                 if not any(sign in error.message for sign in _NAVIGATED):
                     raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from shared.evaluation.artifacts import JPEG, ZIP
 from shared.evaluation.protocol import Outcome
@@ -13,12 +13,9 @@ from shared.jobs.contracts import Recording
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from playwright.async_api import BrowserContext, Page
+    from playwright.async_api import BrowserContext
 
     from shared.evaluation.artifacts import ArtifactStore, Stored
-
-PICTURE_QUALITY: Final = 60
-_PICTURE_MS: Final = 5_000
 
 
 class Recorder(Protocol):
@@ -27,11 +24,11 @@ class Recorder(Protocol):
     async def start(self, context: BrowserContext) -> None:
         """Asked once, before the context shows anything."""
 
-    async def picture(self, page: Page, index: int) -> str | None:
-        """SHA-256 of the stored picture of step `index`, None where none is kept.
+    wants_pictures: bool
+    "Whether there is to be one of every step."
 
-        Asked while the agent thinks: the page stands still until this returns.
-        """
+    async def picture(self, jpeg: bytes) -> str | None:
+        """SHA-256 of the stored picture of the next step, None where none is kept."""
 
     async def finish(self, context: BrowserContext, outcome: Outcome) -> str | None:
         """SHA-256 of the stored trace, None where none is kept. Asked once, at the end."""
@@ -51,6 +48,7 @@ class EpisodeRecorder:
             policy is Recording.TRACE_SAMPLE and sampled
         )
         self._tracing = False
+        self.wants_pictures = policy is not Recording.NONE
         self.stored: list[Stored] = []
         "The files so far."
 
@@ -59,14 +57,9 @@ class EpisodeRecorder:
             await context.tracing.start(screenshots=True, snapshots=True)
             self._tracing = True
 
-    async def picture(self, page: Page, index: int) -> str | None:
-        if self._policy is Recording.NONE:
-            return None
-        taken = await page.screenshot(
-            type="jpeg", quality=PICTURE_QUALITY, scale="css", caret="initial", timeout=_PICTURE_MS
-        )
+    async def picture(self, jpeg: bytes) -> str | None:
         # All episodes of the worker share this loop.
-        return self._keep(await asyncio.to_thread(self._store.put, taken, JPEG))
+        return self._keep(await asyncio.to_thread(self._store.put, jpeg, JPEG))
 
     async def finish(self, context: BrowserContext, outcome: Outcome) -> str | None:
         if not self._tracing:

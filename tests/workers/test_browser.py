@@ -188,6 +188,11 @@ def test_only_so_many_contexts_are_open_at_once(browser: BrowserRuntime) -> None
         nonlocal open_now, most
         open_now += 1
         most = max(most, open_now)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                while most < 2:
+                    await asyncio.sleep(0.01)
+        # A third one would come by now.
         await asyncio.sleep(0.1)
         open_now -= 1
 

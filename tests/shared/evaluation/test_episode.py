@@ -533,6 +533,7 @@ class Notebook:
 
     def __init__(self, failing: tuple[str, ...] = ()) -> None:
         self.asked: list[str] = []
+        self.wants_pictures = True
         self._failing = failing
 
     def _note(self, what: str) -> str:
@@ -545,8 +546,9 @@ class Notebook:
         assert all(page.url == "about:blank" for page in context.pages)
         self._note("start")
 
-    async def picture(self, page: Page, index: int) -> str | None:
-        return self._note(f"picture {index}")
+    async def picture(self, jpeg: bytes) -> str | None:
+        assert jpeg.startswith(b"\xff\xd8")
+        return self._note("picture")
 
     async def finish(self, context: BrowserContext, outcome: Outcome) -> str | None:
         return self._note(f"finish {outcome.value}")
@@ -557,11 +559,8 @@ def test_a_recorder_is_asked_for_every_step_and_at_the_end(browser: BrowserRunti
 
     result = play(browser, type_and_submit, "enter-text", recorder=notes)
 
-    assert notes.asked == ["start", "picture 0", "picture 1", "finish success"]
-    assert [step.screenshot for step in result.steps] == [
-        "digest of picture 0",
-        "digest of picture 1",
-    ]
+    assert notes.asked == ["start", "picture", "picture", "finish success"]
+    assert [step.screenshot for step in result.steps] == ["digest of picture"] * 2
     assert result.recording == "digest of finish success"
 
 

@@ -134,18 +134,17 @@ def test_a_start_page_that_is_a_download(site: Any, play_site: Any) -> None:
 def test_a_renderer_that_crashes(site: Any, play_site: Any, browser: Any) -> None:
     site.pages = {"start": "fine"}
 
-    async def crash(page: Any) -> Any:
-        session = await page.context.new_cdp_session(page)
-        await session.send("Page.crash")
-
     class Crashing:
-        """Crashes the page where a picture is wanted: in the middle of a step."""
+        """Crashes the page where a picture is to be kept: in the middle of a step."""
+
+        wants_pictures = True
 
         async def start(self, context: Any) -> None:
-            pass
+            self.context = context
 
-        async def picture(self, page: Any, index: int) -> None:
-            await crash(page)
+        async def picture(self, jpeg: bytes) -> None:
+            session = await self.context.new_cdp_session(self.context.pages[0])
+            await session.send("Page.crash")
 
         async def finish(self, context: Any, outcome: Outcome) -> None:
             pass

@@ -163,3 +163,32 @@ def test_the_page_sees_a_pinned_clock_and_nothing_of_the_reader(browser: Browser
 def test_a_page_that_does_not_answer_is_an_error_in_time() -> None:
     with pytest.raises(PageHungError, match=r"did not answer for 0.01 s"):
         asyncio.run(within(asyncio.sleep(5), seconds=0.01))
+
+
+def test_a_library_that_respells_arrays_as_json_changes_nothing(browser: BrowserRuntime) -> None:
+    plain = look(browser, "<button id=go>Go</button>")
+    respelled = look(
+        browser,
+        """<button id=go>Go</button><script>
+        for (const kind of [Array, Object, String, Number]) {
+          Object.defineProperty(kind.prototype, "toJSON", { configurable: true, value: () => "x" });
+        }
+        JSON.stringify = () => "{}";
+        </script>""",
+    )
+
+    assert respelled.elements == plain.elements
+
+
+def test_half_a_character_anywhere_is_replaced_and_what_looks_like_one_is_not(
+    browser: BrowserRuntime,
+) -> None:
+    seen = look(
+        browser,
+        r"""<button id=go>C:\\ud800 \ud800 😀</button>
+        <script>go.setAttribute("role", "a\ud800\udbff\\\ud800b")</script>""",
+    )
+
+    go = named(seen, "go")
+    assert go.text == r"C:\\ud800 \ud800 😀"
+    assert go.role == "a\ufffd\ufffd\\\ufffdb"

@@ -44,6 +44,15 @@ class GivesUp:
         pass
 
 
+class Looks(GivesUp):
+    parts = frozenset({Part.SCREENSHOT})
+    seen: bytes | None = None
+
+    async def act(self, observation: Observation) -> Decision:
+        self.seen = observation.screenshot
+        return await super().act(observation)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[BrowserRuntime]:
     runtime = BrowserRuntime(contexts=2)
@@ -92,6 +101,15 @@ def test_a_picture_shows_the_page_as_the_agent_saw_it(
     assert (picture.format, picture.size) == ("JPEG", (640, 480))
     # The task's buttons are there: it is no blank page.
     assert len(picture.convert("L").getcolors()) > 10
+
+
+def test_what_an_agent_was_shown_is_what_is_kept(
+    browser: BrowserRuntime, store: ArtifactStore
+) -> None:
+    agent = Looks()
+    result, _ = play(browser, store, Recording.JPEG, agent)
+    assert agent.seen is not None
+    assert store.read(result.steps[0].screenshot or "") == agent.seen
 
 
 def test_no_picture_is_written_in_the_loop_that_all_episodes_share(
