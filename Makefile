@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 TEST_PROCESSES ?= 3
 
+# Tests, benchmarks and services start hundreds of processes: each would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo test proof lint format bench lock up down clean
 

@@ -22,12 +22,21 @@ LEGEND = (
 )
 
 
+COLUMNS = ("figure", "value", "these tasks", "tasks like these", "n")
+"Of `rows`; the two in the middle are intervals."
+
+
+def rows(scores: Scores, *, simulated: bool) -> list[Sequence[object]]:
+    """Every figure over all of an agent's episodes in words, None where there is nothing to say."""
+    return [*_rates(scores), *_repeats(scores), *_amounts(scores, simulated=simulated)]
+
+
 def print_scores(found: ModelScores, *, simulated: bool, by_task: bool) -> None:
     """An agent's figures, then its rates by category and difficulty, and by task if wanted."""
     scores = found.scores
     print_table(
-        ["figure", "value", "these tasks", "tasks like these", "n"],
-        [*_rates(scores), *_repeats(scores), *_amounts(scores, simulated=simulated)],
+        COLUMNS,
+        rows(scores, simulated=simulated),
         title=f"{found.model}: {scores.episodes:,} episodes, {scores.tasks:,} tasks with a score",
     )
     parts = [("category", scores.by_category), ("difficulty", scores.by_difficulty)]
@@ -37,15 +46,15 @@ def print_scores(found: ModelScores, *, simulated: bool, by_task: bool) -> None:
         _print_slices(name, slices)
 
 
-def is_simulated(session: Session, found: ModelScores) -> bool:
-    """Whether the price of the agent's calls is a simulated one, by the price table."""
-    if not found.scores.llm_calls:
+def is_simulated(session: Session, model: str, llm_calls: int) -> bool:
+    """Whether the price of these calls of an agent is a simulated one, by the price table."""
+    if not llm_calls:
         return False
     from shared.costs.agents import price_of_nothing
     from shared.costs.prices import Price
     from shared.registry.models import resolve
 
-    price = price_of_nothing(resolve(session, found.model))
+    price = price_of_nothing(resolve(session, model))
     return isinstance(price, Price) and price.simulated
 
 

@@ -97,7 +97,8 @@ def show_results(tenant_id: TenantId, run_id: UUID, *, by_task: bool, as_json: b
     with tenant_session(tenant_id) as session:
         now = standing(session, run_id)
         models = [
-            (found, is_simulated(session, found)) for found in score_models(session, [run_id])
+            (found, is_simulated(session, found.model, found.scores.llm_calls))
+            for found in score_models(session, [run_id])
         ]
     if as_json:
         told = [asdict(found) | {"simulated_price": simulated} for found, simulated in models]

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from mlops.agent_table import NANOS, agent_row, print_agents
 from mlops.console import note, print_json
+from mlops.evaluations.figures import is_simulated
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -40,7 +41,7 @@ def agent_rows(session: Session, run_id: UUID) -> list[dict[str, Any]]:
 
 
 def agent_row_of(session: Session, row: AgentSummary) -> dict[str, Any]:
-    return agent_row(row, simulated=_is_simulated(session, row))
+    return agent_row(row, simulated=is_simulated(session, row.model, row.llm_calls))
 
 
 def standing_fields(now: Standing) -> dict[str, Any]:
@@ -92,15 +93,3 @@ def remarks(now: Standing, run_id: UUID) -> list[str]:
     if not now.done:
         said.append(f"{now.ended} of {now.total} episodes have ended, {now.running} are running")
     return said
-
-
-def _is_simulated(session: Session, row: AgentSummary) -> bool:
-    """Whether the price of the agent's calls is a simulated one, by the price table."""
-    if not row.llm_calls:
-        return False
-    from shared.costs.agents import price_of_nothing
-    from shared.costs.prices import Price
-    from shared.registry.models import resolve
-
-    price = price_of_nothing(resolve(session, row.model))
-    return isinstance(price, Price) and price.simulated

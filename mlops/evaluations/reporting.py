@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import typer
 
 from mlops.console import Exit, complain, note, one_line_errors, say
 from mlops.evaluations.changing import Run
+from mlops.evaluations.figures import COLUMNS, LEGEND, is_simulated, rows
 from mlops.evaluations.finding import find_run
 from mlops.evaluations.outcome import agent_row_of, remarks
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +39,7 @@ def report(
     """
     from shared.database import tenant_session
     from shared.evaluation.artifacts import ArtifactStore
-    from shared.evaluation.report.page import write_report
+    from shared.evaluation.report.page import Figures, write_report
     from shared.evaluation.standing import standing
     from shared.tenancy.tenants import current_tenant
 
@@ -49,6 +55,7 @@ def report(
                 target,
                 ArtifactStore(tenant_id),
                 cost_of=lambda agent: agent_row_of(session, agent)["cost"],
+                figures=Figures(COLUMNS, _figures(session, run_id), LEGEND),
                 remarks=remarks(now, run_id),
                 picture_bytes=megabytes * 1_000_000,
             )
@@ -61,3 +68,16 @@ def report(
     if written.gone:
         note(f"{written.gone} pictures are no longer kept")
     say(target)
+
+
+def _figures(session: Session, run_id: UUID) -> dict[str, list[Sequence[object]]]:
+    """By model."""
+    from shared.evaluation.results.reading import score_models
+
+    return {
+        found.model: rows(
+            found.scores,
+            simulated=is_simulated(session, found.model, found.scores.llm_calls),
+        )
+        for found in score_models(session, [run_id])
+    }

@@ -301,10 +301,6 @@ def _environment(folder: StateFolder, record: Record) -> dict[str, str]:
     if record.flower:
         environment["FLOWER_BASIC_AUTH"] = f"{record.flower.user}:{record.flower.password}"
     environment["MLOPS_STATE_DIR"] = str(folder.path)
-    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
-        # Said to keep source folders clean, as container images do; eight programs that each
-        # compile all they import would take a minute to start.
-        environment.setdefault("PYTHONPYCACHEPREFIX", str(folder.path / "pycache"))
     return environment
 
 

@@ -155,7 +155,7 @@ class Cluster:
             finally:
                 process.terminate()
 
-    def start_run(self, seeds: int = 5, tasks: Sequence[str] = TASKS) -> Run:
+    def start_run(self, seeds: int = 3, tasks: Sequence[str] = TASKS) -> Run:
         """Submit a run and wait until its episodes are made, not until they have ended."""
         tenant = create_tenant(f"cluster-{uuid.uuid4()}")
         with tenant_session(tenant) as session:

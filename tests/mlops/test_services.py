@@ -22,21 +22,14 @@ def folder():
     shutil.rmtree(path)
 
 
-@pytest.fixture(scope="module")
-def bytecode(tmp_path_factory):
-    """Each command is a new process; compiling what it imports would be most of the test."""
-    return tmp_path_factory.mktemp("bytecode")
-
-
 @pytest.fixture
-def environment(folder, bytecode):
-    dropped = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "PYTHONDONTWRITEBYTECODE")
+def environment(folder):
+    dropped = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")
     environment = {k: v for k, v in os.environ.items() if k not in dropped}
     environment.update(
         MLOPS_STATE_DIR=str(folder / "state"),
         MLOPS_FLOWER_PORT="0",
         COLUMNS="200",
-        PYTHONPYCACHEPREFIX=str(bytecode),
     )
     return environment
 

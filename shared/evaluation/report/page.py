@@ -10,7 +10,7 @@ import base64
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,15 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """Every figure of each model in words: rows under the same columns, the first a name."""
+
+    columns: Sequence[str]
+    by_model: Mapping[str, Sequence[Sequence[object]]]
+    legend: str
+
+
+@dataclass(frozen=True)
 class Written:
     episodes_left_out: int
     left_out: int
@@ -87,13 +96,14 @@ def write_report(
     store: ArtifactStore,
     *,
     cost_of: Callable[[AgentSummary], str],
+    figures: Figures,
     remarks: Sequence[str],
     picture_bytes: int,
 ) -> Written:
     """Write the report of a run to `target`, whole or not at all.
 
-    `cost_of` says an agent's cost in words, `remarks` are lines beside the table. Raises
-    `OSError` when the file cannot be written.
+    `cost_of` says an agent's cost in words, `figures` are shown as they are, `remarks` are lines
+    beside the table. Raises `OSError` when the file cannot be written.
     """
     outline = [_Outline.of(episode) for episode in recorded_episodes(session, run_id)]
     shown, episodes_left_out = choose_episodes(
@@ -116,6 +126,7 @@ def write_report(
             style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
             run=session.get_one(BenchmarkRun, run_id),
             agents=[(agent, cost_of(agent)) for agent in summarize(session, [run_id])],
+            figures=figures,
             remarks=remarks,
             grids=_grids(outline, shown),
             signs=SIGNS,

@@ -80,18 +80,14 @@ def test_what_is_not_reproducible_is_told_and_no_digest_is_stored_for_it() -> No
     assert set(digests.stored()) == set(digests.pages())
 
 
-def test_every_page_is_the_stored_one() -> None:
-    wanted = digests.pages(seeds=digests.SEEDS[:1])
-
-    here = asyncio.run(digests.found(wanted))
-
-    assert [page for page in wanted if here[page] != digests.stored()[page]] == []
-
-
-@pytest.mark.proof
-def test_every_page_is_the_stored_one_with_the_other_seeds() -> None:
-    wanted = digests.pages(seeds=digests.SEEDS[1:])
-
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        pytest.param(digests.pages(seeds=digests.SEEDS[:1])[::3], id="of every third task"),
+        pytest.param(digests.pages(), id="of all tasks and seeds", marks=pytest.mark.proof),
+    ],
+)
+def test_every_page_is_the_stored_one(wanted: list[digests.Page]) -> None:
     here = asyncio.run(digests.found(wanted))
 
     assert [page for page in wanted if here[page] != digests.stored()[page]] == []

@@ -52,13 +52,23 @@ def documented_as_always_solved() -> list[str]:
     ]
 
 
-def test_the_rule_based_agent_solves_what_the_documentation_says(browser: BrowserRuntime) -> None:
-    tasks = documented_as_always_solved()
+def test_the_documentation_names_enough_tasks_that_the_rule_based_agent_solves() -> None:
+    assert len(documented_as_always_solved()) >= 45
 
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        pytest.param(documented_as_always_solved()[::3], id="every third task"),
+        pytest.param(documented_as_always_solved(), id="all tasks", marks=pytest.mark.proof),
+    ],
+)
+def test_the_rule_based_agent_solves_what_the_documentation_says(
+    browser: BrowserRuntime, tasks: list[str]
+) -> None:
     with ThreadPoolExecutor(4) as threads:
         results = list(threads.map(lambda task: play(browser, "rule-based", {}, task, 0), tasks))
 
-    assert len(tasks) >= 45
     assert [
         (task, result.outcome, result.reason)
         for task, result in zip(tasks, results, strict=True)

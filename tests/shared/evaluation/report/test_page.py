@@ -19,7 +19,7 @@ from shared.evaluation.agents.registry import describe_agent
 from shared.evaluation.artifacts import JPEG, ArtifactStore, record_stored
 from shared.evaluation.reading import AgentSummary
 from shared.evaluation.report.choosing import encoded
-from shared.evaluation.report.page import Written, write_report
+from shared.evaluation.report.page import Figures, Written, write_report
 from shared.evaluation.runs import create_run
 from shared.evaluation.tables import Episode
 from shared.jobs import claims
@@ -101,6 +101,7 @@ def report(
     with tenant_session(tenant) as session:
         return write_report(
             session, run, target, store, cost_of=cost_of, remarks=[HOSTILE],
+            figures=Figures(("figure", "n"), {HOSTILE: [(HOSTILE, None)]}, HOSTILE),
             picture_bytes=picture_bytes,
         )  # fmt: skip
 
