@@ -349,8 +349,10 @@ def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _quietly(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Calls that nobody waits for any more fail when their page goes; that is no news."""
-    if not isinstance(context.get("exception"), PlaywrightError):
+    """Calls that nobody waits for any more fail when their page or browser goes: no news."""
+    failed = context.get("exception")
+    # Playwright has no class of its own for a driver that is gone.
+    if not isinstance(failed, PlaywrightError) and "Connection closed" not in str(failed):
         loop.default_exception_handler(context)
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
+from redis import Redis
 
 from shared.local import ports, redis
 from shared.local.heartbeats import age_seconds, beat, forget_dead, heartbeat_file
@@ -103,7 +104,9 @@ def test_a_worker_beats_while_the_broker_is_away_and_is_forgotten_when_stopped(
         beats_again()
         beats_again()
         assert process.poll() is None
-        with own_redis(tmp_path / "redis2", port, record.password):
+        with own_redis(tmp_path / "redis2", port, record.password) as (again, _):
+            with Redis.from_url(again.redis_url) as client:
+                until(lambda: any(each["cmd"] == "brpop" for each in client.client_list()))
             beats_again()
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
