@@ -23,10 +23,10 @@ from shared.local.ephemeral import TemporaryServices
 LATENCY_MS = 1000
 
 AT_ONCE = 32
-AT_ONCE_EPISODES = 64
+AT_ONCE_EPISODES = 96
 ALONE_EPISODES = 4
-MANY_STEPS = ("click-checkboxes",)
-"Of several steps each: an episode that a model ends with one step is rare."
+MANY_STEPS = ("click-checkboxes-large",)
+"Of ten steps each or so: an episode that a model ends with a few is rare."
 MEMORY_LIMIT = 2e9
 
 WORKERS_AT_A_TIME = 4

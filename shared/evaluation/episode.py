@@ -58,6 +58,8 @@ ENDING_SECONDS: Final = (
 "The longest from the deadline to the result: the judge, the flow, the agent, the recording and"
 "the environment end, one after the other."
 _ADDRESSES_LIMIT: Final = 1_000
+_DIALOGS_LIMIT: Final = 3
+_DIALOG_CHARACTERS: Final = 200
 
 
 class _End(NamedTuple):
@@ -77,6 +79,8 @@ class _Trace:
     shown: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+    "What the page asked in dialogs of the browser since the last step, all of them dismissed."
     policy: Policy | None = None
     goal: Goal = field(default_factory=lambda: Goal("", {}))
     page_load_ms: int | None = None
@@ -107,6 +111,24 @@ class _Trace:
         for refusal in () if self.policy is None else self.policy.refused:
             if refusal.url not in self.outside:
                 self.refused(refusal.url)
+
+    async def answer_dialog(self, dialog: Dialog) -> None:
+        leaves = dialog.type == "beforeunload"
+        if not leaves and len(self.dialogs) < _DIALOGS_LIMIT:
+            self.dialogs.append(f"{dialog.type} {dialog.message[:_DIALOG_CHARACTERS]!r}")
+        with suppress(PlaywrightError):
+            # "Leave this page?" is asked of somebody who has just said so.
+            await (dialog.accept() if leaves else dialog.dismiss())
+
+    def told(self, error: str | None, outside_before: int) -> str | None:
+        """What the agent is to know of its action besides its `error`, if there was none."""
+        self.note_refusals()
+        dialogs, self.dialogs = self.dialogs, []
+        if error is None and (refused := self.outside[outside_before:]):
+            return one_line(f"no part of this task and not loaded: {', '.join(refused)}")
+        if error is None and dialogs:
+            return one_line(f"the page showed and the browser dismissed: {', '.join(dialogs)}")
+        return error
 
     def broken(self, reason: str) -> None:
         self.end = self.end or reason
@@ -242,7 +264,7 @@ async def _open(episode: _Episode, environment: Environment, trace: _Trace) -> T
         keeps_windows="focus_tab" in episode.task.actions,
         witness=trace,
     )
-    context.on("dialog", _answer_dialog)
+    context.on("dialog", trace.answer_dialog)
     page = await tabs.start()
     began = time.monotonic()
     response = await page.goto(trace.url, wait_until="load", timeout=0)
@@ -275,12 +297,6 @@ async def _fence(
     await within(context.route(grounds.outside, refuse))
 
 
-async def _answer_dialog(dialog: Dialog) -> None:
-    with suppress(PlaywrightError):
-        # "Leave this page?" is asked of somebody who has just said so.
-        await (dialog.accept() if dialog.type == "beforeunload" else dialog.dismiss())
-
-
 async def _steps(tabs: Tabs, environment: Environment, episode: _Episode, trace: _Trace) -> _End:
     agent, task = episode.agent, episode.task
     not_taken = await asking.reset(agent, task, episode.seed)
@@ -288,7 +304,7 @@ async def _steps(tabs: Tabs, environment: Environment, episode: _Episode, trace:
         trace.unfinished_calls = not_taken.calls
         return _give_up(not_taken)
     nonsense = 0
-    last_error: str | None = None
+    last_error = trace.told(None, len(trace.outside))
     for index in range(task.max_steps):
         began = time.monotonic()
         observation = await tabs.observe(trace.goal, index, last_error, agent.parts)
@@ -317,9 +333,7 @@ async def _steps(tabs: Tabs, environment: Environment, episode: _Episode, trace:
                     trace.answer = answer.action.text
                 if isinstance(answer.action, ReportInfeasible):
                     trace.said.append(answer.action.reason)
-        trace.note_refusals()
-        if last_error is None and (refused := trace.outside[outside_before:]):
-            last_error = one_line(f"no part of this task and not loaded: {', '.join(refused)}")
+        last_error = trace.told(last_error, outside_before)
         trace.steps.append(
             Step(
                 index=index,

@@ -160,7 +160,7 @@ class PageReader:
                     "(reader, [question, given]) => reader.ask(question, given)",
                     [question, list(arguments)],
                 )
-                return json.loads(_HALF.sub(r"\1\\ufffd", answer))
+                return _heard(answer)
             except PlaywrightError as error:
                 if not any(sign in error.message for sign in _NAVIGATED):
                     raise
@@ -217,6 +217,14 @@ class PageReader:
             self._session = await within(self._page.context.new_cdp_session(self._page))
         shot = await within(self._session.send("Page.captureScreenshot", how))
         return base64.b64decode(shot["data"])
+
+
+def _heard(answer: object) -> Any:
+    """What the page said; raises `PlaywrightError` for what only a page that was bent can say."""
+    try:
+        return json.loads(_HALF.sub(r"\1\\ufffd", str(answer)))
+    except (ValueError, RecursionError):
+        raise PlaywrightError("the page answers what cannot be read") from None
 
 
 def _marked(picture: bytes, elements: tuple[Element, ...]) -> bytes:

@@ -100,6 +100,11 @@ def test_all_kinds_of_dialogs(site: Any, play_site: Any) -> None:
 
     assert result.outcome is Outcome.SUCCESS
     assert [each.title for each in seen] == ["start", "through", "other"]
+    assert [each.last_error for each in seen] == [
+        "the page showed and the browser dismissed: alert '1'",
+        "the page showed and the browser dismissed: alert '2', confirm '3', prompt '4'",
+        None,
+    ]
 
 
 def test_dialogs_without_end(site: Any, play_site: Any) -> None:
