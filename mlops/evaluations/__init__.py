@@ -10,6 +10,7 @@ import typer
 from mlops.evaluations import (
     changing,
     comparing,
+    episodes,
     measuring,
     ranking,
     reporting,
@@ -27,6 +28,7 @@ for commands in (
     validating,
     changing,
     showing,
+    episodes,
     reporting,
     comparing,
     ranking,

@@ -70,7 +70,9 @@ def bounds(interval: Interval | None, scale: float = 100, digits: int = 1) -> st
 
 
 def _rates(scores: Scores) -> list[Sequence[object]]:
+    ended = ", ".join(f"{count:,} {outcome}" for outcome, count in scores.outcomes.items())
     return [
+        ("ended as", ended.replace("_", " ") or None, None, None, scores.episodes),
         _rate("success", scores.strict),
         _rate("raw reward above 0", scores.loose),
         ("environment errors", *_plain_rate(scores.environment_errors)),
@@ -149,5 +151,5 @@ def _print_slices(name: str, slices: Sequence[Slice]) -> None:
             )
             for one in slices
         ],
-        empty=f"nothing is scored yet, by no {name}",
+        empty=f"nothing is scored by {name}",
     )

@@ -31,7 +31,7 @@ def show_run(tenant_id: TenantId, run_id: UUID, *, as_json: bool) -> None:
     print_agents(agents)
     for line in remarks(now, run_id):
         note(line)
-    note(f"run {run_id}")
+    note(f"run {run_id}: `mlops evaluate episodes {str(run_id)[:8]}` lists its episodes")
 
 
 def agent_rows(session: Session, run_id: UUID) -> list[dict[str, Any]]:
@@ -69,7 +69,7 @@ def remarks(now: Standing, run_id: UUID) -> list[str]:
         said.append(
             f"{now.environment_errors} of {now.total} episodes ended in an environment error"
             f" ({now.environment_error_rate:.1%} of those played):"
-            " `mlops job list --status failed` says why"
+            f" `mlops evaluate episodes {str(run_id)[:8]} --outcome environment_error` says why"
         )
     if now.budget_nanos is not None:
         of_judges = now.unpriced_judge_calls

@@ -37,11 +37,11 @@ def leaderboard(
     from shared.evaluation.results.reading import own_results
     from shared.tenancy.tenants import current_tenant
 
-    benchmarks.benchmark(benchmark)
+    tasks = len(benchmarks.benchmark(benchmark).catalogue())
     published = [source for source in shipped() if source.benchmark == benchmark]
     with tenant_session(current_tenant()) as session:
         own = own_results(session, benchmark)
-    lines = ranking.leaderboard(own, published)
+    lines = ranking.leaderboard(own, published, tasks)
     if as_json:
         told = [source.model_dump(mode="json", exclude={"results"}) for source in published]
         print_json({"places": [asdict(line) for line in lines], "published": told})
@@ -77,6 +77,8 @@ def _print(benchmark: str, lines: Sequence[Place]) -> None:
 
 def _explain(lines: Sequence[Place], published: Sequence[Source]) -> None:
     """Where the figures come from, and why they are not quite comparable."""
+    from shared.evaluation.results.ranking import ENOUGH_TASKS
+
     for source in published:
         theirs = source.settings
         say(
@@ -85,7 +87,7 @@ def _explain(lines: Sequence[Place], published: Sequence[Source]) -> None:
             f" {theirs.pages}. Not measured here; intervals as if episodes were independent."
         )
     if any(line.place is None for line in lines):
-        say("Without a place: results on too few of the tasks to stand among the published ones.")
+        say(f"Without a place: results on less than {ENOUGH_TASKS:.0%} of the tasks.")
     for line in lines:
         if line.differs:
             say(f"{line.name} ({line.source}) differs: {'; '.join(line.differs)}")

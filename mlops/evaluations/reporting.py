@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -17,6 +16,8 @@ from mlops.evaluations.outcome import agent_row_of, remarks
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from shared.evaluation.report.page import Figures
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +40,7 @@ def report(
     """
     from shared.database import tenant_session
     from shared.evaluation.artifacts import ArtifactStore
-    from shared.evaluation.report.page import Figures, write_report
+    from shared.evaluation.report.page import write_report
     from shared.evaluation.standing import standing
     from shared.tenancy.tenants import current_tenant
 
@@ -55,7 +56,7 @@ def report(
                 target,
                 ArtifactStore(tenant_id),
                 cost_of=lambda agent: agent_row_of(session, agent)["cost"],
-                figures=Figures(COLUMNS, _figures(session, run_id), LEGEND),
+                figures=_figures(session, run_id),
                 remarks=remarks(now, run_id),
                 picture_bytes=megabytes * 1_000_000,
             )
@@ -70,14 +71,19 @@ def report(
     say(target)
 
 
-def _figures(session: Session, run_id: UUID) -> dict[str, list[Sequence[object]]]:
-    """By model."""
+def _figures(session: Session, run_id: UUID) -> Figures:
+    from shared.evaluation.report.page import Figures
     from shared.evaluation.results.reading import score_models
 
-    return {
-        found.model: rows(
-            found.scores,
-            simulated=is_simulated(session, found.model, found.scores.llm_calls),
-        )
-        for found in score_models(session, [run_id])
-    }
+    models = score_models(session, [run_id])
+    simulated = frozenset(
+        found.model
+        for found in models
+        if is_simulated(session, found.model, found.scores.llm_calls)
+    )
+    return Figures(
+        COLUMNS,
+        {one.model: rows(one.scores, simulated=one.model in simulated) for one in models},
+        LEGEND,
+        simulated,
+    )

@@ -12,6 +12,9 @@ from mlops.console import Exit, Json, complain, note, one_line_errors, print_jso
 if TYPE_CHECKING:
     from shared.evaluation.custom.definition import CustomBenchmark
 
+_SHOWN = 50
+"Mistakes, for people: more are not read."
+
 
 def register(app: typer.Typer) -> None:
     app.command()(validate)
@@ -62,8 +65,10 @@ def validate(
                 }
             )
         else:
-            for one in mistakes:
+            for one in mistakes[:_SHOWN]:
                 say(f"{file}:{one.place.line}:{one.place.column}: {sentence(one)}")
+            if len(mistakes) > _SHOWN:
+                say(f"{file}: and {len(mistakes) - _SHOWN} more: `--json` has all")
         if mistakes:
             raise complain(f"{file}: {_count(len(mistakes), 'mistake')}", Exit.USAGE)
         if unchecked is not None:

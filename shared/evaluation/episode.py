@@ -58,6 +58,7 @@ ENDING_SECONDS: Final = (
 "The longest from the deadline to the result: the judge, the flow, the agent, the recording and"
 "the environment end, one after the other."
 _ADDRESSES_LIMIT: Final = 1_000
+_ADDRESS_CHARACTERS: Final = 2_000
 _DIALOGS_LIMIT: Final = 3
 _DIALOG_CHARACTERS: Final = 200
 
@@ -99,12 +100,13 @@ class _Trace:
         return SoFar(self.answer, tuple(self.shown), tuple(self.outside), tuple(self.said))
 
     def visited(self, url: str) -> None:
+        url = url[:_ADDRESS_CHARACTERS]
         if self.shown[-1:] != [url] and len(self.shown) < _ADDRESSES_LIMIT:
             self.shown.append(url)
 
     def refused(self, url: str) -> None:
         if len(self.outside) < _ADDRESSES_LIMIT:
-            self.outside.append(url)
+            self.outside.append(url[:_ADDRESS_CHARACTERS])
 
     def note_refusals(self) -> None:
         """Take over what only the proxy has seen: redirects, WebSockets, names that lead inside."""
@@ -273,7 +275,8 @@ async def _open(episode: _Episode, environment: Environment, trace: _Trace) -> T
         raise PlaywrightError(f"{trace.url}: {said}")
     trace.goal = await within(environment.setup(page))
     trace.page_load_ms = _ms_since(began)
-    await tabs.reader.attach()
+    # A page that leads on to the next one is read once it has arrived there.
+    await tabs.reader.settle(0)
     return tabs
 
 

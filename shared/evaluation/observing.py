@@ -41,6 +41,8 @@ _LIMITS: Final = {
     "text": 20_000,
     "elementText": 300,
     "attribute": 200,
+    "aria": 50,
+    "answer": 16_000_000,
     "value": 1_000,
     "options": 300,
     "tree": 40_000,
@@ -191,24 +193,28 @@ class PageReader:
         seen = await self._ask(
             "observe", (self._numbering.next_id, sorted(part.value for part in drawn)), drawn
         )
-        self._numbering.next_id = seen["nextId"]
-        elements = tuple(Element(**element) for element in seen["elements"])
         picture = await self.picture() if parts & _PICTURES else None
-        return Observation(
-            goal=goal.text,
-            goal_fields=goal.fields,
-            url=seen["url"],
-            title=seen["title"],
-            text=seen["text"],
-            elements=elements,
-            step=step,
-            last_error=last_error,
-            dom_nodes=seen["domNodes"],
-            tree=seen.get("tree"),
-            dom=seen.get("dom"),
-            screenshot=picture if Part.SCREENSHOT in parts else None,
-            marks=_marked(picture, elements) if picture and Part.MARKS in parts else None,
-        )
+        try:
+            self._numbering.next_id = int(seen["nextId"])
+            elements = tuple(Element(**element) for element in seen["elements"])
+            return Observation(
+                goal=goal.text,
+                goal_fields=goal.fields,
+                url=seen["url"],
+                title=seen["title"],
+                text=seen["text"],
+                elements=elements,
+                step=step,
+                last_error=last_error,
+                dom_nodes=seen["domNodes"],
+                tree=seen.get("tree"),
+                dom=seen.get("dom"),
+                screenshot=picture if Part.SCREENSHOT in parts else None,
+                marks=_marked(picture, elements) if picture and Part.MARKS in parts else None,
+            )
+        # Of a page that has put its own functions in the place of the browser's.
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise _unreadable() from None
 
     async def picture(self) -> bytes:
         """JPEG of the viewport, taken without a trace on the page."""
@@ -221,10 +227,19 @@ class PageReader:
 
 def _heard(answer: object) -> Any:
     """What the page said; raises `PlaywrightError` for what only a page that was bent can say."""
+    # All episodes of the worker share this loop: a long answer is not even looked at.
+    if not isinstance(answer, str) or len(answer) > _LIMITS["answer"]:
+        raise _unreadable()
+    if "\\ud" in answer:
+        answer = _HALF.sub(r"\1\\ufffd", answer)
     try:
-        return json.loads(_HALF.sub(r"\1\\ufffd", str(answer)))
+        return json.loads(answer)
     except (ValueError, RecursionError):
-        raise PlaywrightError("the page answers what cannot be read") from None
+        raise _unreadable() from None
+
+
+def _unreadable() -> PlaywrightError:
+    return PlaywrightError("the page answers what cannot be read")
 
 
 def _marked(picture: bytes, elements: tuple[Element, ...]) -> bytes:

@@ -1,7 +1,7 @@
 // Adds the pruned HTML to a page's reader: no scripts, styles, comments or what is hidden, only
 // attributes that say something, and of everything that can be used its id as `element`.
 ({ tools }) => {
-  const { childrenOf, visible, drawnIn, fold, cut, interactive, idOf, SILENT, limits } = tools;
+  const { body, childrenOf, visible, drawnIn, fold, cut, interactive, idOf, SILENT, limits } = tools;
   const SAYING = new Set(["id", "class", "name", "type", "href", "src", "alt", "title", "for",
     "placeholder", "role", "value", "min", "max", "step", "pattern", "maxlength", "required",
     "readonly", "disabled", "checked", "selected", "multiple", "contenteditable", "draggable",
@@ -32,7 +32,7 @@
     let letters = 0;
     let visited = 0;
     const say = (text) => { out.push(text); letters += text.length; };
-    const path = [{ nodes: document.body ? [document.body] : [], at: 0, end: "", open: true }];
+    const path = [{ nodes: body() ? [body()] : [], at: 0, end: "", open: true }];
     while (path.length && letters < limits.dom && visited < limits.visited) {
       const top = path.at(-1);
       if (top.at >= top.nodes.length) { say(top.end); path.pop(); continue; }

@@ -54,7 +54,24 @@
   const round = (value) => Math.round(value * 10) / 10;
   const roundBox = (r) => [round(r.x), round(r.y), round(r.width), round(r.height)];
 
-  const visible = (el) => el.checkVisibility({ checkVisibilityCSS: true });
+  // The fields of a form, and the images of a document, stand before what it has itself: one that
+  // is named "body" is document.body. Such a form is no element, and what is in it is read.
+  const getter = (kind, name) => {
+    const { get } = Object.getOwnPropertyDescriptor(kind.prototype, name);
+    return (node) => get.call(node);
+  };
+  const bodyOf = getter(Document, "body");
+  const body = () => bodyOf(document);
+  const childNodes = getter(Node, "childNodes");
+  const USED = ["attributes", "checkVisibility", "childElementCount", "getAttribute",
+    "getBoundingClientRect", "getClientRects", "hasAttribute", "hasAttributes", "innerText",
+    "isConnected", "isContentEditable", "labels", "matches", "nodeType", "parentElement",
+    "parentNode", "assignedSlot", "shadowRoot", "tagName", "textContent"];
+  const isMasked = (node) =>
+    node instanceof HTMLFormElement && USED.some((name) => Object.hasOwn(node, name));
+
+  const { checkVisibility } = Element.prototype;
+  const visible = (el) => checkVisibility.call(el, { checkVisibilityCSS: true });
   const hasBox = (rect) => rect.width > 0 && rect.height > 0;
   const ownText = (el) => {
     for (const child of el.childNodes) {
@@ -65,7 +82,7 @@
 
   const role = (el) => {
     const said = el.getAttribute("role");
-    if (said) return said;
+    if (said) return cut(said, limits.attribute);
     const tag = el.tagName;
     if (tag === "A") return el.hasAttribute("href") ? "link" : "generic";
     if (tag === "INPUT") return INPUT_ROLES[el.type] || "textbox";
@@ -95,14 +112,15 @@
   };
 
   const describe = (el, rect, canAct) => {
-    const tag = el.tagName.toLowerCase();
+    const tag = cut(el.tagName.toLowerCase(), limits.attribute);
     const attributes = {};
     for (const name of el.hasAttributes() ? ATTRIBUTES : []) {
       const value = el.getAttribute(name);
       if (value !== null) attributes[name] = cut(value, limits.attribute);
     }
-    for (const { name, value } of el.attributes) {
-      if (name.startsWith("aria-")) attributes[name] = cut(value, limits.attribute);
+    const aria = [...el.attributes].filter(({ name }) => name.startsWith("aria-"));
+    for (const { name, value } of aria.slice(0, limits.aria)) {
+      attributes[cut(name, limits.attribute)] = cut(value, limits.attribute);
     }
     const control = ["input", "select", "textarea"].includes(tag);
     const text = control ? label(el) : el.innerText ?? el.textContent;
@@ -129,6 +147,7 @@
 
   // What is drawn in `node`: its shadow instead of its children, and in a slot what is put there.
   const childrenOf = (node) => {
+    if (isMasked(node)) return childNodes(node);
     if (node.shadowRoot) return node.shadowRoot.childNodes;
     const given = node.tagName === "SLOT" ? node.assignedNodes() : [];
     return given.length ? given : node.childNodes;
@@ -151,6 +170,7 @@
     let letters = 0;
     let visited = 0;
     const look = (node, among) => {
+      if (isMasked(node)) return getComputedStyle(node).display !== "none";
       if (node.nodeType === Node.TEXT_NODE) {
         if (letters < limits.text && /\S/.test(node.data) &&
           (among.drawn ??= drawnIn(parentOf(node)))) {
@@ -174,7 +194,7 @@
       return true;
     };
     // No recursion: some pages are nested deeper than the stack is.
-    const path = [{ nodes: document.body ? [document.body] : [], at: 0 }];
+    const path = [{ nodes: body() ? [body()] : [], at: 0 }];
     while (path.length && visited < limits.visited) {
       const top = path.at(-1);
       if (top.at >= top.nodes.length) { path.pop(); continue; }
@@ -203,7 +223,7 @@
 
   // What only some agents ask for is added by scripts of its own, as functions of this.
   const drawn = {};
-  const tools = { drawn, limits, childrenOf, visible, drawnIn, role, fold, cut, interactive, idOf, SILENT };
+  const tools = { drawn, limits, body, childrenOf, visible, drawnIn, role, fold, cut, interactive, idOf, SILENT };
 
   let leaving = null;
   navigation.addEventListener("navigate", (event) => {
@@ -473,7 +493,13 @@
   const questions = { observe, settle, point, afterHover, dropPoint, fill, selectOption, focus,
     scroll };
   // As text: a thousand small values one by one are a tenth of what a step costs.
-  const ask = async (question, given) => spelled(await questions[question](...given));
+  const ask = async (question, given) => {
+    const answer = spelled(await questions[question](...given));
+    if (typeof answer !== "string" || answer.length > limits.answer) {
+      throw new Error("the page is too large to be read");
+    }
+    return answer;
+  };
 
   return { ask, tools };
 }

@@ -3,7 +3,7 @@
 // and Description Computation 1.2, section 4.3. The browser's own tree is not asked: it answers
 // for one element at a time, in milliseconds each, or for all of them without saying which.
 ({ tools }) => {
-  const { childrenOf, drawnIn, visible, role, fold, cut, idOf, SILENT, limits } = tools;
+  const { body, childrenOf, drawnIn, visible, role, fold, cut, idOf, SILENT, limits } = tools;
 
   const FROM_CONTENTS = new Set(["button", "cell", "checkbox", "columnheader", "gridcell", "heading",
     "link", "menuitem", "menuitemcheckbox", "menuitemradio", "option", "radio", "row", "rowheader",
@@ -132,7 +132,7 @@
       const kept = el.type === "password" ? "•".repeat(el.value.length) : value;
       said.push(`value ${JSON.stringify(fold(kept, limits.attribute))}`);
     }
-    if (el === document.activeElement && el !== document.body) said.push("focused");
+    if (el === document.activeElement && el !== body()) said.push("focused");
     return said;
   };
 
@@ -144,7 +144,7 @@
       lines.push("  ".repeat(Math.min(depth, 40)) + line);
       letters += lines.at(-1).length + 1;
     };
-    const path = [{ nodes: document.body ? [document.body] : [], at: 0, depth: 0, whole: false }];
+    const path = [{ nodes: body() ? [body()] : [], at: 0, depth: 0, whole: false }];
     while (path.length && letters < limits.tree && visited < limits.visited) {
       const top = path.at(-1);
       if (top.at >= top.nodes.length) { path.pop(); continue; }
@@ -165,7 +165,7 @@
       if (!drawn && getComputedStyle(node).display === "none") continue;
       const is = roleOf(node);
       let { depth, whole } = top;
-      if (drawn && node !== document.body && !whole) {
+      if (drawn && node !== body() && !whole) {
         const name = fold(nameOf(node, { letters: limits.elementText }, false), limits.elementText);
         const own = name && PLAIN.has(is) && node.hasAttribute("aria-label");
         if (!PLAIN.has(is) || own) {

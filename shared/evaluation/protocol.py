@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from shared.evaluation.outcomes import Outcome as Outcome
 from shared.jobs.contracts import Name
 from shared.telemetry.events import Count, Milliseconds
 
@@ -387,30 +388,6 @@ class AwaitsModel(Protocol):
     def endpoint_at_fault(self) -> str | None:
         """Why the time is the endpoint's fault, None where it is the agent's own."""
         ...
-
-
-class Outcome(StrEnum):
-    """How an episode ended.
-
-    `ENVIRONMENT_ERROR`, `BUDGET_EXCEEDED` and `CANCELLED` are not the agent's result.
-    """
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    AGENT_ERROR = "agent_error"
-    ENVIRONMENT_ERROR = "environment_error"
-    TIMEOUT = "timeout"
-    BUDGET_EXCEEDED = "budget_exceeded"
-    CANCELLED = "cancelled"
-
-    @property
-    def scored(self) -> bool:
-        """Whether it says something of the agent, as the view `episode_results` has it."""
-        return self not in (
-            Outcome.ENVIRONMENT_ERROR,
-            Outcome.BUDGET_EXCEEDED,
-            Outcome.CANCELLED,
-        )
 
 
 class Step(_Frozen):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -82,6 +82,34 @@ class RecordedEpisode:
     steps: tuple[RecordedStep, ...]
 
 
+@dataclass(frozen=True)
+class EpisodeLine:
+    """How one episode ended, without its steps. `outcome` is None while it has not."""
+
+    id: UUID
+    task: str
+    seed: int
+    model: str
+    job_status: str
+    outcome: str | None
+    scored: bool
+    steps: int | None
+    reason: str | None
+
+
+_LINES = sa.text(
+    """
+    SELECT r.id, t.name AS task, r.seed, m.name || '@' || v.version AS model, r.job_status,
+           r.outcome, r.scored, r.steps, r.reason
+    FROM mlops.episode_results r
+    JOIN mlops.evaluation_tasks t ON t.id = r.task_id
+    JOIN mlops.model_versions v ON v.id = r.model_version_id
+    JOIN mlops.models m ON m.id = v.model_id
+    WHERE r.run_id = :run AND (:all OR r.outcome = ANY(:outcomes))
+    ORDER BY t.name, r.seed, model, r.id
+    """
+)
+
 _EPISODES = """
     SELECT r.id, r.run_id, t.benchmark, t.name AS task, t.category, t.difficulty, r.seed,
            m.name || '@' || v.version AS model, r.variant, r.job_status, r.outcome, r.scored,
@@ -106,6 +134,16 @@ def recorded_episode(session: Session, episode_id: UUID) -> RecordedEpisode:
     if row is None:
         raise LookupError(f"no episode {episode_id}")
     return _episode(row._mapping)
+
+
+def episode_lines(
+    session: Session, run_id: UUID, outcomes: Collection[str] = ()
+) -> list[EpisodeLine]:
+    """A run's episodes by task, seed and model; only those that ended as one of `outcomes`."""
+    rows = session.execute(
+        _LINES, {"run": run_id, "all": not outcomes, "outcomes": [str(one) for one in outcomes]}
+    )
+    return [EpisodeLine(**row._mapping) for row in rows]
 
 
 def recorded_episodes(session: Session, run_id: UUID) -> Iterator[RecordedEpisode]:

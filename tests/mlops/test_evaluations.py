@@ -124,6 +124,23 @@ def test_an_episode_is_replayed_step_by_step(
     assert parsed["steps"][0]["output_tokens"] is None
 
 
+def test_the_episodes_of_a_run_are_listed_with_how_they_ended(
+    mlops: Command, tenant: TenantId, run: uuid.UUID
+) -> None:
+    listed = json.loads(mlops("episodes", str(run)[:8], "--json").stdout)
+    assert [(one["seed"], one["outcome"], one["reason"]) for one in listed] == [
+        (0, "failure", "the wrong one"),
+        (1, None, None),
+        (2, None, None),
+    ]
+    assert listed[0]["id"] == episode(tenant, 0)
+    assert json.loads(mlops("episodes", str(run), "--outcome", "timeout", "--json").stdout) == []
+    shown = mlops("episodes", str(run), "--outcome", "failure")
+    assert episode(tenant, 0)[:13] in shown.stdout
+    assert "the wrong one" in shown.stdout
+    assert "2 more" in mlops("episodes", str(run), "--limit", "1").stderr
+
+
 def test_an_episode_that_has_not_begun_is_shown_too(
     mlops: Command, tenant: TenantId, run: uuid.UUID
 ) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+import psutil
+
 from shared.evaluation.agents.wire import MOST_BYTES
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class Program:
     async def close(self, farewell: bytes) -> None:
         """Say `farewell`, and end it and all that it started, willing or not."""
         assert self._process.stdin is not None
+        started = _started_by(self._process.pid)
         try:
             # What it says while it ends, or that it is gone, is nobody's concern any more.
             with suppress(ConnectionError, TimeoutError):
@@ -81,6 +84,10 @@ class Program:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+            # Those that have left its group for one of their own.
+            for process in started:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             # A pipe that holds more than was read would stay open: asyncio has no public way.
             self._process._transport.close()  # type: ignore[attr-defined]
         with suppress(TimeoutError):
@@ -104,3 +111,10 @@ class Program:
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         how = "closed its output" if code is None else f"ended with exit code {code}"
         return f"{self._name} {how}" + (f": {last[:200]}" if last else "")
+
+
+def _started_by(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []

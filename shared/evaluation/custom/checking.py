@@ -54,6 +54,8 @@ def sentence(mistake: Mistake) -> str:
 
 def check(path: Path) -> Checked:
     """Everything that is wrong with a file, as far as it can be told without a browser."""
+    if path.exists() and not path.is_file():
+        raise DefinitionError(f"{path} is no file")
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES + 1)

@@ -78,6 +78,8 @@ class Figures:
     columns: Sequence[str]
     by_model: Mapping[str, Sequence[Sequence[object]]]
     legend: str
+    simulated: frozenset[str] = frozenset()
+    "Models whose calls have a simulated price."
 
 
 @dataclass(frozen=True)

@@ -60,13 +60,15 @@ class Place:
     "In which settings an own run is not like the published ones."
 
 
-def leaderboard(own: Sequence[OwnResult], published: Sequence[Source]) -> tuple[Place, ...]:
+def leaderboard(
+    own: Sequence[OwnResult], published: Sequence[Source], tasks: int
+) -> tuple[Place, ...]:
     """All results from best to worst by the loose score; equal rates have the same place.
 
-    An own result on less than `ENOUGH_TASKS` of the published tasks has none: easy tasks alone
-    would lead any board.
+    An own result on less than `ENOUGH_TASKS` of the published tasks, or of the benchmark's `tasks`
+    where nothing is published, has none: easy tasks alone would lead any board.
     """
-    needed = ENOUGH_TASKS * max((source.settings.tasks for source in published), default=0)
+    needed = ENOUGH_TASKS * max((source.settings.tasks for source in published), default=tasks)
     lines = [
         Place(
             place=None if one.tasks < needed else 0,

@@ -6,7 +6,7 @@ unknown figure is None; a count of what makes it unknown stands beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -108,6 +108,8 @@ class Scores:
 
     episodes: int
     tasks: int
+    outcomes: Mapping[Outcome, int]
+    "Of all episodes, without those that none ended as."
     strict: Rate
     loose: Rate
     environment_errors: Rate
@@ -144,6 +146,11 @@ def score(episodes: Sequence[EpisodeScore]) -> Scores:
     return Scores(
         episodes=len(episodes),
         tasks=len(tasks),
+        outcomes={
+            outcome: count
+            for outcome in Outcome
+            if (count := sum(episode.outcome is outcome for episode in episodes))
+        },
         strict=_rate(scored, _strict),
         loose=_rate(scored, _loose),
         environment_errors=counted(broken, broken + len(scored)),

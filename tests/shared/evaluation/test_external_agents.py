@@ -188,14 +188,15 @@ def test_what_a_program_does_wrong_is_the_agents_error_in_one_line(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("away", [False, True])
 def test_a_program_and_all_that_it_started_are_gone_after_the_episode(
-    allowed: Allow, tmp_path: Path
+    allowed: Allow, tmp_path: Path, away: bool
 ) -> None:
     started = tmp_path / "child"
     program = f"""
         import json, signal, subprocess, sys
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        child = subprocess.Popen(["sleep", "600"])
+        child = subprocess.Popen(["sleep", "600"], start_new_session={away})
         open({str(started)!r}, "w").write(str(child.pid))
         for line in sys.stdin:
             print('{{"action": {{"kind": "wait", "milliseconds": 1}}}}', flush=True)

@@ -88,6 +88,19 @@ def test_a_redirect_without_end_in_a_step_is_told_to_the_agent(site: Any, play_s
     assert result.outcome is Outcome.SUCCESS
 
 
+def test_a_start_page_that_leads_on_to_another_is_read_there(site: Any, play_site: Any) -> None:
+    site.pages = {
+        "start": "<script>onload = () => { location = '/next'; }</script>",
+        "next": "<script>onload = () => { location = '/last'; }</script>",
+        "last": "here",
+    }
+
+    result, seen = play_site(DONE)
+
+    assert result.outcome is Outcome.SUCCESS, result.reason
+    assert seen[0].text == "here"
+
+
 def test_all_kinds_of_dialogs(site: Any, play_site: Any) -> None:
     site.pages = {
         "start": """<script>onbeforeunload = (e) => { e.preventDefault(); return "stay"; };

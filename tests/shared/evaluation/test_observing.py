@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from playwright.async_api import Error as PlaywrightError
 
 from shared.evaluation import observing
 from shared.evaluation.benchmark import Goal
@@ -192,3 +193,67 @@ def test_half_a_character_anywhere_is_replaced_and_what_looks_like_one_is_not(
     go = named(seen, "go")
     assert go.text == r"C:\\ud800 \ud800 😀"
     assert go.role == "a\ufffd\ufffd\\\ufffdb"
+
+
+def test_what_a_page_says_of_itself_is_cut_and_its_body_is_its_body(
+    browser: BrowserRuntime,
+) -> None:
+    seen = look(
+        browser,
+        """<img name=body><button id=go>Go</button><script>
+        go.setAttribute("role", "r".repeat(1e6));
+        for (let i = 0; i < 500; i++) go.setAttribute(`aria-${i}-${"x".repeat(1000)}`, "y");
+        </script>""",
+    )
+
+    go = named(seen, "go")
+    assert len(go.role) == 200
+    assert len(go.attributes) < 60
+    assert max(map(len, go.attributes)) == 200
+    assert "Go" in seen.text
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        '"x".repeat(2e7)',
+        '"[".repeat(2e5)',
+        '"{}"',
+        "null",
+        """JSON.stringify({ nextId: 1, elements: [{}] })""",
+        '"1".repeat(5000)',
+    ],
+)
+def test_a_page_that_answers_for_the_reader_is_an_error_of_the_page(
+    browser: BrowserRuntime, lie: str
+) -> None:
+    async def observe(page: Page, reader: PageReader) -> None:
+        await page.goto("about:blank")
+        await page.evaluate(
+            """lie => {
+              const named = /^_\\w{32}$/;
+              const key = Object.getOwnPropertyNames(window).find((name) => named.test(name));
+              const { stringify } = window[key];
+              const answer = eval(lie);
+              window[key].stringify = () => answer;
+            }""",
+            lie,
+        )
+        with pytest.raises(PlaywrightError, match=r"cannot be read|too large"):
+            await reader.observe(Goal("Do it.", {}), 0, None)
+
+    on_page(browser, "", observe)
+
+
+def test_a_form_whose_fields_have_the_names_of_its_own_properties_is_read(
+    browser: BrowserRuntime,
+) -> None:
+    seen = look(
+        browser,
+        """<form>Pay <input name=tagName><input name=childNodes><input name=checkVisibility>
+        <input name=nodeType><button id=go>Go</button></form>""",
+    )
+
+    assert named(seen, "go").text == "Go"
+    assert seen.text == "Pay Go"
+    assert sum(element.role == "textbox" for element in seen.elements) == 4

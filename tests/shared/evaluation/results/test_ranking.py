@@ -50,7 +50,7 @@ def test_what_is_shipped_is_the_published_figures():
 
 
 def test_lines_are_ordered_by_the_loose_score():
-    lines = leaderboard([own(50, 64)], shipped())
+    lines = leaderboard([own(50, 64)], shipped(), 119)
     assert [line.place for line in lines] == [1, 2, 3, 4, 5, 6, 7]
     assert lines[3].own
     assert (lines[3].rate, lines[3].strict, lines[3].episodes) == (0.64, 0.5, 100)
@@ -60,15 +60,16 @@ def test_lines_are_ordered_by_the_loose_score():
 
 
 def test_equal_rates_share_a_place():
-    places = [line.place for line in leaderboard([own(0, 10), own(5, 10), own(0, 5)], ())]
+    places = [line.place for line in leaderboard([own(0, 10), own(5, 10), own(0, 5)], (), 1)]
     assert places == [1, 1, 3]
 
 
 def test_a_result_on_few_tasks_has_no_place_and_takes_none():
-    lines = leaderboard([own(99, 99, tasks=99), own(98, 98, tasks=100)], shipped())
+    lines = leaderboard([own(99, 99, tasks=99), own(98, 98, tasks=100)], shipped(), 119)
     assert [(line.rate, line.place) for line in lines[:3]] == [(0.99, None), (0.98, 1), (0.698, 2)]
-    # Where nothing is published, own results have only themselves to be ranked among.
-    assert leaderboard([own(9, 9, tasks=1)], ())[0].place == 1
+    # Where nothing is published, the benchmark's own tasks are what counts.
+    alone = [leaderboard([own(9, 9, tasks=tasks)], (), 53)[0].place for tasks in (42, 43)]
+    assert alone == [None, 1]
 
 
 def test_each_setting_that_differs_is_said():
@@ -80,7 +81,8 @@ def test_each_setting_that_differs_is_said():
         "2 to 3 seeds per task instead of 5",
         "5 to 32 steps at most instead of 10",
     )
-    assert leaderboard([own(1, 1, tasks=32)], shipped())[-1].differs == ("32 tasks instead of 125",)
+    last = leaderboard([own(1, 1, tasks=32)], shipped(), 119)[-1]
+    assert last.differs == ("32 tasks instead of 125",)
 
 
 @pytest.mark.parametrize(
