@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from shared.evaluation.outcomes import Outcome
 
 from mlops.console import Json, note, one_line_errors, print_json, print_table, shortened
 from mlops.evaluations.changing import Run
 from mlops.evaluations.finding import find_run
+from shared.evaluation.outcomes import Outcome
 
 if TYPE_CHECKING:
     from shared.evaluation.replaying import EpisodeLine
