@@ -60,7 +60,7 @@ def _against(
         f"{AGENTLAB.title} on BrowserGym as shipped with {browser}, {WORKERS} workers by Ray, "
         f"{THEIR_EPISODES - THEIR_FIRST} episodes after the first {THEIR_FIRST}, n=1; ours "
         f"{WORKERS} workers with {AT_A_TIME} at a time, through the queue with a JPEG per step, "
-        "the same tasks and actions"
+        "the same tasks and actions, its tokens counted as characters / 4"
     )
     yield Figure(
         f"{name}_per_minute", rate, their_rate, "/min", conditions, faster, more_is_better=True
