@@ -15,8 +15,8 @@ from benchmarks.oracle import TASKS
 from benchmarks.speed import CONTEXTS
 from shared.local.ephemeral import TemporaryServices
 
-EPISODES = 600
-"All in all; 2,000 take three times as long."
+EPISODES = 2_000
+"All in all."
 SETTLED_EPISODES = 200
 "Of them, until all is loaded that is going to be."
 GROWTH_LIMIT = 1.2
