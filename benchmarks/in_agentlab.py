@@ -52,7 +52,9 @@ class OracleAgent(bgym.Agent):
         return super().obs_preprocessor(obs)
 
     def get_action(self, obs: Any) -> tuple[str, dict[str, Any]]:
-        move = moves(self._task, obs["goal"])[self._done]
+        planned = moves(self._task, obs["goal"])
+        # A page that did not take the last move yet is given it again.
+        move = planned[min(self._done, len(planned) - 1)]
         self._done += 1
         return action_of(move, self._nodes), {}
 
