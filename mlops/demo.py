@@ -384,7 +384,7 @@ def _totals(session: Any) -> dict[str, tuple[int, int]]:
     ).one()
     rollups = session.execute(
         sa.text(
-            "SELECT sum(episodes)::bigint, sum(llm_calls)::bigint, sum(input_tokens)::bigint,"
+            "SELECT sum(tasks)::bigint, sum(llm_calls)::bigint, sum(input_tokens)::bigint,"
             " sum(output_tokens)::bigint, sum(cost_nanos)::bigint, sum(unpriced_calls)::bigint"
             " FROM mlops.model_performance"
         )

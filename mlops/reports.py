@@ -160,7 +160,7 @@ def report_cost(
                 f"{row['llm_calls']:,}",
                 f"{row['unpriced_calls']:,}",
                 f"{row['simulated_calls']:,}",
-                f"{row['successes']:,} of {row['episodes']:,}",
+                f"{row['successes']:,} of {row['tasks']:,}",
             )
             for row in rows
         ],

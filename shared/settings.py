@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     artifacts_bytes: int = Field(default=5 * 10**9, ge=0)
     "Of each tenant; the oldest beyond it are removed every hour."
 
+    batches_bytes: int = Field(default=256 * 2**20, ge=1)
+    "Telemetry of each tenant that may wait to be stored; beyond it senders are told to wait."
+
     model_keys: dict[str, tuple[str, ...]] = {"OPENAI_API_KEY": ("api.openai.com",)}
     "Which environment variable's key may go to which hosts: `host`, or `http://host` without TLS."
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")

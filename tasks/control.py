@@ -40,6 +40,7 @@ from shared.jobs.execution import outlives_a_restart
 from shared.jobs.submission import record_refused, storable, submit
 from shared.jobs.sweeping import sweep
 from shared.settings import settings
+from shared.telemetry.retention import keep_no_longer
 from shared.tenancy.tenants import TenancyError, find_tenant
 from tasks.cards import enqueue_cards
 from tasks.costs import enqueue_roll_ups
@@ -188,6 +189,13 @@ def make_event_partitions(slot: datetime) -> None:
                 sa.func.mlops.ensure_event_partitions(today, today + timedelta(days=DAYS_AHEAD))
             )
         )
+
+
+@timetable_task("mlops.remove_old_events", every=timedelta(hours=1))
+def remove_old_events(slot: datetime) -> None:
+    removed = keep_no_longer(slot)
+    if removed:
+        log.info("removed %d events that are not kept longer", removed)
 
 
 @timetable_task("mlops.watch_for_drift", every=timedelta(hours=1))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from shared.costs.prices import Unpriced, shipped_prices
-from shared.jobs.contracts import IngestEvents
-from shared.telemetry.events import LlmCallEvent
-from shared.telemetry.ingestion import CallCost, ingest
+from shared.jobs.contracts import IngestBatch, IngestEvents
+from shared.telemetry.batches import BatchError, take
+from shared.telemetry.events import LlmCallEvent, Rejected
+from shared.telemetry.ingestion import CallCost, ingest, put_aside
 from tasks.declaring import transactional_task
 
 log = logging.getLogger(__name__)
@@ -21,18 +23,38 @@ REASONS_KEPT = 10
 "How many of a batch's refused events the job's result names."
 
 
-def store_batch(session: Session, job: IngestEvents) -> Mapping[str, Any]:
-    """Store the batch; the result counts its events and names the first that were refused."""
-    counts = ingest(session, job.events, call_cost, datetime.now(UTC))
+def store_events(session: Session, job: IngestEvents) -> Mapping[str, Any]:
+    """Store the events of a job that holds them itself."""
+    return _stored(session, [json.dumps(event).encode() for event in job.events])
+
+
+def store_batch(session: Session, job: IngestBatch) -> Mapping[str, Any]:
+    """Store the events of a batch that was accepted, and let go of it."""
+    try:
+        lines = take(session, job.batch_id)
+    except BatchError as error:
+        # It will not get better, and nobody waits for it any more: what it was is kept.
+        put_aside(session, [Rejected(f"batch {job.batch_id}", str(error), b"")])
+        return _result(0, 0, [Rejected(f"batch {job.batch_id}", str(error), b"")])
+    return {"gone": True} if lines is None else _stored(session, lines)
+
+
+def _stored(session: Session, lines: Sequence[bytes]) -> Mapping[str, Any]:
+    counts = ingest(session, lines, call_cost, datetime.now(UTC))
     if counts.rejected:
-        log.warning("refused %d of %d events", len(counts.rejected), len(job.events))
+        log.warning("refused %d of %d events", len(counts.rejected), len(lines))
+    return _result(counts.stored, counts.duplicates, counts.rejected)
+
+
+def _result(stored: int, duplicates: int, rejected: Sequence[Rejected]) -> Mapping[str, Any]:
+    """What a batch came to; the first of the events that were refused are named."""
     return {
-        "stored": counts.stored,
-        "duplicates": counts.duplicates,
-        "rejected": len(counts.rejected),
+        "stored": stored,
+        "duplicates": duplicates,
+        "rejected": len(rejected),
         "reasons": [
             {"event": refused.event, "reason": refused.reason}
-            for refused in counts.rejected[:REASONS_KEPT]
+            for refused in rejected[:REASONS_KEPT]
         ],
     }
 
@@ -45,4 +67,5 @@ def call_cost(call: LlmCallEvent) -> CallCost:
     return CallCost(price.nanos, price.version, price.simulated)
 
 
-ingest_events = transactional_task(IngestEvents, store_batch)
+ingest_events = transactional_task(IngestEvents, store_events)
+ingest_batch = transactional_task(IngestBatch, store_batch)

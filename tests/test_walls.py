@@ -147,7 +147,16 @@ def test_the_tenant_of_a_session_ends_with_it(tenant: TenantId) -> None:
 
 
 KEPT = ("audit_log", "benchmark_runs", "drift_detection", "events", "model_cards", "models")
-REMOVED = ("artifacts", "cost_tracking", "dirty_hours", "model_performance")
+REMOVED = (
+    "artifacts",
+    "cost_tracking",
+    "custom_metrics",
+    "dirty_hours",
+    "error_messages",
+    "event_batches",
+    "model_performance",
+    "rejected_events",
+)
 
 
 @pytest.mark.parametrize(

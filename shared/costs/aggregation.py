@@ -70,10 +70,10 @@ _CLEAR: Final = sa.text(
 _SUM: Final = sa.text(
     """
     INSERT INTO mlops.cost_tracking (tenant_id, period, starts_on, model, function, variant,
-        llm_calls, unpriced_calls, simulated_calls, cost_nanos, episodes, successes)
+        llm_calls, unpriced_calls, simulated_calls, cost_nanos, tasks, successes)
     SELECT CAST(current_setting('app.tenant') AS uuid), :period, span.starts_on,
         model, function, variant, sum(llm_calls), sum(unpriced_calls), sum(simulated_calls),
-        sum(cost_nanos), sum(episodes), sum(successes)
+        sum(cost_nanos), sum(tasks), sum(successes)
     FROM unnest(CAST(:starts AS date[]), CAST(:ends AS date[])) AS span (starts_on, ends_before)
     JOIN mlops.model_performance
         ON hour >= CAST(span.starts_on AS timestamptz)

@@ -28,7 +28,7 @@ class PeriodCost:
     llm_calls: int
     unpriced_calls: int
     simulated_calls: int
-    episodes: int
+    tasks: int
     successes: int
 
 
@@ -52,7 +52,7 @@ def totals(
     )
 
 
-_SUMMED = ("cost_nanos", "llm_calls", "unpriced_calls", "simulated_calls", "episodes", "successes")
+_SUMMED = ("cost_nanos", "llm_calls", "unpriced_calls", "simulated_calls", "tasks", "successes")
 
 
 def _total(

@@ -29,5 +29,5 @@ class CostTracking(Base):
     unpriced_calls: Mapped[int]
     simulated_calls: Mapped[int]
     cost_nanos: Mapped[int]
-    episodes: Mapped[int]
+    tasks: Mapped[int]
     successes: Mapped[int]

@@ -25,7 +25,7 @@ from shared.telemetry.reading import Sums, Window, histograms, sums
 from shared.telemetry.rollups import Metric
 
 SUCCESS: Final = "success"
-"Share of episodes that succeed."
+"Share of tasks that succeed."
 ERROR_RATE: Final = "error_rate"
 "Share of actions and model calls that end in an error."
 
@@ -149,7 +149,7 @@ def _histograms(session: Session, window: WindowOf, metric: Metric) -> dict[str,
 
 
 def _successes(found: Sums | None) -> tuple[int, int]:
-    return (found.episodes - found.successes, found.successes) if found else (0, 0)
+    return (found.tasks - found.successes, found.successes) if found else (0, 0)
 
 
 def _errors(found: Sums | None) -> tuple[int, int]:

@@ -9,7 +9,14 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from shared.evaluation.protocol import EpisodeResult, LlmCall, Outcome, Step, Task
-from shared.telemetry.events import ActionEvent, EpisodeEvent, Event, LlmCallEvent, PageLoadEvent
+from shared.telemetry.events import (
+    ActionEvent,
+    Event,
+    LlmCallEvent,
+    PageLoadEvent,
+    TaskEndEvent,
+    TaskStartEvent,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Emitter:
             "model": self.model,
             "function": self.function,
             "variant": self.variant,
-            "episode_id": self.episode_id,
+            "task_id": self.episode_id,
         }
 
 
@@ -63,8 +70,8 @@ def timed_steps(result: EpisodeResult, started_at: datetime) -> Iterator[tuple[S
 def episode_events(
     emitter: Emitter, task: Task, result: EpisodeResult, started_at: datetime
 ) -> list[Event]:
-    """The events of one attempt: its page load, model calls, actions, and the episode itself."""
-    events: list[Event] = []
+    """The events of one attempt: its start, page load, model calls, actions, and its end."""
+    events: list[Event] = [TaskStartEvent(**emitter.common("task_start", 0, started_at))]
     if result.page_load_ms is not None:
         events.append(
             PageLoadEvent(
@@ -77,7 +84,7 @@ def episode_events(
         events.append(
             LlmCallEvent(
                 **emitter.common("llm_call", number, at),
-                **call.model_dump(exclude={"reasoning_tokens", "waited_ms"}),
+                **call.model_dump(exclude={"waited_ms"}),
                 attributes=_attributes(call),
             )
         )
@@ -88,7 +95,7 @@ def episode_events(
             LlmCallEvent(
                 **emitter.common("judge_call", number, ended)
                 | {"model": judge_name(call), "variant": ""},
-                **call.model_dump(exclude={"reasoning_tokens", "waited_ms"}),
+                **call.model_dump(exclude={"waited_ms"}),
                 attributes=_attributes(call),
             )
         )
@@ -99,18 +106,22 @@ def episode_events(
                     **emitter.common("action", step.index, at),
                     action=step.action.kind,
                     success=step.error is None,
-                    error_type=None if step.error is None else "action_refused",
+                    error_type=None if step.error is None else "action_failed",
+                    error_message=step.error,
                     latency_ms=_duration_ms(step),
                     dom_nodes=step.dom_nodes,
                 )
             )
     success = result.outcome is Outcome.SUCCESS
+    # An agent that did not solve its task has failed in no way that has a category.
+    broken = not success and result.outcome is not Outcome.FAILURE
     events.append(
-        EpisodeEvent(
+        TaskEndEvent(
             **emitter.common("episode", 0, started_at + timedelta(milliseconds=result.duration_ms)),
             success=success if result.outcome.scored else None,
             outcome=result.outcome.value,
             error_type=None if success else result.outcome.value,
+            error_message=result.reason if broken else None,
             latency_ms=result.duration_ms,
             attributes={"task": f"{task.benchmark}/{task.name}"},
         )
@@ -120,8 +131,7 @@ def episode_events(
 
 def _attributes(call: LlmCall) -> dict[str, Any]:
     """What a call has no column for, where there is something to say."""
-    said = {"reasoning_tokens": call.reasoning_tokens, "waited_ms": call.waited_ms or None}
-    return {name: value for name, value in said.items() if value is not None}
+    return {"waited_ms": call.waited_ms} if call.waited_ms else {}
 
 
 def judge_name(call: LlmCall) -> str:

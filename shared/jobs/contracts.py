@@ -162,6 +162,14 @@ class IngestEvents(Contract):
     events: Annotated[tuple[dict[str, JsonValue], ...], Field(min_length=1, max_length=5000)]
 
 
+class IngestBatch(Contract):
+    """Store the events of a batch that was accepted, see `shared.telemetry.batches`."""
+
+    queue: ClassVar[Queue] = Queue.INGEST
+    job: Literal["ingest_batch"] = "ingest_batch"
+    batch_id: UUID
+
+
 class RollUp(Contract):
     """Recompute the hours that changed, and the cost periods they belong to."""
 
@@ -220,6 +228,7 @@ CONTRACTS: dict[str, type[Contract]] = {
         ExtendRun,
         EvaluateEpisode,
         IngestEvents,
+        IngestBatch,
         RollUp,
         DetectDrift,
         WriteCard,

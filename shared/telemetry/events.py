@@ -1,4 +1,4 @@
-"""What an agent reports: model calls, actions, page loads and episodes.
+"""What an agent reports: model calls, actions, page loads, tasks, and measurements of its own.
 
 The sender makes the identifier and states the time, so an event that is sent again is the same
 event. Unknown is None, never zero.
@@ -6,14 +6,17 @@ event. Unknown is None, never zero.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -23,12 +26,20 @@ from pydantic import (
     ValidationError,
 )
 
-from shared.jobs.contracts import Name, one_line
+from shared.jobs.contracts import one_line
+from shared.telemetry.redaction import redacted, redacted_name
 
-OLDEST: Final = timedelta(days=400)
-"An older event is refused."
+UNKNOWN: Final = "unknown"
+"The model or function of an event whose sender does not say."
+
 FURTHEST_AHEAD: Final = timedelta(hours=1)
 "Clocks differ; more than this into the future is a mistake."
+
+LINE_BYTES: Final = 65_536
+"The longest event, as JSON."
+
+MESSAGE_LENGTH: Final = 2_000
+"Of an error message; what is longer is cut."
 
 _REASON_LENGTH = 300
 
@@ -48,10 +59,38 @@ def location_only(url: object) -> object:
     return f"{parts.scheme}://{host}{parts.path}"
 
 
+def _message(text: object) -> object:
+    """What is stored of an error message: what PostgreSQL takes of it, and no more than fits.
+
+    Cut after it is redacted: half a secret has lost its look.
+    """
+    if not isinstance(text, str):
+        return text
+    looked_at = text[: 2 * MESSAGE_LENGTH].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return redacted(looked_at.encode("utf-8", "replace").decode())[:MESSAGE_LENGTH]
+
+
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$"),
+    AfterValidator(redacted_name),
+]
 Count = Annotated[int, Field(ge=0, le=10**9)]
 Milliseconds = Annotated[int, Field(ge=0, le=10**9)]
-Variant = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")]
-Url = Annotated[str, BeforeValidator(location_only), Field(max_length=2000, pattern=r"^[^\x00]*$")]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Variant = Annotated[
+    str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$"), AfterValidator(redacted_name)
+]
+Url = Annotated[
+    str,
+    BeforeValidator(location_only),
+    Field(max_length=2000, pattern=r"^[^\x00]*$"),
+    AfterValidator(redacted),
+]
+Message = Annotated[str, BeforeValidator(_message)]
+StatedCost = Annotated[
+    Decimal, Field(ge=0, lt=1_000_000, max_digits=15, decimal_places=9, allow_inf_nan=False)
+]
 AttributeValue = (
     Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]
     | bool
@@ -59,7 +98,25 @@ AttributeValue = (
     | Annotated[float, Field(allow_inf_nan=False)]
     | None
 )
-Attributes = Annotated[dict[Name, AttributeValue], Field(max_length=32)]
+
+
+def _without_secrets(attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
+    """Values are redacted, also those that only their attribute's name tells to be secret."""
+    return {
+        name: _redacted_value(name, value) if isinstance(value, str) else value
+        for name, value in attributes.items()
+    }
+
+
+def _redacted_value(name: str, value: str) -> str:
+    introduced = f"{name}={value}"
+    shown = redacted(introduced)
+    return value if shown == introduced else shown.removeprefix(f"{name}=")
+
+
+Attributes = Annotated[
+    dict[Name, AttributeValue], Field(max_length=32), AfterValidator(_without_secrets)
+]
 
 
 class _Event(BaseModel):
@@ -70,12 +127,13 @@ class _Event(BaseModel):
 
     event_id: UUID
     occurred_at: AwareDatetime
-    model: Name
+    model: Name = UNKNOWN
     "The registered model, `name@version`."
-    function: Name
+    function: Name = UNKNOWN
     variant: Variant = ""
     "The variant of an A/B test; empty outside of one."
-    episode_id: UUID | None = None
+    task_id: UUID | None = None
+    "The task that it is part of, from its start to its end; an episode's identifier is one."
     attributes: Attributes = Field(default_factory=dict)
 
     def stored_attributes(self) -> dict[str, Any]:
@@ -86,29 +144,47 @@ class _Event(BaseModel):
         return self.attributes | {name: value for name, value in own.items() if value is not None}
 
 
-class LlmCallEvent(_Event):
+class _Fallible(_Event):
+    """What can fail: the type names the error, the message is what it said."""
+
+    error_type: Name | None = None
+    error_message: Message | None = None
+
+
+class LlmCallEvent(_Fallible):
     """One call of a language model. It failed if it has an `error_type`."""
 
     kind: Literal["llm_call"] = "llm_call"
-    provider: Name
-    llm_model: Name
-    latency_ms: Milliseconds
+    provider: Name | None = None
+    llm_model: Name | None = None
+    latency_ms: Milliseconds | None = None
+    first_token_ms: Milliseconds | None = None
+    "Until the first token of a streamed answer."
     input_tokens: Count | None = None
-    "All input tokens, cached ones included."
+    "All input tokens, those read from and written to the provider's cache included."
     cached_input_tokens: Count | None = None
     "How many of `input_tokens` the provider read from its cache."
+    cache_write_tokens: Count | None = None
+    "How many of `input_tokens` the provider wrote to its cache."
     output_tokens: Count | None = None
+    "All output tokens, reasoning included."
+    reasoning_tokens: Count | None = None
+    "How many of `output_tokens` were spent on reasoning."
+    total_tokens: Count | None = None
+    "Input and output, where only their sum is known."
+    cost_dollars: StatedCost | None = None
+    "What the caller says it cost; it comes before any price table."
     query_length: Count | None = None
     "Characters sent."
-    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
-    error_type: Name | None = None
+    confidence: Share | None = None
+    quality: Share | None = None
 
     @property
     def success(self) -> bool:
         return self.error_type is None
 
 
-class ActionEvent(_Event):
+class ActionEvent(_Fallible):
     """One step of an agent. Its latency is observing + thinking + acting."""
 
     IN_ATTRIBUTES = ("action",)
@@ -117,12 +193,11 @@ class ActionEvent(_Event):
     action: Name | None = None
     "What was done: click, fill, scroll and so on."
     success: bool
-    latency_ms: Milliseconds
+    latency_ms: Milliseconds | None = None
     dom_nodes: Count | None = None
-    error_type: Name | None = None
 
 
-class PageLoadEvent(_Event):
+class PageLoadEvent(_Fallible):
     """One page that was opened. Its URL is stored without user, query and fragment."""
 
     IN_ATTRIBUTES = ("url",)
@@ -133,68 +208,116 @@ class PageLoadEvent(_Event):
     latency_ms: Milliseconds | None = None
     "Until the page was loaded; None if it never was."
     dom_nodes: Count | None = None
-    error_type: Name | None = None
 
 
-class EpisodeEvent(_Event):
-    """One task from start to end. `success` is None when the end says nothing of the agent."""
+class TaskStartEvent(_Event):
+    """A task has begun. One without an end was never finished, or its process died."""
+
+    kind: Literal["task_start"] = "task_start"
+
+
+class TaskEndEvent(_Fallible):
+    """A task has ended. `success` is None when the end says nothing of the agent."""
 
     IN_ATTRIBUTES = ("outcome",)
 
-    kind: Literal["episode"] = "episode"
+    kind: Literal["task_end"] = "task_end"
     success: bool | None
     outcome: Name | None = None
     latency_ms: Milliseconds | None = None
-    error_type: Name | None = None
+
+
+class MetricEvent(_Event):
+    """A measurement that the sender has named."""
+
+    IN_ATTRIBUTES = ("unit",)
+
+    kind: Literal["metric"] = "metric"
+    name: Name
+    value: Annotated[float, Field(allow_inf_nan=False)]
+    unit: Annotated[Name, Field(max_length=20)] | None = None
+
+
+class SystemEvent(_Event):
+    """How a machine was doing; what could not be measured is None."""
+
+    IN_ATTRIBUTES = ("cpu_percent", "memory_percent", "memory_bytes", "disk_percent")
+
+    kind: Literal["system"] = "system"
+    host: Name
+    cpu_percent: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    memory_percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    memory_bytes: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    disk_percent: Annotated[float, Field(ge=0, le=100)] | None = None
 
 
 Event = Annotated[
-    LlmCallEvent | ActionEvent | PageLoadEvent | EpisodeEvent, Field(discriminator="kind")
+    LlmCallEvent
+    | ActionEvent
+    | PageLoadEvent
+    | TaskStartEvent
+    | TaskEndEvent
+    | MetricEvent
+    | SystemEvent,
+    Field(discriminator="kind"),
 ]
 
-KINDS: Final = ("llm_call", "action", "page_load", "episode")
+KINDS: Final = ("llm_call", "action", "page_load", "task_start", "task_end", "metric", "system")
 
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """An event that was not stored: its own identifier, or `#n` by its place in the batch."""
+    """An event that was not stored: its own identifier, or `#n` by its place in the batch.
+
+    `line` is its JSON as it came.
+    """
 
     event: str
     reason: str
+    line: bytes
 
 
-def parse_events(raw: Sequence[object], now: datetime) -> tuple[list[Event], list[Rejected]]:
-    """The events of a batch from their JSON, and those that are refused with the reason.
+def parse_events(
+    lines: Sequence[bytes], now: datetime, earliest: datetime
+) -> tuple[list[Event], list[Rejected]]:
+    """The events of a batch, each from its line of JSON, and those that are refused.
 
-    One bad event does not spoil the batch. `now` (aware) is what times are compared with.
+    One bad event does not spoil the batch. An event from before `earliest` is refused, since the
+    hours that far back are closed, and so is one that is far ahead of `now` (both aware).
     """
-    oldest, newest = now - OLDEST, now + FURTHEST_AHEAD
+    latest = now + FURTHEST_AHEAD
     events: list[Event] = []
     rejected: list[Rejected] = []
-    validate = _adapter.validate_python
-    for index, item in enumerate(raw):
-        try:
-            event = validate(item)
-        except ValidationError as error:
-            rejected.append(Rejected(_named(item, index), _reason(error)))
+    validate = _adapter.validate_json
+    for index, line in enumerate(lines):
+        if len(line) > LINE_BYTES:
+            reason = f"{len(line)} bytes; an event has at most {LINE_BYTES}"
+            rejected.append(Rejected(f"#{index}", reason, line))
             continue
-        if event.occurred_at < oldest:
-            reason = f"occurred_at: is more than {OLDEST.days} days ago"
-        elif event.occurred_at > newest:
+        try:
+            event = validate(line)
+        except ValidationError as error:
+            rejected.append(Rejected(_named(line, index), _reason(error), line))
+            continue
+        if event.occurred_at < earliest:
+            reason = (
+                f"occurred_at: is before {earliest:%Y-%m-%d %H:%M}, and events are not kept longer"
+            )
+        elif event.occurred_at > latest:
             reason = "occurred_at: is more than 1 hour in the future"
         else:
             events.append(event)
             continue
-        rejected.append(Rejected(str(event.event_id), reason))
+        rejected.append(Rejected(str(event.event_id), reason, line))
     return events, rejected
 
 
-def _named(item: object, index: int) -> str:
+def _named(line: bytes, index: int) -> str:
     try:
-        return str(UUID(item["event_id"]))  # type: ignore[index]
-    except (TypeError, KeyError, ValueError, AttributeError):
+        return str(UUID(json.loads(line)["event_id"]))
+    except (TypeError, KeyError, ValueError, AttributeError, RecursionError):
         return f"#{index}"
 
 
@@ -203,5 +326,5 @@ def _reason(error: ValidationError) -> str:
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return f"kind: expected one of {', '.join(KINDS)}"
     # A field's name is the sender's text, and the reason is stored and printed.
-    shown = one_line(error)[:_REASON_LENGTH]
+    shown = redacted(one_line(error))[:_REASON_LENGTH]
     return "".join(character if character.isprintable() else "?" for character in shown)

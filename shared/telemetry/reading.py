@@ -37,12 +37,14 @@ class Window:
 class Sums:
     """What one model did in a window.
 
-    `episodes` are those whose end says something of the agent. `cost_nanos` is the sum of the
-    priced calls; `unpriced_calls` says how many are not in it, `simulated_calls` how many are
-    in it at a price that is stated as simulated. Errors are counted by `kind.error_type`.
+    `tasks` are those that ended, and whose end says something of the agent. `cost_nanos` is the
+    sum of the priced calls; `unpriced_calls` says how many are not in it, `simulated_calls` how
+    many are in it at a price that is stated as simulated. The tokens of `uncounted_calls` are
+    not known and in no sum. Errors are counted by `kind.error_type` and by category.
     """
 
-    episodes: int
+    tasks_started: int
+    tasks: int
     successes: int
     actions: int
     action_errors: int
@@ -51,14 +53,19 @@ class Sums:
     llm_errors: int
     input_tokens: int
     cached_input_tokens: int
+    cache_write_tokens: int
     output_tokens: int
+    reasoning_tokens: int
+    uncounted_calls: int
     cost_nanos: int
     unpriced_calls: int
     simulated_calls: int
     errors_by_type: Mapping[str, int] = field(default_factory=dict)
+    errors_by_category: Mapping[str, int] = field(default_factory=dict)
 
 
-_SUMMED = tuple(name for name in Sums.__dataclass_fields__ if name != "errors_by_type")
+_COUNTED = ("errors_by_type", "errors_by_category")
+_SUMMED = tuple(name for name in Sums.__dataclass_fields__ if name not in _COUNTED)
 
 
 def histograms(
@@ -103,9 +110,23 @@ def sums(
         .group_by(ModelPerformance.model)
     ).all()
 
-    error = sa.func.jsonb_each(ModelPerformance.errors_by_type).table_valued(
-        "key", sa.column("value", JSONB)
-    )
+    by_type, by_category = (_errors(session, name, conditions) for name in _COUNTED)
+    return {
+        name: Sums(
+            **dict(zip(_SUMMED, values, strict=True)),
+            errors_by_type=by_type.get(name, {}),
+            errors_by_category=by_category.get(name, {}),
+        )
+        for name, *values in rows
+    }
+
+
+def _errors(
+    session: Session, column: str, conditions: list[sa.ColumnElement[bool]]
+) -> dict[str, dict[str, int]]:
+    """The sums of a column of counts, by model and by what is counted."""
+    counts = ModelPerformance.__table__.columns[column]
+    error = sa.func.jsonb_each(counts).table_valued("key", sa.column("value", JSONB))
     number = sa.func.sum(sa.cast(error.c.value, sa.BigInteger))
     counted = session.execute(
         sa.select(ModelPerformance.model, error.c.key, sa.cast(number, sa.BigInteger))
@@ -116,10 +137,7 @@ def sums(
     errors: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for name, kind, found in counted:
         errors[name][kind] = found
-    return {
-        name: Sums(**dict(zip(_SUMMED, values, strict=True)), errors_by_type=errors[name])
-        for name, *values in rows
-    }
+    return errors
 
 
 def _conditions(

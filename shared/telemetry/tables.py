@@ -35,23 +35,82 @@ class EventRow(Base):
     model: Mapped[str]
     function: Mapped[str]
     variant: Mapped[str]
-    episode_id: Mapped[UUID | None]
+    task_id: Mapped[UUID | None]
     success: Mapped[bool | None]
     error_type: Mapped[str | None]
+    error_message: Mapped[str | None]
+    error_category: Mapped[str | None]
+    error_shape: Mapped[str | None]
+    "The message with its numbers and identifiers folded."
     latency_ms: Mapped[int | None]
+    first_token_ms: Mapped[int | None]
     provider: Mapped[str | None]
     llm_model: Mapped[str | None]
     input_tokens: Mapped[int | None]
     cached_input_tokens: Mapped[int | None]
+    cache_write_tokens: Mapped[int | None]
     output_tokens: Mapped[int | None]
+    reasoning_tokens: Mapped[int | None]
+    total_tokens: Mapped[int | None]
     query_length: Mapped[int | None]
     confidence: Mapped[float | None]
+    quality: Mapped[float | None]
     dom_nodes: Mapped[int | None]
+    host: Mapped[str | None]
+    name: Mapped[str | None]
+    "Of a metric."
+    value: Mapped[float | None]
     cost_nanos: Mapped[int | None]
     cost_reason: Mapped[str | None]
     "Why the cost is unknown, or which price it was reckoned with."
     price_simulated: Mapped[bool] = mapped_column(server_default=sa.false())
     attributes: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+
+
+class EventBatch(Base):
+    """A batch that was acknowledged and is not stored as events yet.
+
+    The transaction that stores its events deletes it, so a batch is in one of the two places.
+    """
+
+    __tablename__ = "event_batches"
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    "Made by the sender, so that a batch that is sent again is the same."
+    received_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    events: Mapped[int]
+    body: Mapped[bytes]
+    "`batches.pack`"
+    size_bytes: Mapped[int]
+    "Of the body, so that summing them up does not read the bodies."
+
+
+class RejectedEvent(Base):
+    """An event that could not be stored, with the reason; the rest of its batch was."""
+
+    __tablename__ = "rejected_events"
+    __table_args__ = (sa.Index(None, "tenant_id", "received_at"),)
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    "SHA-256 of the line: one that is sent again is there once."
+    received_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    event: Mapped[str]
+    reason: Mapped[str]
+    line: Mapped[str]
+    "Its beginning, without secrets."
+
+
+class TelemetryName(Base):
+    """A name that a tenant's events have used in a field, up to the cap of that field."""
+
+    __tablename__ = "telemetry_names"
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    field: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    first_seen_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 
 class DirtyHour(Base):
@@ -79,7 +138,9 @@ class ModelPerformance(Base):
     variant: Mapped[str] = mapped_column(primary_key=True)
     computed_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
-    episodes: Mapped[int]
+    tasks_started: Mapped[int] = mapped_column(server_default="0")
+    tasks: Mapped[int]
+    "Those that ended, and whose end says something of the agent."
     successes: Mapped[int]
     actions: Mapped[int]
     action_errors: Mapped[int]
@@ -87,9 +148,14 @@ class ModelPerformance(Base):
     llm_calls: Mapped[int]
     llm_errors: Mapped[int]
     errors_by_type: Mapped[dict[str, Any]]
+    errors_by_category: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     input_tokens: Mapped[int]
     cached_input_tokens: Mapped[int]
+    cache_write_tokens: Mapped[int] = mapped_column(server_default="0")
     output_tokens: Mapped[int]
+    reasoning_tokens: Mapped[int] = mapped_column(server_default="0")
+    uncounted_calls: Mapped[int] = mapped_column(server_default="0")
+    "Calls of which not even the sum of the tokens is known."
     cost_nanos: Mapped[int]
     unpriced_calls: Mapped[int]
     simulated_calls: Mapped[int]
@@ -97,8 +163,52 @@ class ModelPerformance(Base):
 
     step_latency_ms: Mapped[bytes]
     llm_latency_ms: Mapped[bytes]
+    first_token_ms: Mapped[bytes] = mapped_column(server_default="")
     page_load_ms: Mapped[bytes]
     query_length: Mapped[bytes]
     confidence: Mapped[bytes]
+    quality: Mapped[bytes] = mapped_column(server_default="")
     tokens: Mapped[bytes]
     dom_nodes: Mapped[bytes]
+
+
+class CustomMetric(Base):
+    """Rollup of what senders measure: hour x tenant x model x function x variant x host x name.
+
+    Samples of machines are metrics too, with a `host` and names that begin with `system.`.
+    """
+
+    __tablename__ = "custom_metrics"
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    function: Mapped[str] = mapped_column(primary_key=True)
+    variant: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    n: Mapped[int]
+    mean: Mapped[float]
+    variance: Mapped[float]
+    "Of these values, not an estimate: `sum((x - mean)**2) / n`."
+    minimum: Mapped[float]
+    maximum: Mapped[float]
+    latest: Mapped[float]
+    latest_at: Mapped[datetime]
+
+
+class ErrorMessage(Base):
+    """Rollup of what errors said: messages that differ in numbers alone are one."""
+
+    __tablename__ = "error_messages"
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    function: Mapped[str] = mapped_column(primary_key=True)
+    variant: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    category: Mapped[str] = mapped_column(primary_key=True)
+    message: Mapped[str] = mapped_column(primary_key=True)
+    n: Mapped[int]
+    latest_at: Mapped[datetime]

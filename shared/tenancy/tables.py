@@ -18,6 +18,10 @@ class Tenant(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     name: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    event_days: Mapped[int] = mapped_column(server_default="90")
+    "How long telemetry events are kept; their rollups stay."
+    events_from: Mapped[datetime | None]
+    "Events from before were removed: their hours are closed, and are not summed again."
 
 
 class ApiKey(Base):

@@ -89,10 +89,9 @@ class Run:
                 tuple(session.execute(sa.text(query)).one())
                 for query in (
                     "SELECT count(*), sum(actions)::bigint FROM mlops.episode_results",
-                    "SELECT count(*) FILTER (WHERE kind = 'episode' AND success IS NOT NULL),"
+                    "SELECT count(*) FILTER (WHERE kind = 'task_end' AND success IS NOT NULL),"
                     " count(*) FILTER (WHERE kind = 'action') FROM mlops.events",
-                    "SELECT sum(episodes)::bigint, sum(actions)::bigint"
-                    " FROM mlops.model_performance",
+                    "SELECT sum(tasks)::bigint, sum(actions)::bigint FROM mlops.model_performance",
                 )
             )
         assert events == episodes

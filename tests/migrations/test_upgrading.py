@@ -74,6 +74,42 @@ def test_tasks_of_the_first_version_allow_what_they_allowed(
     assert tuple(allowed) == PAGE_ACTIONS
 
 
+def test_episodes_of_the_telemetry_of_earlier_versions_are_tasks(
+    database: str, services: TemporaryServices
+) -> None:
+    engine = sa.create_engine(psycopg_url(database), poolclass=sa.NullPool)
+    tenant, episode = uuid.uuid4(), uuid.uuid4()
+    with engine.begin() as connection:
+        at_version(connection, "0003")
+    with as_superuser(database, services).begin() as connection:
+        for statement in (
+            "INSERT INTO mlops.tenants (id, name) VALUES (:tenant, 'early')",
+            "INSERT INTO mlops.events (tenant_id, event_id, occurred_at, kind, model, function,"
+            " variant, episode_id, success)"
+            " VALUES (:tenant, :episode, now(), 'episode', 'a@1', 'f', '', :episode, true)",
+            "INSERT INTO mlops.model_performance (tenant_id, hour, model, function, variant,"
+            " episodes, successes, actions, action_errors, page_loads, llm_calls, llm_errors,"
+            " errors_by_type, input_tokens, cached_input_tokens, output_tokens, cost_nanos,"
+            " unpriced_calls, simulated_calls, step_latency_ms, llm_latency_ms, page_load_ms,"
+            " query_length, confidence, tokens, dom_nodes) VALUES (:tenant, now(), 'a@1', 'f', '',"
+            " 3, 2, 0, 0, 0, 0, 0, '{\"episode.failure\": 1}', 0, 0, 0, 0, 0, 0,"
+            " '', '', '', '', '', '', '')",
+        ):
+            # A colon within JSON is no parameter.
+            text = sa.text(statement.replace('": 1', '"\\: 1'))
+            connection.execute(text, {"tenant": tenant, "episode": episode})
+
+    upgrade(database, services.database_url)
+
+    with as_superuser(database, services).begin() as connection:
+        event = connection.execute(sa.text("SELECT kind, task_id FROM mlops.events")).one()
+        rollup = connection.execute(
+            sa.text("SELECT tasks, successes, errors_by_type FROM mlops.model_performance")
+        ).one()
+    assert tuple(event) == ("task_end", episode)
+    assert tuple(rollup) == (3, 2, {"task_end.failure": 1})
+
+
 def test_the_migrations_make_the_tables_that_the_code_describes(
     database: str, services: TemporaryServices
 ) -> None:

@@ -197,7 +197,7 @@ def test_a_yaml_file_becomes_episodes_with_results(
                 sa.select(JobRow.payload).where(JobRow.kind == "ingest_events")
             )
             for event in payload["events"]
-            if event["kind"] == "llm_call" and event["episode_id"] == str(hours.id)
+            if event["kind"] == "llm_call" and event["task_id"] == str(hours.id)
         ]
         assert {event["model"] for event in events} == {"llm@1.0.0", "judge:judge-1"}
         stored = session.scalars(sa.select(EvaluationTask)).all()

@@ -15,7 +15,7 @@ from shared.jobs.contracts import IngestEvents, JobMessage
 from shared.jobs.submission import submit
 from shared.jobs.tables import JobRow
 from shared.telemetry.tables import EventRow
-from tasks.ingest import REASONS_KEPT, ingest_events, store_batch
+from tasks.ingest import REASONS_KEPT, ingest_events, store_events
 
 
 def call(provider: str = "stand-in", **changes: object) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def call(provider: str = "stand-in", **changes: object) -> dict[str, Any]:
 def test_calls_are_stored_with_their_price_or_the_reason_why_there_is_none(
     session: Session,
 ) -> None:
-    store_batch(session, IngestEvents(events=(call(), call(provider="unheard-of"))))
+    store_events(session, IngestEvents(events=(call(), call(provider="unheard-of"))))
     rows = {row.provider: row for row in session.scalars(sa.select(EventRow))}
     simulated, unknown = rows["stand-in"], rows["unheard-of"]
     assert simulated.cost_nanos == 1000 * 400 + 10 * 1600
@@ -51,7 +51,7 @@ def test_calls_are_stored_with_their_price_or_the_reason_why_there_is_none(
 def test_the_result_counts_what_was_refused_and_names_the_first(session: Session) -> None:
     bad = [call(latency_ms=-1) for _ in range(REASONS_KEPT + 5)]
     good = call()
-    result = store_batch(session, IngestEvents(events=(good, *bad, good)))
+    result = store_events(session, IngestEvents(events=(good, *bad, good)))
     assert (result["stored"], result["duplicates"], result["rejected"]) == (1, 1, len(bad))
     assert [item["event"] for item in result["reasons"]] == [
         event["event_id"] for event in bad[:REASONS_KEPT]

@@ -16,7 +16,7 @@ from shared.costs.aggregation import Period, aggregate
 from shared.costs.reading import PeriodCost, totals
 from shared.costs.tables import CostTracking
 from shared.database import TenantId, system_session, tenant_session
-from shared.telemetry.events import EpisodeEvent, Event, LlmCallEvent
+from shared.telemetry.events import Event, LlmCallEvent, TaskEndEvent
 from shared.telemetry.ingestion import CallCost, store
 from shared.telemetry.rollups import roll_up_dirty_hours
 from shared.tenancy.tenants import create_tenant
@@ -130,7 +130,7 @@ def test_aggregating_again_replaces_and_a_model_that_vanished_leaves_no_row(
 
 def test_unpriced_and_simulated_calls_are_told_apart(tenant: TenantId) -> None:
     at = datetime(2026, 9, 9, 10, tzinfo=UTC)
-    done = EpisodeEvent(
+    done = TaskEndEvent(
         event_id=uuid4(), occurred_at=at, model="buyer@1", function="checkout", success=True
     )
     failed = done.model_copy(update={"event_id": uuid4(), "success": False})

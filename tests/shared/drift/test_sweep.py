@@ -144,8 +144,8 @@ def test_a_model_that_has_gone_quiet_is_still_looked_at(session: Session) -> Non
 
 
 def test_fewer_successes_are_drift(session: Session) -> None:
-    roll_up(session, JOB.baseline.start, {}, episodes=200, successes=180)
-    roll_up(session, JOB.current.start, {}, episodes=200, successes=120)
+    roll_up(session, JOB.baseline.start, {}, tasks=200, successes=180)
+    roll_up(session, JOB.current.start, {}, tasks=200, successes=120)
     assert state_of(session, "success") is DriftState.DRIFT
 
 
@@ -157,8 +157,8 @@ def test_errors_of_actions_and_of_calls_are_one_rate(session: Session) -> None:
 
 
 def test_a_small_share_in_many_episodes_is_significant_and_no_drift(session: Session) -> None:
-    roll_up(session, JOB.baseline.start, {}, episodes=1_000_000, successes=900_000)
-    roll_up(session, JOB.current.start, {}, episodes=1_000_000, successes=897_000)
+    roll_up(session, JOB.baseline.start, {}, tasks=1_000_000, successes=900_000)
+    roll_up(session, JOB.current.start, {}, tasks=1_000_000, successes=897_000)
     found = findings(detect(session, JOB, uuid4()))[WALKER, "success"].verdict
     assert found.p_value is not None
     assert found.p_value < 1e-9

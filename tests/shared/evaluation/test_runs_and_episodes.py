@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -318,7 +319,11 @@ def test_what_foreign_code_says_is_stored_whatever_it_is(
     assert stored.trace is not None
     assert stored.trace[0]["action"]["text"] == stored.trace[0]["reasoning"] == "abc"
     assert (stored.llm_calls, stored.input_tokens, stored.output_tokens) == (2, 10, 10)
-    events, rejected = parse_events([e for b in batches for e in b["events"]], STARTED)
+    events, rejected = parse_events(
+        [json.dumps(e).encode() for b in batches for e in b["events"]],
+        STARTED,
+        STARTED - timedelta(days=90),
+    )
     assert not rejected
     first = next(event for event in events if event.kind == "llm_call")
     assert (first.provider, len(first.llm_model), first.input_tokens) == ("unknown", 199, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -10,13 +11,28 @@ import pytest
 from pydantic import ValidationError
 
 from shared.telemetry.events import (
+    KINDS,
+    LINE_BYTES,
+    MESSAGE_LENGTH,
+    UNKNOWN,
+    Event,
     LlmCallEvent,
     PageLoadEvent,
+    Rejected,
     location_only,
     parse_events,
 )
 
 NOW = datetime(2026, 9, 14, 12, 30, tzinfo=UTC)
+EARLIEST = NOW - timedelta(days=90)
+
+
+def lines(*events: object) -> list[bytes]:
+    return [json.dumps(event).encode() for event in events]
+
+
+def parsed(*events: object) -> tuple[list[Event], list[Rejected]]:
+    return parse_events(lines(*events), NOW, EARLIEST)
 
 
 def call(**changes: object) -> dict[str, Any]:
@@ -48,8 +64,8 @@ def page(**changes: object) -> dict[str, Any]:
 BAD = {
     "negative tokens": (call(input_tokens=-1), "input_tokens"),
     "absurd tokens": (call(output_tokens=10**9 + 1), "output_tokens"),
-    "the year 1990": (call(occurred_at="1990-01-01T00:00:00Z"), "more than 400 days ago"),
-    "the year 1": (call(occurred_at="0001-01-01T00:00:00+14:00"), "more than 400 days ago"),
+    "the year 1990": (call(occurred_at="1990-01-01T00:00:00Z"), "is before 2026-06-16"),
+    "the year 1": (call(occurred_at="0001-01-01T00:00:00+14:00"), "is before 2026-06-16"),
     "the year 9999": (call(occurred_at="9999-12-31T23:59:59-14:00"), "in the future"),
     "two hours ahead": (
         call(occurred_at=(NOW + timedelta(hours=2)).isoformat()),
@@ -59,11 +75,18 @@ BAD = {
     "a NUL in a name": (call(model="a\x00b"), "model"),
     "a NUL in an attribute": (call(attributes={"note": "\x00"}), "attributes.note"),
     "a NUL in the name of an attribute": (call(attributes={"\x00": "note"}), "attributes"),
-    "half a surrogate pair": (call(function="\ud800"), "function"),
+    "half a surrogate pair": (call(function="\ud800"), "hex escape"),
     "an unknown kind": (call(kind="telepathy"), "expected one of llm_call, action"),
     "no kind": ({}, "expected one of llm_call, action"),
     "an unknown field": (call(mood="good"), "mood"),
-    "a text of ten megabytes": (call(llm_model="x" * 10**7), "llm_model"),
+    "a text of ten megabytes": (call(llm_model="x" * 10**7), f"at most {LINE_BYTES}"),
+    "a long name": (call(llm_model="x" * 201), "llm_model"),
+    "a metric that is no number": (
+        call(kind="metric", name="speed", value=float("inf")),
+        "value",
+    ),
+    "a negative cost": (call(cost_dollars="-0.01"), "cost_dollars"),
+    "a cost below the nano-dollar": (call(cost_dollars="0.0000000001"), "cost_dollars"),
     "a large attribute": (call(attributes={"note": "x" * 1001}), "attributes.note"),
     "many attributes": (call(attributes={str(n): n for n in range(33)}), "attributes"),
     "a nested attribute": (call(attributes={"note": {"a": 1}}), "attributes.note"),
@@ -72,7 +95,7 @@ BAD = {
     "a confidence that is no number": (call(confidence=float("nan")), "confidence"),
     "an identifier of no kind": (call(event_id="seven"), "event_id"),
     "an address that is none": (page(url="http://[::1"), "url"),
-    "a number instead of an event": (7, "dictionary"),
+    "a number instead of an event": (7, "object"),
 }
 
 
@@ -80,7 +103,7 @@ BAD = {
 def test_a_bad_event_is_refused_with_a_reason_and_the_rest_is_kept(case: str) -> None:
     bad, reason = BAD[case]
     before, after = call(), call()
-    events, rejected = parse_events([before, bad, after], NOW)
+    events, rejected = parsed(before, bad, after)
     assert [str(event.event_id) for event in events] == [before["event_id"], after["event_id"]]
     (refused,) = rejected
     assert reason in refused.reason
@@ -90,18 +113,18 @@ def test_a_bad_event_is_refused_with_a_reason_and_the_rest_is_kept(case: str) ->
 
 def test_a_refused_event_is_named_by_its_identifier_or_its_place() -> None:
     known, nameless = call(input_tokens=-1), call(event_id=7)
-    _, rejected = parse_events([call(), known, nameless, "text"], NOW)
+    _, rejected = parsed(call(), known, nameless, "text")
     assert [refused.event for refused in rejected] == [known["event_id"], "#2", "#3"]
 
 
 def test_a_reason_does_not_repeat_the_value() -> None:
-    _, (refused,) = parse_events([call(latency_ms="sk-secret")], NOW)
+    _, (refused,) = parsed(call(latency_ms="sk-secret"))
     assert "sk-secret" not in refused.reason
 
 
-@pytest.mark.parametrize("at", [NOW - timedelta(days=400), NOW + timedelta(hours=1)])
+@pytest.mark.parametrize("at", [EARLIEST, NOW + timedelta(hours=1)])
 def test_the_bounds_of_time_themselves_are_allowed(at: datetime) -> None:
-    events, rejected = parse_events([call(occurred_at=at.isoformat())], NOW)
+    events, rejected = parsed(call(occurred_at=at.isoformat()))
     assert (len(events), rejected) == (1, [])
 
 
@@ -122,13 +145,13 @@ def test_an_address_is_kept_without_what_may_be_secret(url: str, kept: str) -> N
 
 
 def test_a_long_query_does_not_make_an_address_too_long() -> None:
-    events, _ = parse_events([page(url="https://shop.test/?q=" + "x" * 5000)], NOW)
+    events, _ = parsed(page(url="https://shop.test/?q=" + "x" * 5000))
     assert [event.stored_attributes() for event in events] == [{"url": "https://shop.test/"}]
 
 
 def test_an_event_survives_the_way_through_json() -> None:
     event = LlmCallEvent.model_validate(call(attributes={"a": 1, "b": True, "c": 1.5, "d": None}))
-    (again,), _ = parse_events([event.model_dump(mode="json")], NOW)
+    (again,), _ = parsed(event.model_dump(mode="json", exclude_none=True))
     assert again == event
 
 
@@ -136,3 +159,62 @@ def test_an_event_does_not_change() -> None:
     event = LlmCallEvent.model_validate(call())
     with pytest.raises(ValidationError, match="frozen"):
         event.latency_ms = 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"{",
+        b'{"kind": "llm_call"',
+        b"\xff\xfe",
+        b'"\xc3\x28"',
+        b"[" * 100_000,
+        b"null",
+        b"NaN",
+    ],
+    ids=["nothing", "a brace", "a part", "no UTF-8", "broken UTF-8", "depth", "null", "NaN"],
+)
+def test_a_line_that_is_no_json_is_refused_and_the_rest_is_kept(line: bytes) -> None:
+    (good,) = lines(call())
+    events, (refused,) = parse_events([line, good], NOW, EARLIEST)
+    assert len(events) == 1
+    assert (refused.event, refused.line) == ("#0", line)
+    assert refused.reason.isprintable()
+
+
+def test_every_kind_of_event_is_read() -> None:
+    common = {"event_id": str(uuid4()), "occurred_at": NOW.isoformat()}
+    events, rejected = parsed(
+        common | {"kind": "llm_call"},
+        common | {"kind": "action", "success": True},
+        common | {"kind": "page_load"},
+        common | {"kind": "task_start"},
+        common | {"kind": "task_end", "success": None},
+        common | {"kind": "metric", "name": "speed", "value": -0.5},
+        common | {"kind": "system", "host": "a", "cpu_percent": 380.5},
+    )
+    assert [event.kind for event in events] == list(KINDS)
+    assert rejected == []
+    assert {event.model for event in events} == {UNKNOWN}
+
+
+def test_a_long_error_message_is_cut_and_a_nul_in_it_is_shown() -> None:
+    (event,), _ = parsed(call(error_type="x", error_message="\x00" + "y" * 10_000))
+    assert isinstance(event, LlmCallEvent)
+    assert event.error_message == "\N{REPLACEMENT CHARACTER}" + "y" * (MESSAGE_LENGTH - 1)
+
+
+def test_a_secret_that_is_cut_at_the_end_of_a_message_is_no_secret_any_more() -> None:
+    key = "sk-" + "a" * 40
+    (event,), _ = parsed(
+        call(error_type="x", error_message="m" * (MESSAGE_LENGTH - 10) + " " + key)
+    )
+    assert isinstance(event, LlmCallEvent)
+    assert event.error_message is not None
+    assert "sk-a" not in event.error_message
+
+
+def test_the_value_of_an_attribute_that_is_named_like_a_secret_is_one() -> None:
+    (event,), _ = parsed(call(attributes={"api_key": "zebra", "note": "zebra", "n": 1}))
+    assert event.attributes == {"api_key": "[redacted]", "note": "zebra", "n": 1}

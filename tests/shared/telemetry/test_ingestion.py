@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,9 @@ from sqlalchemy.orm import Session
 
 from shared.database import TenantId, system_session, tenant_session
 from shared.telemetry.events import LlmCallEvent
-from shared.telemetry.ingestion import CallCost, IngestCounts, ingest
-from shared.telemetry.tables import DirtyHour, EventRow
+from shared.telemetry.ingestion import LINE_SHOWN, CallCost, IngestCounts, ingest
+from shared.telemetry.names import CAPS, OTHER
+from shared.telemetry.tables import DirtyHour, EventRow, RejectedEvent
 from shared.tenancy.tenants import create_tenant
 
 NOW = datetime.now(UTC)
@@ -38,13 +40,17 @@ def call(at: datetime = HOUR, **changes: object) -> dict[str, Any]:
     } | changes
 
 
+def lines(*events: object) -> list[bytes]:
+    return [json.dumps(event).encode() for event in events]
+
+
 def priced(event: LlmCallEvent) -> CallCost:
     return CallCost((event.input_tokens or 0) * 400, "a price", simulated=True)
 
 
 def send(tenant: TenantId, batch: Sequence[object]) -> IngestCounts:
     with tenant_session(tenant) as session:
-        return ingest(session, batch, priced, NOW)
+        return ingest(session, lines(*batch), priced, NOW)
 
 
 def marks(session: Session) -> list[datetime]:
@@ -62,15 +68,21 @@ def test_every_field_is_stored(session: Session) -> None:
         "model": "buyer@1",
         "function": "checkout",
         "variant": "b",
-        "episode_id": str(uuid4()),
+        "task_id": str(uuid4()),
     }
     batch = [
         call(
             **common,
+            first_token_ms=80,
             cached_input_tokens=100,
+            cache_write_tokens=7,
+            reasoning_tokens=11,
+            total_tokens=930,
             query_length=3000,
             confidence=0.75,
+            quality=0.5,
             error_type="rate_limit",
+            error_message="429: try again in 17 s",
             attributes={"retry": 1, "note": 'a "quoted" Ünïcode note'},
         ),
         {
@@ -90,10 +102,25 @@ def test_every_field_is_stored(session: Session) -> None:
             "url": "https://u:p@shop.test/cart?token=secret",
             "latency_ms": 80,
         },
-        {"kind": "episode", "event_id": str(uuid4()), **common, "success": None, "outcome": "x"},
+        {"kind": "task_end", "event_id": str(uuid4()), **common, "success": None, "outcome": "x"},
+        {
+            "kind": "metric",
+            "event_id": str(uuid4()),
+            **common,
+            "name": "speed",
+            "value": -1.5,
+            "unit": "m/s",
+        },
+        {
+            "kind": "system",
+            "event_id": str(uuid4()),
+            **common,
+            "host": "worker-1",
+            "cpu_percent": 12.5,
+        },
     ]
-    assert ingest(session, batch, priced, NOW) == IngestCounts(4, 0)
-    llm, action, page, episode = (
+    assert ingest(session, lines(*batch), priced, NOW) == IngestCounts(len(batch), 0)
+    llm, action, page, ended, measured, sampled = (
         session.get_one(
             EventRow,
             (
@@ -105,17 +132,25 @@ def test_every_field_is_stored(session: Session) -> None:
         for event in batch
     )
     assert (llm.model, llm.function, llm.variant) == ("buyer@1", "checkout", "b")
-    assert str(llm.episode_id) == common["episode_id"]
+    assert str(llm.task_id) == common["task_id"]
     assert (llm.input_tokens, llm.cached_input_tokens, llm.output_tokens) == (900, 100, 30)
     assert (llm.query_length, llm.confidence, llm.latency_ms) == (3000, 0.75, 420)
+    assert (llm.cache_write_tokens, llm.reasoning_tokens, llm.total_tokens) == (7, 11, 930)
+    assert (llm.first_token_ms, llm.quality) == (80, 0.5)
     assert (llm.success, llm.error_type) == (False, "rate_limit")
+    assert (llm.error_message, llm.error_category) == ("429: try again in 17 s", "rate_limit")
+    assert llm.error_shape == "<n>: try again in <n> s"
     assert (llm.cost_nanos, llm.cost_reason, llm.price_simulated) == (360_000, "a price", True)
     assert llm.attributes == {"retry": 1, "note": 'a "quoted" Ünïcode note'}
     assert (action.success, action.error_type, action.dom_nodes) == (False, "timeout", 200)
     assert (action.cost_nanos, action.cost_reason, action.price_simulated) == (None, None, False)
     assert action.attributes == {"action": "click"}
     assert (page.success, page.attributes) == (True, {"url": "https://shop.test/cart"})
-    assert (episode.success, episode.latency_ms) == (None, None)
+    assert (ended.success, ended.latency_ms, ended.attributes) == (None, None, {"outcome": "x"})
+    assert (measured.name, measured.value) == ("speed", -1.5)
+    assert measured.attributes == {"unit": "m/s"}
+    assert (sampled.host, sampled.attributes) == ("worker-1", {"cpu_percent": 12.5})
+    assert {row.success for row in (measured, sampled)} == {None}
 
 
 def test_a_batch_sent_twice_is_stored_once_and_marks_nothing_again(tenant: TenantId) -> None:
@@ -134,8 +169,8 @@ def test_an_event_that_is_twice_in_a_batch_is_stored_once(tenant: TenantId) -> N
 
 
 def test_two_batches_in_one_transaction_are_kept_apart(session: Session) -> None:
-    assert ingest(session, [call()], priced, NOW) == IngestCounts(1, 0)
-    assert ingest(session, [call()], priced, NOW) == IngestCounts(1, 0)
+    assert ingest(session, lines(call()), priced, NOW) == IngestCounts(1, 0)
+    assert ingest(session, lines(call()), priced, NOW) == IngestCounts(1, 0)
 
 
 def test_only_hours_with_new_events_are_marked(tenant: TenantId) -> None:
@@ -169,7 +204,7 @@ def test_a_batch_of_bad_events_stores_nothing(tenant: TenantId) -> None:
 
 
 def test_a_late_event_finds_a_partition_of_its_own_day_alone(tenant: TenantId) -> None:
-    late, today = NOW - timedelta(days=399), NOW
+    late, today = NOW - timedelta(days=89), NOW
     assert send(tenant, [call(late), call(today)]) == IngestCounts(2, 0)
     with tenant_session(tenant) as session:
         names = [
@@ -185,7 +220,7 @@ def test_a_transaction_that_fails_stores_nothing(tenant: TenantId) -> None:
 
     def taken_over() -> None:
         with tenant_session(tenant) as session:
-            ingest(session, [event], priced, NOW)
+            ingest(session, lines(event), priced, NOW)
             raise RuntimeError("the job was taken over")
 
     with pytest.raises(RuntimeError):
@@ -197,7 +232,7 @@ def test_a_transaction_that_fails_stores_nothing(tenant: TenantId) -> None:
 
 
 def test_an_unknown_cost_is_stored_as_unknown(session: Session) -> None:
-    ingest(session, [call()], lambda _: CallCost(None, "no price is known"), NOW)
+    ingest(session, lines(call()), lambda _: CallCost(None, "no price is known"), NOW)
     row = session.scalars(sa.select(EventRow)).one()
     assert (row.cost_nanos, row.cost_reason) == (None, "no price is known")
 
@@ -227,10 +262,10 @@ def test_two_batches_that_wait_for_each_others_rows_wait_in_one_order(
     second = [later, earlier] if shared else [call(HOUR), call(HOUR - timedelta(hours=1))]
     with ThreadPoolExecutor(1) as pool:
         with tenant_session(tenant) as session:
-            ingest(session, [earlier], priced, NOW)
+            ingest(session, lines(earlier), priced, NOW)
             other = pool.submit(send, tenant, second)
             until_somebody_waits()
-            ingest(session, [later], priced, NOW)
+            ingest(session, lines(later), priced, NOW)
         assert other.result() == (IngestCounts(0, 2) if shared else IngestCounts(2, 0))
 
 
@@ -256,3 +291,72 @@ def test_batches_that_share_events_at_once_neither_deadlock_nor_store_twice(
     assert sum(count.duplicates for count in counts) == 300 * 11
     with tenant_session(tenant) as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(EventRow)) == 300
+
+
+def test_a_rejected_event_is_kept_once_with_its_reason_and_without_secrets(
+    tenant: TenantId,
+) -> None:
+    key = "sk-proj-abcdefghijklmnopqrst"
+    bad = call(input_tokens=-1, model=key)
+    for _ in range(2):
+        assert len(send(tenant, [bad, call()]).rejected) == 1
+    with tenant_session(tenant) as session:
+        (kept,) = session.scalars(sa.select(RejectedEvent))
+    assert kept.event == bad["event_id"]
+    assert "input_tokens" in kept.reason
+    assert '"input_tokens": -1' in kept.line
+    assert key not in kept.line
+
+
+@pytest.mark.parametrize("line", [b"\x00", b"\xff\x00\xff", b"{" + b"x" * 10**7])
+def test_what_was_rejected_can_be_kept_whatever_it_was(session: Session, line: bytes) -> None:
+    assert len(ingest(session, [line], priced, NOW).rejected) == 1
+    (kept,) = session.scalars(sa.select(RejectedEvent))
+    assert len(kept.line) <= LINE_SHOWN
+
+
+def test_names_beyond_the_cap_are_other_and_the_first_ones_stay(
+    tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CAPS, "model", 3)  # type: ignore[attr-defined]
+    for first in (0, 2, 4):
+        send(tenant, [call(model=f"m{n}", function="f") for n in range(first, first + 3)])
+    with tenant_session(tenant) as session:
+        counted = sa.select(EventRow.model, sa.func.count()).group_by(EventRow.model)
+        assert dict(session.execute(counted).all()) == {
+            "m0": 1,
+            "m1": 1,
+            "m2": 2,
+            OTHER: 5,
+        }
+
+
+def test_a_batch_that_was_not_stored_uses_no_name_up(
+    tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CAPS, "model", 1)  # type: ignore[attr-defined]
+
+    def rolled_back() -> None:
+        with tenant_session(tenant) as session:
+            ingest(session, lines(call(model="lost")), priced, NOW)
+            raise RuntimeError("the job was taken over")
+
+    with pytest.raises(RuntimeError):
+        rolled_back()
+    send(tenant, [call(model="kept")])
+    with tenant_session(tenant) as session:
+        assert session.scalars(sa.select(EventRow.model)).all() == ["kept"]
+
+
+def test_workers_that_see_new_names_at_once_keep_to_the_cap(
+    tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CAPS, "model", 5)  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(4) as pool:
+        list(
+            pool.map(lambda n: send(tenant, [call(model=f"m{n}-{k}") for k in range(4)]), range(8))
+        )
+    with tenant_session(tenant) as session:
+        models = set(session.scalars(sa.select(EventRow.model).distinct()))
+    assert len(models) == 6
+    assert OTHER in models

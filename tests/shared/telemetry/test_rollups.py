@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,17 +18,21 @@ from sqlalchemy.orm import Session
 
 from shared.database import TenantId, tenant_session
 from shared.local.ephemeral import TemporaryServices
+from shared.telemetry import rollups
+from shared.telemetry.errors import categorize
 from shared.telemetry.events import LlmCallEvent
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.ingestion import CallCost, ingest
 from shared.telemetry.reading import Sums, Window, histograms, sums
 from shared.telemetry.rollups import Metric, roll_up_dirty_hours
-from shared.telemetry.tables import DirtyHour, ModelPerformance
+from shared.telemetry.tables import CustomMetric, DirtyHour, ErrorMessage, ModelPerformance
 from shared.tenancy.tenants import create_tenant
 
 NOW = datetime.now(UTC)
 HOUR = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=5)
-NO_SUMS = dict.fromkeys((name for name in Sums.__dataclass_fields__ if name != "errors_by_type"), 0)
+NO_SUMS = dict.fromkeys(
+    (name for name in Sums.__dataclass_fields__ if not name.startswith("errors_by_")), 0
+)
 UNPRICED = "unheard-of"
 ROW_KEY = ("hour", "model", "function", "variant")
 
@@ -37,7 +42,10 @@ def event(kind: str, at: datetime = HOUR, **fields: object) -> dict[str, Any]:
         "llm_call": {"provider": "p", "llm_model": "m", "latency_ms": 400},
         "action": {"success": True, "latency_ms": 700},
         "page_load": {"latency_ms": 90},
-        "episode": {"success": True},
+        "task_start": {},
+        "task_end": {"success": True},
+        "metric": {},
+        "system": {},
     }
     common = {"model": "buyer@1", "function": "checkout", "event_id": str(uuid4())}
     return {"kind": kind, "occurred_at": at.isoformat()} | common | required[kind] | fields
@@ -52,7 +60,8 @@ def priced(call: LlmCallEvent) -> CallCost:
 
 def send(tenant: TenantId, batch: Sequence[object]) -> None:
     with tenant_session(tenant) as session:
-        assert not ingest(session, batch, priced, NOW).rejected
+        lines = [json.dumps(event).encode() for event in batch]
+        assert not ingest(session, lines, priced, NOW).rejected
 
 
 def roll_up(tenant: TenantId) -> tuple[datetime, ...]:
@@ -76,7 +85,7 @@ def some_traffic(seed: int, number: int) -> list[dict[str, Any]]:
             "function": rng.choice(["checkout", "search"]),
             "variant": rng.choice(["", "a", "b"]),
         }
-        match rng.choice(["llm_call", "action", "page_load", "episode"]):
+        match rng.choice(["llm_call", "action", "page_load", "task_start", "task_end"]):
             case "llm_call":
                 more: dict[str, Any] = {
                     "latency_ms": int(rng.lognormvariate(7, 1)),
@@ -87,6 +96,10 @@ def some_traffic(seed: int, number: int) -> list[dict[str, Any]]:
                     "output_tokens": rng.choice([None, rng.randrange(900)]),
                     "query_length": rng.choice([None, rng.randrange(50_000)]),
                     "confidence": rng.choice([None, rng.random()]),
+                    "quality": rng.choice([None, rng.random()]),
+                    "first_token_ms": rng.choice([None, rng.randrange(900)]),
+                    "cache_write_tokens": rng.choice([None, 3]),
+                    "reasoning_tokens": rng.choice([None, 20]),
                     "error_type": rng.choice([None, None, "timeout", "rate_limit"]),
                 }
                 made.append(event("llm_call", **common, **more))
@@ -98,8 +111,10 @@ def some_traffic(seed: int, number: int) -> list[dict[str, Any]]:
             case "page_load":
                 more = {"latency_ms": rng.randrange(4000), "dom_nodes": rng.randrange(5000)}
                 made.append(event("page_load", **common, **more))
-            case "episode":
-                made.append(event("episode", **common, success=rng.choice([True, False, None])))
+            case "task_start":
+                made.append(event("task_start", **common))
+            case "task_end":
+                made.append(event("task_end", **common, success=rng.choice([True, False, None])))
     return made
 
 
@@ -107,15 +122,19 @@ def directly(batch: Sequence[dict[str, Any]]) -> tuple[dict[str, Sums], dict[str
     """The sums, and the values of each metric, of each model, from the events themselves."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     errors: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    categories: defaultdict[str, Counter[str]] = defaultdict(Counter)
     values: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for sent in batch:
         of, kind, seen = counts[sent["model"]], sent["kind"], values[sent["model"]]
         if sent.get("error_type"):
             errors[sent["model"]][f"{kind}.{sent['error_type']}"] += 1
+            categories[sent["model"]][categorize(sent["error_type"])] += 1
         if sent.get("dom_nodes") is not None:
             seen["dom_nodes"].append(sent["dom_nodes"])
-        if kind == "episode":
-            of["episodes"] += sent["success"] is not None
+        if kind == "task_start":
+            of["tasks_started"] += 1
+        elif kind == "task_end":
+            of["tasks"] += sent["success"] is not None
             of["successes"] += sent["success"] is True
         elif kind == "action":
             of["actions"] += 1
@@ -132,9 +151,21 @@ def directly(batch: Sequence[dict[str, Any]]) -> tuple[dict[str, Sums], dict[str
             of["cost_nanos"] += cost.nanos or 0
             of["unpriced_calls"] += cost.nanos is None
             of["simulated_calls"] += cost.simulated
-            for name in ("input_tokens", "cached_input_tokens", "output_tokens"):
+            of["uncounted_calls"] += call.input_tokens is None or call.output_tokens is None
+            for name in (
+                "input_tokens",
+                "cached_input_tokens",
+                "cache_write_tokens",
+                "output_tokens",
+                "reasoning_tokens",
+            ):
                 of[name] += getattr(call, name) or 0
+            assert call.latency_ms is not None
             seen["llm_latency_ms"].append(call.latency_ms)
+            if call.first_token_ms is not None:
+                seen["first_token_ms"].append(call.first_token_ms)
+            if call.quality is not None:
+                seen["quality"].append(round(call.quality * 10_000))
             if call.query_length is not None:
                 seen["query_length"].append(call.query_length)
             if call.confidence is not None:
@@ -142,7 +173,11 @@ def directly(batch: Sequence[dict[str, Any]]) -> tuple[dict[str, Sums], dict[str
             if call.input_tokens is not None and call.output_tokens is not None:
                 seen["tokens"].append(call.input_tokens + call.output_tokens)
     models = {
-        model: Sums(**(NO_SUMS | dict(of)), errors_by_type=dict(errors[model]))
+        model: Sums(
+            **(NO_SUMS | dict(of)),
+            errors_by_type=dict(errors[model]),
+            errors_by_category=dict(categories[model]),
+        )
         for model, of in counts.items()
     }
     return models, {model: dict(seen) for model, seen in values.items()}
@@ -303,3 +338,71 @@ def test_tenants_do_not_see_each_others_rollups(tenant: TenantId) -> None:
     with tenant_session(tenant) as session:
         assert sums(session, window)["buyer@1"].actions == 1
         assert histograms(session, window, Metric.STEP_LATENCY)["buyer@1"].total == 1
+
+
+def custom(session: Session) -> dict[tuple[str, str], CustomMetric]:
+    return {(row.host, row.name): row for row in session.scalars(sa.select(CustomMetric))}
+
+
+def test_custom_metrics_are_summed_by_hour_and_take_no_row_of_their_own(tenant: TenantId) -> None:
+    values = [3.5, -1.25, 8.0]
+    send(
+        tenant,
+        [
+            event("metric", HOUR + timedelta(minutes=n), name="speed", value=value)
+            for n, value in enumerate(values)
+        ],
+    )
+    roll_up(tenant)
+    with tenant_session(tenant) as session:
+        found = custom(session)["", "speed"]
+        assert rows(session) == []
+    assert (found.n, found.minimum, found.maximum, found.latest) == (3, -1.25, 8.0, 8.0)
+    assert found.mean == pytest.approx(np.mean(values))
+    assert found.variance == pytest.approx(np.var(values))
+    assert found.latest_at == HOUR + timedelta(minutes=2)
+
+
+def test_samples_of_machines_are_metrics_of_their_hosts(tenant: TenantId) -> None:
+    samples = [("a", 10.0), ("a", 30.0), ("b", 50.0)]
+    send(
+        tenant,
+        [
+            event("system", HOUR + timedelta(minutes=n), host=host, cpu_percent=cpu)
+            for n, (host, cpu) in enumerate(samples)
+        ],
+    )
+    roll_up(tenant)
+    with tenant_session(tenant) as session:
+        found = custom(session)
+    assert {key: (row.n, row.mean) for key, row in found.items()} == {
+        ("a", "system.cpu_percent"): (2, 20.0),
+        ("b", "system.cpu_percent"): (1, 50.0),
+    }
+
+
+def test_the_most_frequent_messages_are_counted_apart_and_the_rest_together(
+    tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollups, "MESSAGES_AN_HOUR", 2)
+
+    def failing(message: str, times: int) -> list[dict[str, Any]]:
+        return [
+            event("action", success=False, error_type="Error", error_message=f"{message} {n}")
+            for n in range(times)
+        ]
+
+    batch = failing("crashed", 5) + failing("network", 4) + failing("odd", 2) + failing("rare", 1)
+    send(tenant, batch)
+    for _ in range(2):
+        roll_up(tenant)
+        with tenant_session(tenant) as session:
+            found = session.execute(
+                sa.select(ErrorMessage.category, ErrorMessage.message, ErrorMessage.n)
+            ).all()
+            session.execute(sa.insert(DirtyHour).values(tenant_id=tenant, hour=HOUR))
+        assert sorted(map(tuple, found)) == [
+            ("browser_crash", "crashed <n>", 5),
+            ("network", "network <n>", 4),
+            ("other", "(other messages)", 3),
+        ]

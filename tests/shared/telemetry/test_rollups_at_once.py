@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,9 +34,13 @@ def action(at: datetime = HOUR) -> dict[str, Any]:
     }
 
 
+def lines(batch: Sequence[object]) -> list[bytes]:
+    return [json.dumps(event).encode() for event in batch]
+
+
 def send(tenant: TenantId, batch: Sequence[object]) -> int:
     with tenant_session(tenant) as session:
-        return ingest(session, batch, lambda _: CallCost(None, "none"), NOW).stored
+        return ingest(session, lines(batch), lambda _: CallCost(None, "none"), NOW).stored
 
 
 def roll_up(tenant: TenantId) -> tuple[datetime, ...]:
@@ -83,7 +88,7 @@ def test_a_roll_up_waits_for_a_batch_that_has_marked_the_hour(tenant: TenantId) 
     send(tenant, [action()])
     with ThreadPoolExecutor(1) as pool:
         with tenant_session(tenant) as session:
-            ingest(session, [action()], lambda _: CallCost(None, "none"), NOW)
+            ingest(session, lines([action()]), lambda _: CallCost(None, "none"), NOW)
             rolled = pool.submit(roll_up, tenant)
             until_somebody_waits()
         assert rolled.result() == (HOUR,)

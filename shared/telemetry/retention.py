@@ -1,0 +1,90 @@
+"""How long events are kept. Their rollups stay, and are never made again from what is left."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.database import TenantId, system_session, tenant_session
+from shared.telemetry.tables import RejectedEvent
+from shared.tenancy.tables import Tenant
+
+FEWEST_DAYS: Final = 1
+MOST_DAYS: Final = 800
+
+_REJECTED_DAYS: Final = 30
+
+
+def keep_for(session: Session, days: int) -> None:
+    """Keep the tenant's events for so many days. ValueError for none or too many."""
+    if not FEWEST_DAYS <= days <= MOST_DAYS:
+        raise ValueError(f"events kept for {days} days; expected {FEWEST_DAYS} to {MOST_DAYS}")
+    session.execute(sa.update(Tenant).values(event_days=days))
+
+
+def close_old_hours(session: Session, now: datetime) -> datetime:
+    """Close the hours before those whose events the tenant keeps; return the first open one.
+
+    No batch stores an event of a closed hour any more, so that it is never summed again without
+    the events that are removed. A closed hour stays closed, also when more days are to be kept
+    from now on. `now` is aware.
+    """
+    kept, closed_before = session.execute(
+        sa.select(Tenant.event_days, Tenant.events_from).with_for_update()
+    ).one()
+    first_day = now.astimezone(UTC).date() - timedelta(days=kept)
+    edge = datetime.combine(first_day, time(), UTC)
+    if closed_before is not None and closed_before >= edge:
+        return closed_before
+    session.execute(sa.update(Tenant).values(events_from=edge))
+    return edge
+
+
+def remove_closed_events(session: Session, closed_before: datetime, now: datetime) -> int:
+    """Remove the tenant's events from before `closed_before`; return how many there were.
+
+    None is removed while an hour that old still waits to be summed: the next call does it.
+    Events that were rejected are removed after 30 days.
+    """
+    rejected_long_ago = RejectedEvent.received_at < now - timedelta(days=_REJECTED_DAYS)
+    session.execute(sa.delete(RejectedEvent).where(rejected_long_ago))
+    removed = session.scalar(
+        sa.text("SELECT mlops.remove_closed_events(:before)"), {"before": closed_before}
+    )
+    return int(removed or 0)
+
+
+def drop_closed_days() -> int:
+    """Drop the partitions whose hours are closed for every tenant; return how many.
+
+    That costs nothing per event, so it comes before `remove_closed_events`, which is for tenants
+    that keep fewer days than others.
+    """
+    with system_session() as session:
+        return int(session.scalar(sa.text("SELECT mlops.drop_closed_event_partitions()")) or 0)
+
+
+def keep_no_longer(now: datetime) -> int:
+    """`close_old_hours` and what follows from it, for all tenants; return how many events went.
+
+    A batch that began before its hours were closed may still store into them: what was closed by
+    an earlier call is removed, and what this one closes by the next.
+    """
+    with system_session() as session:
+        tenants = session.scalars(sa.text("SELECT mlops.tenant_ids()")).all()
+    closed: dict[TenantId, datetime] = {}
+    for tenant in map(TenantId, tenants):
+        with tenant_session(tenant) as session:
+            before = session.scalar(sa.select(Tenant.events_from))
+            close_old_hours(session, now)
+        if before is not None:
+            closed[tenant] = before
+    drop_closed_days()
+    removed = 0
+    for tenant, before in closed.items():
+        with tenant_session(tenant) as session:
+            removed += remove_closed_events(session, before, now)
+    return removed

@@ -1,0 +1,114 @@
+"""Old events go, their rollups stay, and no hour is summed again without what was removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from shared.database import TenantId, tenant_session
+from shared.telemetry.ingestion import CallCost, IngestCounts, ingest
+from shared.telemetry.retention import keep_for, keep_no_longer
+from shared.telemetry.rollups import roll_up_dirty_hours
+from shared.telemetry.tables import DirtyHour, EventRow, ModelPerformance
+
+NOW = datetime.now(UTC)
+
+
+def send(tenant: TenantId, *days_ago: int) -> IngestCounts:
+    lines = [
+        json.dumps(
+            {
+                "kind": "action",
+                "event_id": str(uuid4()),
+                "occurred_at": (NOW - timedelta(days=days)).isoformat(),
+                "success": True,
+            }
+        ).encode()
+        for days in days_ago
+    ]
+    with tenant_session(tenant) as session:
+        return ingest(session, lines, lambda _: CallCost(None, "none"), NOW)
+
+
+def roll_up(tenant: TenantId) -> None:
+    with tenant_session(tenant) as session:
+        roll_up_dirty_hours(session)
+
+
+def keep(tenant: TenantId, days: int) -> None:
+    with tenant_session(tenant) as session:
+        keep_for(session, days)
+
+
+def ages(tenant: TenantId, time: sa.ColumnElement[datetime]) -> Sequence[int]:
+    with tenant_session(tenant) as session:
+        times = session.scalars(sa.select(time)).all()
+    return sorted(round((NOW - at) / timedelta(days=1)) for at in times)
+
+
+@pytest.fixture
+def with_old_events(tenant: TenantId) -> TenantId:
+    assert send(tenant, 1, 20, 40, 80).stored == 4
+    roll_up(tenant)
+    return tenant
+
+
+def test_events_are_removed_after_their_days_and_their_rollups_stay(
+    with_old_events: TenantId,
+) -> None:
+    keep(with_old_events, 30)
+    keep_no_longer(NOW)
+    # What has just been closed may still be written by a batch that began before.
+    assert len(ages(with_old_events, EventRow.occurred_at)) == 4
+    keep_no_longer(NOW)
+    assert ages(with_old_events, EventRow.occurred_at) == [1, 20]
+    assert len(ages(with_old_events, ModelPerformance.hour)) == 4
+
+
+def test_an_event_of_a_closed_hour_is_refused_also_when_more_days_are_kept_later(
+    with_old_events: TenantId,
+) -> None:
+    keep(with_old_events, 30)
+    keep_no_longer(NOW)
+    keep(with_old_events, 90)
+    keep_no_longer(NOW)
+    counts = send(with_old_events, 40)
+    assert (counts.stored, len(counts.rejected)) == (0, 1)
+    assert "not kept longer" in counts.rejected[0].reason
+    assert send(with_old_events, 20).stored == 1
+
+
+def test_nothing_is_removed_before_it_is_summed(with_old_events: TenantId) -> None:
+    assert send(with_old_events, 81).stored == 1
+    keep(with_old_events, 30)
+    for _ in range(3):
+        keep_no_longer(NOW)
+    assert len(ages(with_old_events, EventRow.occurred_at)) == 5
+    roll_up(with_old_events)
+    keep_no_longer(NOW)
+    assert ages(with_old_events, EventRow.occurred_at) == [1, 20]
+    with tenant_session(with_old_events) as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(DirtyHour)) == 0
+
+
+def test_other_tenants_keep_theirs(with_old_events: TenantId, tenant: TenantId) -> None:
+    from shared.tenancy.tenants import create_tenant
+
+    other = create_tenant(f"other-{uuid4()}")
+    send(other, 40)
+    roll_up(other)
+    keep(with_old_events, 30)
+    for _ in range(2):
+        keep_no_longer(NOW)
+    assert len(ages(other, EventRow.occurred_at)) == 1
+
+
+@pytest.mark.parametrize("days", [0, -5, 801])
+def test_the_days_have_bounds(tenant: TenantId, days: int) -> None:
+    with tenant_session(tenant) as session, pytest.raises(ValueError, match="expected 1 to 800"):
+        keep_for(session, days)
