@@ -61,6 +61,35 @@ def create_tenant(name: str, as_json: Json = False) -> None:
     )
 
 
+@tenant.command("retention")
+def event_retention(
+    days: Annotated[
+        int | None, typer.Argument(min=1, max=800, help="Keep them so long from now on.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say for how many days telemetry events are kept, or change it. Their rollups stay.
+
+    Example: mlops tenant retention 30
+    """
+    with one_line_errors():
+        import sqlalchemy as sa
+
+        from shared.database import tenant_session
+        from shared.telemetry.retention import keep_for
+        from shared.tenancy.tables import Tenant
+        from shared.tenancy.tenants import current_tenant
+
+        with tenant_session(current_tenant()) as session:
+            if days is not None:
+                keep_for(session, days)
+            kept = session.execute(sa.select(Tenant.event_days, Tenant.events_from)).one()
+    said = f"events are kept for {kept.event_days} days"
+    if kept.events_from is not None:
+        said += f"; those from before {kept.events_from:%Y-%m-%d} are removed"
+    _result(said, {"event_days": kept.event_days, "events_from": kept.events_from}, as_json)
+
+
 @key.command("create")
 def create_key(name: str, as_json: Json = False) -> None:
     """Make an API key. It is shown this once; `MLOPS_API_KEY` then stands for the tenant."""

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -33,9 +34,17 @@ class Window:
             raise ValueError(f"a window that ends at {self.end}; expected after {self.start}")
 
 
+class Group(StrEnum):
+    """What rollups are added up by; the value is the column of `model_performance`."""
+
+    MODEL = "model"
+    FUNCTION = "function"
+    VARIANT = "variant"
+
+
 @dataclass(frozen=True)
 class Sums:
-    """What one model did in a window.
+    """What one model, function or variant did in a window.
 
     `tasks` are those that ended, and whose end says something of the agent. `cost_nanos` is the
     sum of the priced calls; `unpriced_calls` says how many are not in it, `simulated_calls` how
@@ -75,18 +84,20 @@ def histograms(
     model: str | None = None,
     function: str | None = None,
     variant: str | None = None,
+    by: Group = Group.MODEL,
 ) -> dict[str, Histogram]:
-    """The histogram of `metric` for each model that has rows in the window, by model.
+    """The histogram of `metric` for each model (or what `by` says) that has rows in the window.
 
     A filter that is None is none. A model that has rows and no values has an empty histogram.
     """
+    group = ModelPerformance.__table__.columns[by.value]
     column = ModelPerformance.__table__.columns[metric.value]
     # Packed histograms end to end are their sum.
     packed = sa.func.string_agg(column, sa.literal(b"", sa.LargeBinary))
     rows = session.execute(
-        sa.select(ModelPerformance.model, packed)
+        sa.select(group, packed)
         .where(*_conditions(window, model, function, variant))
-        .group_by(ModelPerformance.model)
+        .group_by(group)
     )
     return {name: Histogram.from_bytes(found) for name, found in rows}
 
@@ -97,20 +108,21 @@ def sums(
     model: str | None = None,
     function: str | None = None,
     variant: str | None = None,
+    by: Group = Group.MODEL,
 ) -> dict[str, Sums]:
-    """The sums for each model that has rows in the window, by model; a None filter is none."""
+    """The sums for each model (or what `by` says) that has rows in the window.
+
+    A filter that is None is none.
+    """
+    group = ModelPerformance.__table__.columns[by.value]
     added = [
         sa.cast(sa.func.sum(ModelPerformance.__table__.columns[name]), sa.BigInteger)
         for name in _SUMMED
     ]
     conditions = _conditions(window, model, function, variant)
-    rows = session.execute(
-        sa.select(ModelPerformance.model, *added)
-        .where(*conditions)
-        .group_by(ModelPerformance.model)
-    ).all()
+    rows = session.execute(sa.select(group, *added).where(*conditions).group_by(group)).all()
 
-    by_type, by_category = (_errors(session, name, conditions) for name in _COUNTED)
+    by_type, by_category = (_errors(session, name, group, conditions) for name in _COUNTED)
     return {
         name: Sums(
             **dict(zip(_SUMMED, values, strict=True)),
@@ -122,17 +134,20 @@ def sums(
 
 
 def _errors(
-    session: Session, column: str, conditions: list[sa.ColumnElement[bool]]
+    session: Session,
+    column: str,
+    group: sa.ColumnElement[str],
+    conditions: list[sa.ColumnElement[bool]],
 ) -> dict[str, dict[str, int]]:
-    """The sums of a column of counts, by model and by what is counted."""
+    """The sums of a column of counts, by group and by what is counted."""
     counts = ModelPerformance.__table__.columns[column]
     error = sa.func.jsonb_each(counts).table_valued("key", sa.column("value", JSONB))
     number = sa.func.sum(sa.cast(error.c.value, sa.BigInteger))
     counted = session.execute(
-        sa.select(ModelPerformance.model, error.c.key, sa.cast(number, sa.BigInteger))
+        sa.select(group, error.c.key, sa.cast(number, sa.BigInteger))
         .select_from(sa.join(ModelPerformance, error, sa.true()))
         .where(*conditions)
-        .group_by(ModelPerformance.model, error.c.key)
+        .group_by(group, error.c.key)
     )
     errors: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for name, kind, found in counted:

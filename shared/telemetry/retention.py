@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from shared.database import TenantId, system_session, tenant_session
 from shared.telemetry.tables import RejectedEvent
 from shared.tenancy.tables import Tenant
+from shared.tenancy.tenants import audit
 
 FEWEST_DAYS: Final = 1
 MOST_DAYS: Final = 800
@@ -22,7 +23,9 @@ def keep_for(session: Session, days: int) -> None:
     """Keep the tenant's events for so many days. ValueError for none or too many."""
     if not FEWEST_DAYS <= days <= MOST_DAYS:
         raise ValueError(f"events kept for {days} days; expected {FEWEST_DAYS} to {MOST_DAYS}")
+    name, before = session.execute(sa.select(Tenant.name, Tenant.event_days)).one()
     session.execute(sa.update(Tenant).values(event_days=days))
+    audit(session, "tenant.retention", name, {"event_days": days, "before": before})
 
 
 def close_old_hours(session: Session, now: datetime) -> datetime:

@@ -1,0 +1,15 @@
+"""`mlops monitor`: how agents perform, what goes wrong, and whether telemetry gets through."""
+
+from __future__ import annotations
+
+import typer
+
+from mlops.monitoring.errors import errors
+from mlops.monitoring.health import health
+from mlops.monitoring.performance import performance
+
+app = typer.Typer(
+    no_args_is_help=True, help="Monitor: how agents do in use, from what they report."
+)
+for command in (performance, errors, health):
+    app.command()(command)

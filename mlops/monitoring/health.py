@@ -1,0 +1,164 @@
+"""`mlops monitor health`: whether telemetry gets through, queues move, and machines have room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from mlops.console import Exit, Json, one_line_errors, out, print_json, say
+from mlops.monitoring.windows import Hours
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shared.jobs.reading import QueueDepth
+    from shared.telemetry.health import Backlog, Machine, Summing, TelemetryHealth
+
+_LATE = timedelta(minutes=5)
+"Rollups are made every minute: what waits longer is stuck."
+_FULL = 0.5
+"Of the room for waiting batches; beyond it something does not keep up."
+_SCARCE_PERCENT = 95.0
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    WRONG = "wrong"
+    NO_DATA = "no data"
+
+
+class Check(NamedTuple):
+    name: str
+    verdict: Verdict
+    detail: str
+
+
+def health(hours: Hours = 1, as_json: Json = False) -> None:
+    """Check whether telemetry gets through, whether queues move, and how the machines are.
+
+    Exit code 1 when something is wrong. `mlops doctor` looks at what all of it stands on.
+
+    Example: mlops monitor health
+    """
+    with one_line_errors():
+        from shared.database import tenant_session
+        from shared.jobs.reading import depths
+        from shared.telemetry.health import look
+        from shared.tenancy.tenants import current_tenant
+
+        now = datetime.now(UTC)
+        with tenant_session(current_tenant()) as session:
+            found = look(session, now, hours)
+        checks = [*_telemetry_checks(found, now, hours), *_queue_checks(depths())]
+    if as_json:
+        print_json(
+            {
+                "checks": [
+                    {"name": name, "verdict": verdict.value, "detail": detail}
+                    for name, verdict, detail in checks
+                ],
+                "machines": [
+                    {"host": machine.host, "at": machine.at} | dict(machine.values)
+                    for machine in found.machines
+                ],
+            }
+        )
+    else:
+        for name, verdict, detail in checks:
+            colour = {Verdict.OK: "green", Verdict.WRONG: "red"}.get(verdict, "yellow")
+            out.print(f"[{colour}]{verdict.value:<8}[/{colour}] {name}: ", end="")
+            say(detail)
+    if any(verdict is Verdict.WRONG for _, verdict, _ in checks):
+        raise typer.Exit(Exit.FAILURE)
+
+
+def _telemetry_checks(found: TelemetryHealth, now: datetime, hours: int) -> Iterator[Check]:
+    yield _ingest(found.backlog, now)
+    yield _rollups(found.summing, now)
+    if found.rejected:
+        reasons = "; ".join(f"{n:,} x {reason}" for reason, n in found.reasons.items())
+        said = f"{found.rejected:,} refused in {hours} h: {reasons}"
+        yield Check("events", Verdict.WARNING, said)
+    else:
+        yield Check("events", Verdict.OK, f"none refused in {hours} h")
+    for field in found.full:
+        said = f"{field} has as many names as it may have: others are stored as 'other'"
+        yield Check("names", Verdict.WARNING, said)
+    for machine in found.machines:
+        yield _machine(machine)
+    if not found.machines:
+        said = f"no sample in {hours} h (`MetricsCollector.record_system_sample`)"
+        yield Check("machines", Verdict.NO_DATA, said)
+
+
+def _ingest(backlog: Backlog, now: datetime) -> Check:
+    verdict, said = Verdict.OK, f"{backlog.batches:,} batches wait to be stored"
+    if backlog.failed:
+        verdict = Verdict.WRONG
+        said = (
+            f"{backlog.failed} batches could not be stored: `mlops job list --status failed` says"
+            " why, `mlops job retry` tries again"
+        )
+    elif backlog.oldest is not None and now - backlog.oldest > _LATE:
+        verdict = Verdict.WRONG
+        said += (
+            f", the oldest for {_age(now, backlog.oldest)}: does a worker of the queue ingest run?"
+            " (`mlops status`)"
+        )
+    elif backlog.size_bytes > _FULL * backlog.limit_bytes:
+        verdict = Verdict.WARNING
+        said = (
+            f"{backlog.size_bytes / 2**20:,.0f} of {backlog.limit_bytes / 2**20:,.0f} MiB for"
+            " waiting batches are used: senders are told to wait when it is full"
+        )
+    return Check("ingest", verdict, said)
+
+
+def _rollups(summing: Summing, now: datetime) -> Check:
+    if summing.oldest_mark is not None and now - summing.oldest_mark > _LATE:
+        said = (
+            f"{summing.hours} hours wait to be summed, one for {_age(now, summing.oldest_mark)}: do"
+            " beat and a worker of the queue costs run? (`mlops status`)"
+        )
+        return Check("rollups", Verdict.WRONG, said)
+    if summing.newest_rollup is None:
+        return Check("rollups", Verdict.NO_DATA, "nothing was summed yet")
+    said = (
+        f"{summing.hours} hours wait to be summed, the last was"
+        f" {_age(now, summing.newest_rollup)} ago"
+    )
+    return Check("rollups", Verdict.OK, said)
+
+
+def _machine(machine: Machine) -> Check:
+    percents = {
+        name: machine.values[f"{name}_percent"]
+        for name in ("cpu", "memory", "disk")
+        if f"{name}_percent" in machine.values
+    }
+    # A busy processor is what it is for.
+    scarce = any(percents.get(name, 0.0) >= _SCARCE_PERCENT for name in ("memory", "disk"))
+    said = ", ".join(f"{name} {percent:.0f} %" for name, percent in percents.items())
+    return Check(f"machine {machine.host}", Verdict.WRONG if scarce else Verdict.OK, said)
+
+
+def _queue_checks(depths: Mapping[str, QueueDepth]) -> Iterator[Check]:
+    for queue, depth in depths.items():
+        said = f"{depth.queued:,} queued, {depth.running:,} running"
+        oldest = depth.oldest_queued_seconds
+        # A long line of episodes is no fault; one that nobody works on is.
+        if oldest is not None and oldest > _LATE.total_seconds() and not depth.running:
+            said += f", the oldest for {oldest / 60:,.0f} min: does a worker of it run?"
+            yield Check(f"queue {queue}", Verdict.WRONG, said)
+        else:
+            yield Check(f"queue {queue}", Verdict.OK, said)
+
+
+def _age(now: datetime, then: datetime) -> str:
+    seconds = max(0.0, (now - then).total_seconds())
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,265 @@
+"""`mlops monitor performance`, `errors` and `health`, and how long events are kept."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from click.testing import Result
+from sqlalchemy.orm import Session
+from typer.testing import CliRunner
+
+from mlops.cli import app
+from mlops.console import Exit
+from shared.database import TenantId, tenant_session
+from shared.jobs.tables import JobRow
+from shared.settings import settings
+from shared.telemetry.batches import accept, pack
+from shared.telemetry.ingestion import CallCost, ingest
+from shared.telemetry.rollups import roll_up_dirty_hours
+from shared.telemetry.tables import DirtyHour, EventBatch
+from shared.tenancy.tables import Tenant
+from shared.tenancy.tenants import create_tenant
+
+Mlops = Callable[..., Result]
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def name(services: object) -> str:
+    return f"monitor-{uuid.uuid4()}"
+
+
+@pytest.fixture
+def tenant(name: str) -> TenantId:
+    return create_tenant(name)
+
+
+@pytest.fixture
+def mlops(name: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch) -> Mlops:
+    """A command in this process, in the test's own tenant."""
+
+    def run(*arguments: str) -> Result:
+        with monkeypatch.context() as patch:
+            patch.setenv("MLOPS_TENANT", name)
+            patch.setattr("mlops.console.out.width", 250)
+            settings.cache_clear()
+            result = CliRunner().invoke(app, list(arguments))
+        settings.cache_clear()
+        return result
+
+    return run
+
+
+def call(at: datetime = NOW, **changes: object) -> dict[str, Any]:
+    return {
+        "kind": "llm_call",
+        "event_id": str(uuid.uuid4()),
+        "occurred_at": at.isoformat(),
+        "model": "buyer@1",
+        "function": "checkout",
+        "provider": "openai",
+        "llm_model": "m",
+        "latency_ms": 100,
+        "input_tokens": 1000,
+        "output_tokens": 10,
+    } | changes
+
+
+def send(tenant: TenantId, *events: dict[str, Any]) -> None:
+    lines = [json.dumps(event).encode() for event in events]
+    with tenant_session(tenant) as session:
+        ingest(session, lines, lambda _: CallCost(1_000_000, "a price"), NOW)
+        roll_up_dirty_hours(session)
+
+
+def ended(success: bool) -> dict[str, Any]:
+    kept = ("event_id", "occurred_at", "model", "function")
+    return {key: call()[key] for key in kept} | {"kind": "task_end", "success": success}
+
+
+def checks(result: Result) -> dict[str, dict[str, str]]:
+    return {check["name"]: check for check in json.loads(result.stdout)["checks"]}
+
+
+def test_performance_has_rates_with_intervals_and_quantiles(tenant: TenantId, mlops: Mlops) -> None:
+    send(
+        tenant,
+        *(call(latency_ms=100 * n, confidence=0.5) for n in range(1, 10)),
+        call(error_type="timeout", latency_ms=30_000),
+        *(ended(n < 3) for n in range(4)),
+    )
+    result = mlops("monitor", "performance", "--json")
+    (row,) = json.loads(result.stdout)["rows"]
+    assert (row["model"], row["llm_calls"], row["tasks"], row["successes"]) == ("buyer@1", 10, 4, 3)
+    rate = row["error_rate"]
+    assert (rate["value"], rate["n"]) == (0.1, 10)
+    assert 0 < rate["low"] < 0.1 < rate["high"] < 0.5
+    assert row["success_rate"]["value"] == 0.75
+    assert row["llm_latency_ms"]["p50"] == pytest.approx(500, rel=0.005)
+    assert row["llm_latency_ms"]["p99"] == pytest.approx(30_000, rel=0.005)
+    assert (row["first_token_ms"], row["step_latency_ms"]) == (None, None)
+    assert row["mean_confidence"] == pytest.approx(0.5, rel=0.005)
+    assert row["cost_dollars"] == pytest.approx(0.01)
+    assert row["calls_per_hour"] == pytest.approx(3600 * row["calls_per_second"])
+    shown = mlops("monitor", "performance").stdout
+    assert "buyer@1" in shown
+    assert "10.0% (1.8 to 40.4) of 10" in shown
+
+
+def test_performance_by_function_and_of_one_model(tenant: TenantId, mlops: Mlops) -> None:
+    send(tenant, call(), call(function="search"), call(model="other@1"))
+    by_function = json.loads(mlops("monitor", "performance", "--by", "function", "--json").stdout)
+    assert {row["function"]: row["llm_calls"] for row in by_function["rows"]} == {
+        "checkout": 2,
+        "search": 1,
+    }
+    of_one = json.loads(mlops("monitor", "performance", "--model", "other@1", "--json").stdout)
+    assert [row["model"] for row in of_one["rows"]] == ["other@1"]
+
+
+def test_what_is_not_known_is_not_zero(tenant: TenantId, mlops: Mlops) -> None:
+    lines = [json.dumps(call(input_tokens=None)).encode()]
+    with tenant_session(tenant) as session:
+        ingest(session, lines, lambda _: CallCost(None, "no price is known"), NOW)
+        roll_up_dirty_hours(session)
+    (row,) = json.loads(mlops("monitor", "performance", "--json").stdout)["rows"]
+    assert (row["cost_dollars"], row["input_tokens"], row["success_rate"]) == (None, None, None)
+    assert (row["unpriced_calls"], row["uncounted_calls"]) == (1, 1)
+    assert "unpriced: 1 calls" in mlops("monitor", "performance").stdout
+
+
+def test_no_telemetry_is_said_and_is_not_good_news(mlops: Mlops) -> None:
+    assert "no telemetry in the last 24 h" in mlops("monitor", "performance").stdout
+    assert "it is not known what failed" in mlops("monitor", "errors").stdout
+    report = json.loads(mlops("monitor", "errors", "--json").stdout)
+    assert (report["tried"], report["errors"]) == (None, None)
+
+
+def test_errors_are_counted_by_category_with_what_came_before(
+    tenant: TenantId, mlops: Mlops
+) -> None:
+    yesterday = NOW - timedelta(hours=30)
+    send(
+        tenant,
+        *(call(error_type="RateLimitError", error_message=f"429 {n}") for n in range(5)),
+        call(error_type="Error", error_message="net::ERR_NAME_NOT_RESOLVED"),
+        *(call(yesterday, error_type="RateLimitError") for _ in range(2)),
+        *(call() for _ in range(4)),
+    )
+    report = json.loads(mlops("monitor", "errors", "--hours", "24", "--json").stdout)
+    assert (report["tried"], report["errors"]) == (10, 6)
+    assert [(c["category"], c["errors"], c["before"]) for c in report["categories"]] == [
+        ("rate_limit", 5, 2),
+        ("network", 1, 0),
+    ]
+    assert [(m["message"], m["times"]) for m in report["messages"]] == [
+        ("<n> <n>", 5),
+        ("net::ERR_NAME_NOT_RESOLVED", 1),
+    ]
+    shown = mlops("monitor", "errors").stdout
+    assert "6 errors, 60.0%" in shown
+    assert "█" in shown
+
+
+def test_health_of_a_tenant_that_reports_nothing(mlops: Mlops) -> None:
+    result = mlops("monitor", "health", "--json")
+    found = checks(result)
+    assert (found["rollups"]["verdict"], found["machines"]["verdict"]) == ("no data", "no data")
+    assert found["ingest"]["verdict"] == "ok"
+    assert "no data" in mlops("monitor", "health").stdout
+
+
+def test_health_tells_what_was_refused_and_how_machines_are(tenant: TenantId, mlops: Mlops) -> None:
+    sample = {
+        "kind": "system",
+        "event_id": str(uuid.uuid4()),
+        "occurred_at": NOW.isoformat(),
+        "host": "worker-1",
+        "cpu_percent": 99.0,
+        "memory_percent": 97.0,
+    }
+    send(tenant, sample, call(input_tokens=-1), call(input_tokens=-1))
+    result = mlops("monitor", "health", "--json")
+    found = checks(result)
+    assert found["events"]["verdict"] == "warning"
+    assert found["events"]["detail"].startswith("2 refused in 1 h: 2 x llm_call.input_tokens")
+    assert found["machine worker-1"] == {
+        "name": "machine worker-1",
+        "verdict": "wrong",
+        "detail": "cpu 99 %, memory 97 %",
+    }
+    assert result.exit_code == Exit.FAILURE
+    (machine,) = json.loads(result.stdout)["machines"]
+    assert (machine["host"], machine["cpu_percent"]) == ("worker-1", 99.0)
+
+
+def accepted(session: Session) -> uuid.UUID:
+    batch_id = uuid.uuid4()
+    accept(session, batch_id, pack([json.dumps(call()).encode()]), 1)
+    return batch_id
+
+
+def test_health_tells_of_batches_and_hours_that_wait_too_long(
+    tenant: TenantId, mlops: Mlops
+) -> None:
+    long_ago = NOW - timedelta(minutes=30)
+    with tenant_session(tenant) as session:
+        accepted(session)
+        session.execute(sa.insert(DirtyHour).values(tenant_id=tenant, hour=NOW, marked_at=long_ago))
+    assert checks(mlops("monitor", "health", "--json"))["ingest"]["verdict"] == "ok"
+    with tenant_session(tenant) as session:
+        batch = session.scalars(sa.select(EventBatch)).one()
+        session.execute(sa.delete(EventBatch))
+        session.execute(
+            sa.insert(EventBatch).values(
+                tenant_id=tenant,
+                id=batch.id,
+                events=1,
+                body=batch.body,
+                size_bytes=1,
+                received_at=long_ago,
+            )
+        )
+    found = checks(mlops("monitor", "health", "--json"))
+    assert (found["ingest"]["verdict"], found["rollups"]["verdict"]) == ("wrong", "wrong")
+    assert "the oldest for 30 min" in found["ingest"]["detail"]
+    assert "1 hours wait to be summed, one for 30 min" in found["rollups"]["detail"]
+
+
+def test_health_tells_of_batches_that_cannot_be_stored(tenant: TenantId, mlops: Mlops) -> None:
+    with tenant_session(tenant) as session:
+        key = str(accepted(session))
+        session.execute(
+            sa.update(JobRow).where(JobRow.idempotency_key == key).values(status="failed")
+        )
+    result = mlops("monitor", "health")
+    assert result.exit_code == Exit.FAILURE
+    assert "1 batches could not be stored" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["performance", "errors", "health"])
+@pytest.mark.parametrize("hours", ["0", "-1", "1e9", "many"])
+def test_hours_that_cannot_be_are_one_line(mlops: Mlops, command: str, hours: str) -> None:
+    result = mlops("monitor", command, "--hours", hours)
+    assert result.exit_code == Exit.USAGE
+
+
+def test_a_tenant_keeps_its_events_as_long_as_it_wants(tenant: TenantId, mlops: Mlops) -> None:
+    assert "90 days" in mlops("tenant", "retention").stdout
+    assert mlops("tenant", "retention", "30").exit_code == Exit.OK
+    assert json.loads(mlops("tenant", "retention", "--json").stdout)["event_days"] == 30
+    with tenant_session(tenant) as session:
+        assert session.scalar(sa.select(Tenant.event_days)) == 30
+        audited = session.execute(
+            sa.text("SELECT action, details FROM mlops.audit_log ORDER BY at DESC LIMIT 1")
+        ).one()
+    assert tuple(audited) == ("tenant.retention", {"event_days": 30, "before": 90})
+    refused = mlops("tenant", "retention", "0")
+    assert refused.exit_code == Exit.USAGE
