@@ -5,10 +5,13 @@ All of it happens in the session's transaction, so a batch is stored once or not
 
 from __future__ import annotations
 
+import gc
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 
 import psycopg
@@ -17,10 +20,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from shared.database import TenantId, tenant_of
+from shared.database import tenant_of
 from shared.telemetry.errors import categorize, folded
 from shared.telemetry.events import Event, LlmCallEvent, Rejected, parse_events
-from shared.telemetry.names import OTHER, Names, beyond_the_caps
+from shared.telemetry.names import CAPS, OTHER, Names, beyond_the_caps
 from shared.telemetry.redaction import redacted
 from shared.telemetry.tables import EventRow, RejectedEvent
 from shared.tenancy.tables import Tenant
@@ -65,8 +68,9 @@ def ingest(
     What is not is kept in `mlops.rejected_events` with its reason. `now` (aware) is what the
     times of the events are compared with.
     """
-    events, rejected = parse_events(lines, now, _earliest(session, now))
-    counts = store(session, events, price)
+    with _uncollected():
+        events, rejected = parse_events(lines, now, _earliest(session, now))
+        counts = store(session, events, price)
     put_aside(session, rejected)
     return IngestCounts(counts.stored, counts.duplicates, tuple(rejected))
 
@@ -75,19 +79,32 @@ def store(session: Session, events: Sequence[Event], price: PriceCall) -> Ingest
     """Store valid events of the session's tenant; one that is there already changes nothing."""
     if not events:
         return IngestCounts(0, 0)
-    tenant_id = tenant_of(session)
-    renamed = beyond_the_caps(session, tenant_id, events)
-    days = sorted({event.occurred_at.astimezone(UTC).date() for event in events})
-    # Day by day: a batch with one event of last year needs no partitions for the days between.
-    session.execute(_ENSURE_PARTITIONS, {"days": days})
+    rows = [_row(event, price) for event in events]
+    _rename(rows, beyond_the_caps(session, _names_in(rows)))
     session.execute(_CREATE_BATCH)
     session.execute(_EMPTY_BATCH)
-    _copy(session, [_row(tenant_id, event, price, renamed) for event in events])
+    _copy(session, rows)
+    session.execute(_ENSURE_PARTITIONS)
     stored = session.execute(_STORE).all()
     total = sum(row.events for row in stored)
     if stored:
         session.execute(_MARK, {"hours": [row.hour for row in stored]})
     return IngestCounts(total, len(events) - total)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without looks for garbage: a batch makes 100,000 objects that are in no cycle.
+
+    Going through them, and through all that the process holds, takes as long as validating them.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _earliest(session: Session, now: datetime) -> datetime:
@@ -122,32 +139,49 @@ def _shown(line: bytes) -> str:
 
 
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
-_COLUMNS: Final = tuple(column.name for column in EventRow.__table__.columns)
-_TYPES: Final = tuple(
-    column.type.compile(dialect=_DIALECT).lower() for column in EventRow.__table__.columns
+_COPIED: Final = tuple(
+    column for column in EventRow.__table__.columns if column.name != "tenant_id"
 )
-_LIST: Final = ", ".join(_COLUMNS)
-
-_ENSURE_PARTITIONS: Final = sa.text(
-    "SELECT mlops.ensure_event_partitions(day, day) FROM unnest(CAST(:days AS date[])) AS day"
-)
+COPIED_COLUMNS: Final = tuple(column.name for column in _COPIED)
+COPIED_TYPES: Final = tuple(column.type.compile(dialect=_DIALECT).lower() for column in _COPIED)
+_LIST: Final = ", ".join(COPIED_COLUMNS)
 
 # PostgreSQL refuses COPY into a table with row-level security, so a batch goes through a table
 # of the connection's own. It is kept from one transaction to the next: making one each time
-# would leave dead rows in the catalogue.
+# would leave dead rows in the catalogue. Made by a query, it has no constraints to check.
 _CREATE_BATCH: Final = sa.text(
-    "CREATE TEMPORARY TABLE IF NOT EXISTS event_batch (LIKE mlops.events) ON COMMIT DELETE ROWS"
+    f"""
+    CREATE TEMPORARY TABLE IF NOT EXISTS event_batch ON COMMIT DELETE ROWS
+    AS SELECT {_LIST} FROM mlops.events WITH NO DATA
+    """  # noqa: S608 (column names of the mapping)
 )
 _EMPTY_BATCH: Final = sa.text("DELETE FROM pg_temp.event_batch")
 _COPY: Final = f"COPY pg_temp.event_batch ({_LIST}) FROM STDIN (FORMAT BINARY)"
+
+# Day by day: a batch with one event of last year needs no partitions for the days between.
+_ENSURE_PARTITIONS: Final = sa.text(
+    """
+    SELECT mlops.ensure_event_partitions(day, day) FROM (
+        SELECT DISTINCT CAST(occurred_at AS date) AS day FROM pg_temp.event_batch ORDER BY day
+    ) AS days
+    """
+)
+
+# What most events have the same of is not copied: it is put in here.
+_FILLED: Final = {
+    "attributes": "coalesce(attributes, '{}')",
+    "price_simulated": "coalesce(price_simulated, false)",
+}
+_SELECTED: Final = ", ".join(_FILLED.get(name, name) for name in COPIED_COLUMNS)
 
 # In the order of the key: of two batches that share events, each waits for the other's rows, and
 # in one order they cannot wait for each other.
 _STORE: Final = sa.text(
     f"""
     WITH stored AS (
-        INSERT INTO mlops.events ({_LIST})
-        SELECT {_LIST} FROM pg_temp.event_batch ORDER BY occurred_at, event_id
+        INSERT INTO mlops.events (tenant_id, {_LIST})
+        SELECT CAST(current_setting('app.tenant') AS uuid), {_SELECTED}
+        FROM pg_temp.event_batch ORDER BY occurred_at, event_id
         ON CONFLICT DO NOTHING
         RETURNING occurred_at
     )
@@ -172,29 +206,47 @@ def _copy(session: Session, rows: Sequence[Sequence[Any]]) -> None:
     connection = session.connection().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
     with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-        copy.set_types(_TYPES)
+        copy.set_types(COPIED_TYPES)
         write = copy.write_row
         for row in rows:
             write(row)
 
 
-def _row(tenant_id: TenantId, event: Event, price: PriceCall, renamed: Names) -> list[Any]:
-    """The values of `_COLUMNS`."""
-    values = dict(vars(event))
-    values["tenant_id"] = tenant_id
-    values["attributes"] = event.stored_attributes()
-    values["price_simulated"] = False
+_EMPTY: Final = dict.fromkeys(COPIED_COLUMNS)
+_values = itemgetter(*COPIED_COLUMNS)
+_PLACES: Final = {name: COPIED_COLUMNS.index(name) for name in CAPS}
+
+
+def _row(event: Event, price: PriceCall) -> list[Any]:
+    """The values of `COPIED_COLUMNS`."""
+    values = {**_EMPTY, **vars(event)}
+    values["attributes"] = event.stored_attributes() or None
     if isinstance(event, LlmCallEvent):
-        values["success"] = event.success
+        values["success"] = event.error_type is None
         cost = price(event)
         values["cost_nanos"] = cost.nanos
         values["cost_reason"] = cost.reason
         values["price_simulated"] = cost.simulated
-    error_type, message = values.get("error_type"), values.get("error_message")
+    error_type, message = values["error_type"], values["error_message"]
     if error_type is not None or message is not None:
         values["error_category"] = categorize(error_type, message).value
         values["error_shape"] = folded(message or str(error_type))
-    for field, name in renamed:
-        if values.get(field) == name:
-            values[field] = OTHER
-    return [values.get(column) for column in _COLUMNS]
+    return list(_values(values))
+
+
+def _names_in(rows: Sequence[Sequence[Any]]) -> Names:
+    """The names that rows have in the fields that have a cap."""
+    return frozenset(
+        (field, name)
+        for field, place in _PLACES.items()
+        for name in set(map(itemgetter(place), rows))
+        if name
+    )
+
+
+def _rename(rows: Sequence[list[Any]], refused: Names) -> None:
+    for field, name in refused:
+        place = _PLACES[field]
+        for row in rows:
+            if row[place] == name:
+                row[place] = OTHER

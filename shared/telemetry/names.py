@@ -6,15 +6,14 @@ them as large as the events. The names that came first stay; `mlops.telemetry_na
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from shared.database import TenantId
-from shared.telemetry.events import Event
+from shared.database import TenantId, tenant_of
 from shared.telemetry.tables import TelemetryName
 
 CAPS: Final[Mapping[str, int]] = {
@@ -40,12 +39,12 @@ _known: dict[TenantId, Names] = {}
 "What this process has seen stored; more may be by now."
 
 
-def beyond_the_caps(session: Session, tenant_id: TenantId, events: Iterable[Event]) -> Names:
-    """The names of `events` that are not stored, since their field has as many as it may have.
+def beyond_the_caps(session: Session, used: Names) -> Names:
+    """The names of `used` that are not stored, since their field has as many as it may have.
 
     The others are stored with the session's transaction.
     """
-    used = _used(events)
+    tenant_id = tenant_of(session)
     unseen = used - _known.get(tenant_id, frozenset())
     if not unseen:
         return frozenset()
@@ -73,17 +72,6 @@ _ONE_AT_A_TIME: Final = sa.text(
     "SELECT pg_advisory_xact_lock("
     "hashtextextended('mlops.telemetry_names ' || current_setting('app.tenant'), 0))"
 )
-
-
-def _used(events: Iterable[Event]) -> Names:
-    used = set()
-    for event in events:
-        values = vars(event)
-        for field in CAPS:
-            name = values.get(field)
-            if name:
-                used.add((field, name))
-    return frozenset(used)
 
 
 def _remember(tenant_id: TenantId, stored: Names) -> None:

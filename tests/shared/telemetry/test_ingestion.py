@@ -125,8 +125,8 @@ def test_every_field_is_stored(session: Session) -> None:
             EventRow,
             (
                 session.scalar(sa.select(DirtyHour.tenant_id)),
-                event["event_id"],
                 common["occurred_at"],
+                event["event_id"],
             ),
         )
         for event in batch
