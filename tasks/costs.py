@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from shared.database import TenantId, system_session, tenant_session
 from shared.jobs.contracts import RollUp
 from shared.jobs.submission import enqueue
 from shared.jobs.tables import JobRow, JobStatus
+from shared.telemetry.days import sum_past_days
 from shared.telemetry.rollups import HOURS_AT_ONCE, roll_up_dirty_hours
 from tasks.declaring import transactional_task
 
@@ -20,6 +22,7 @@ from tasks.declaring import transactional_task
 def sum_changed_hours(session: Session, job: RollUp) -> Mapping[str, Any]:
     """Roll up the tenant's changed hours and its cost, both or neither."""
     hours = roll_up_dirty_hours(session)
+    sum_past_days(session, datetime.now(UTC).date())
     aggregate(session, hours)
     if len(hours) == HOURS_AT_ONCE:
         # There may be more: the next job takes them, so that no transaction grows long.

@@ -151,6 +151,8 @@ REMOVED = (
     "artifacts",
     "cost_tracking",
     "custom_metrics",
+    "daily_performance",
+    "dirty_days",
     "dirty_hours",
     "error_messages",
     "event_batches",

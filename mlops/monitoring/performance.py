@@ -39,8 +39,8 @@ def performance(
     """
     with one_line_errors():
         from shared.database import tenant_session
+        from shared.telemetry.metrics import Metric
         from shared.telemetry.reading import Group, histograms, sums
-        from shared.telemetry.rollups import Metric
         from shared.tenancy.tenants import current_tenant
 
         now = datetime.now(UTC)

@@ -21,8 +21,8 @@ from shared.drift.verdicts import DEFAULT_RULE, ComparedMetric, MetricRule
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.registry.models import key, resolve
 from shared.telemetry.histograms import Histogram, aligned, representatives
+from shared.telemetry.metrics import Metric
 from shared.telemetry.reading import Sums, Window, histograms, sums
-from shared.telemetry.rollups import Metric
 
 SUCCESS: Final = "success"
 "Share of tasks that succeed."

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from shared.telemetry.histograms import Histogram
-from shared.telemetry.rollups import Metric
-from shared.telemetry.tables import ModelPerformance
+from shared.telemetry.metrics import Metric
+from shared.telemetry.tables import DailyPerformance, DirtyDay, ModelPerformance
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,11 @@ def histograms(
 
     A filter that is None is none. A model that has rows and no values has an empty histogram.
     """
-    group = ModelPerformance.__table__.columns[by.value]
-    column = ModelPerformance.__table__.columns[metric.value]
+    rows = _rows(window, (metric.value,), by, (model, function, variant))
     # Packed histograms end to end are their sum.
-    packed = sa.func.string_agg(column, sa.literal(b"", sa.LargeBinary))
-    rows = session.execute(
-        sa.select(group, packed)
-        .where(*_conditions(window, model, function, variant))
-        .group_by(group)
-    )
-    return {name: Histogram.from_bytes(found) for name, found in rows}
+    packed = sa.func.string_agg(rows.c[metric.value], sa.literal(b"", sa.LargeBinary))
+    found = session.execute(sa.select(rows.c.name, packed).group_by(rows.c.name))
+    return {name: Histogram.from_bytes(counts) for name, counts in found}
 
 
 def sums(
@@ -114,40 +110,36 @@ def sums(
 
     A filter that is None is none.
     """
-    group = ModelPerformance.__table__.columns[by.value]
-    added = [
-        sa.cast(sa.func.sum(ModelPerformance.__table__.columns[name]), sa.BigInteger)
-        for name in _SUMMED
-    ]
-    conditions = _conditions(window, model, function, variant)
-    rows = session.execute(sa.select(group, *added).where(*conditions).group_by(group)).all()
-
-    by_type, by_category = (_errors(session, name, group, conditions) for name in _COUNTED)
+    filters = (model, function, variant)
+    rows = _rows(window, _SUMMED, by, filters)
+    added = [sa.cast(sa.func.sum(rows.c[name]), sa.BigInteger) for name in _SUMMED]
+    found = session.execute(sa.select(rows.c.name, *added).group_by(rows.c.name)).all()
+    by_type, by_category = (_errors(session, window, name, by, filters) for name in _COUNTED)
     return {
         name: Sums(
             **dict(zip(_SUMMED, values, strict=True)),
             errors_by_type=by_type.get(name, {}),
             errors_by_category=by_category.get(name, {}),
         )
-        for name, *values in rows
+        for name, *values in found
     }
 
 
+Filters = tuple[str | None, str | None, str | None]
+"Model, function and variant."
+
+
 def _errors(
-    session: Session,
-    column: str,
-    group: sa.ColumnElement[str],
-    conditions: list[sa.ColumnElement[bool]],
+    session: Session, window: Window, column: str, by: Group, filters: Filters
 ) -> dict[str, dict[str, int]]:
     """The sums of a column of counts, by group and by what is counted."""
-    counts = ModelPerformance.__table__.columns[column]
-    error = sa.func.jsonb_each(counts).table_valued("key", sa.column("value", JSONB))
-    number = sa.func.sum(sa.cast(error.c.value, sa.BigInteger))
+    rows = _rows(window, (column,), by, filters)
+    error = sa.func.jsonb_each(rows.c[column]).table_valued("key", sa.column("value", JSONB))
+    number = sa.cast(sa.func.sum(sa.cast(error.c.value, sa.BigInteger)), sa.BigInteger)
     counted = session.execute(
-        sa.select(group, error.c.key, sa.cast(number, sa.BigInteger))
-        .select_from(sa.join(ModelPerformance, error, sa.true()))
-        .where(*conditions)
-        .group_by(group, error.c.key)
+        sa.select(rows.c.name, error.c.key, number)
+        .select_from(sa.join(rows, error, sa.true()))
+        .group_by(rows.c.name, error.c.key)
     )
     errors: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for name, kind, found in counted:
@@ -155,14 +147,47 @@ def _errors(
     return errors
 
 
-def _conditions(
-    window: Window, model: str | None, function: str | None, variant: str | None
-) -> list[sa.ColumnElement[bool]]:
-    conditions = [ModelPerformance.hour >= window.start, ModelPerformance.hour < window.end]
-    if model is not None:
-        conditions.append(ModelPerformance.model == model)
-    if function is not None:
-        conditions.append(ModelPerformance.function == function)
-    if variant is not None:
-        conditions.append(ModelPerformance.variant == variant)
-    return conditions
+def _rows(window: Window, columns: Sequence[str], by: Group, filters: Filters) -> sa.Subquery:
+    """Rows that make up the window, each with its group as `name` and these columns.
+
+    Days that lie in it as a whole are read as days, and those that are not summed up, and the
+    ends of the window, as hours. It is one statement, so that a day that is summed meanwhile is
+    not missed in both.
+    """
+    first, last = _whole_days(window)
+    hours, days = ModelPerformance.__table__, DailyPerformance.__table__
+
+    def of(table: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+        wanted = zip(("model", "function", "variant"), filters, strict=True)
+        return sa.select(
+            table.c[by.value].label("name"), *(table.c[column] for column in columns)
+        ).where(
+            *conditions, *(table.c[name] == value for name, value in wanted if value is not None)
+        )
+
+    if first >= last:
+        return of(hours, hours.c.hour >= window.start, hours.c.hour < window.end).subquery()
+    day = sa.cast(DirtyDay.day, sa.TIMESTAMP(timezone=True))
+    return sa.union_all(
+        of(hours, hours.c.hour >= window.start, hours.c.hour < _midnight(first)),
+        of(hours, hours.c.hour >= _midnight(last), hours.c.hour < window.end),
+        of(
+            hours,
+            DirtyDay.day >= first,
+            DirtyDay.day < last,
+            hours.c.hour >= day,
+            hours.c.hour < day + timedelta(days=1),
+        ),
+        of(days, days.c.day >= first, days.c.day < last),
+    ).subquery()
+
+
+def _whole_days(window: Window) -> tuple[date, date]:
+    """The first day (UTC) that lies in the window as a whole, and the first after such days."""
+    start, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
+    first = start.date() if start == _midnight(start.date()) else start.date() + timedelta(days=1)
+    return first, end.date()
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

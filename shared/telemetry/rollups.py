@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -16,8 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
+from shared.telemetry.days import mark_days
 from shared.telemetry.errors import ErrorCategory
 from shared.telemetry.histograms import Histogram
+from shared.telemetry.metrics import Metric
 from shared.telemetry.tables import CustomMetric, ErrorMessage, ModelPerformance
 
 HOURS_AT_ONCE: Final = 500
@@ -30,37 +31,25 @@ MESSAGES_AN_HOUR: Final = 200
 "Different error messages of a tenant that are counted apart, the most frequent ones."
 
 
-class Metric(StrEnum):
-    """What is counted in a histogram; the value is the column of `model_performance`."""
-
-    STEP_LATENCY = "step_latency_ms"
-    LLM_LATENCY = "llm_latency_ms"
-    FIRST_TOKEN = "first_token_ms"  # noqa: S105 (no password)
-    PAGE_LOAD = "page_load_ms"
-    QUERY_LENGTH = "query_length"
-    CONFIDENCE = "confidence"
-    QUALITY = "quality"
-    TOKENS = "tokens"
-    DOM_NODES = "dom_nodes"
-
-
-_VALUES: Final[Mapping[Metric, str]] = {
-    Metric.STEP_LATENCY: "CASE WHEN kind = 'action' THEN latency_ms END",
-    Metric.LLM_LATENCY: "CASE WHEN kind = 'llm_call' THEN latency_ms END",
-    Metric.PAGE_LOAD: "CASE WHEN kind = 'page_load' THEN latency_ms END",
-    Metric.FIRST_TOKEN: "first_token_ms",
-    Metric.QUERY_LENGTH: "query_length",
-    Metric.CONFIDENCE: f"CAST(round(confidence * {SHARE_UNIT}) AS bigint)",
-    Metric.QUALITY: f"CAST(round(quality * {SHARE_UNIT}) AS bigint)",
-    Metric.TOKENS: "coalesce(total_tokens, input_tokens + output_tokens)",
-    Metric.DOM_NODES: "dom_nodes",
+_VALUES: Final[Mapping[Metric, tuple[str, str | None]]] = {
+    Metric.STEP_LATENCY: ("latency_ms", "action"),
+    Metric.LLM_LATENCY: ("latency_ms", "llm_call"),
+    Metric.PAGE_LOAD: ("latency_ms", "page_load"),
+    Metric.FIRST_TOKEN: ("first_token_ms", None),
+    Metric.QUERY_LENGTH: ("query_length", None),
+    Metric.CONFIDENCE: (f"CAST(round(confidence * {SHARE_UNIT}) AS bigint)", None),
+    Metric.QUALITY: (f"CAST(round(quality * {SHARE_UNIT}) AS bigint)", None),
+    Metric.TOKENS: ("coalesce(total_tokens, input_tokens + output_tokens)", None),
+    Metric.DOM_NODES: ("dom_nodes", None),
 }
+"What each metric counts, and of which kind of event; None where only one kind has it."
 
 # The values of a group travel end to end as big-endian 64-bit integers and are binned here: that
 # is one pass over the hour, and several times faster than grouping by value in SQL.
+_EXPRESSIONS: Final = tuple(dict.fromkeys(value for value, _ in _VALUES.values()))
 _PACKED: Final = ", ".join(
-    f"coalesce(string_agg(int8send({value}), ''), '') AS {metric}"
-    for metric, value in _VALUES.items()
+    f"string_agg(int8send({value}), '') AS packed_{number}"
+    for number, value in enumerate(_EXPRESSIONS)
 )
 
 Key = tuple[str, str, str]
@@ -81,6 +70,7 @@ def roll_up_dirty_hours(session: Session, at_most: int = HOURS_AT_ONCE) -> tuple
         session.execute(_TAKE_MARKS, {"hours": list(hours)})
     for hour in hours:
         _roll_up(session, hour)
+    mark_days(session, hours)
     return hours
 
 
@@ -91,32 +81,27 @@ _TAKE_MARKS: Final = sa.text(
     "DELETE FROM mlops.dirty_hours WHERE hour = ANY (CAST(:hours AS timestamptz[]))"
 )
 
-# Tasks whose end says nothing of the agent are neither successes nor failures.
+_SUMMED: Final = (
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "cost_nanos",
+)
+
+# By kind as well, so that nothing has to be asked of every event but what it holds.
 _SUMS: Final = sa.text(
     f"""
-    SELECT model, function, variant,
-        count(*) FILTER (WHERE kind = 'task_start') AS tasks_started,
-        count(*) FILTER (WHERE kind = 'task_end' AND success IS NOT NULL) AS tasks,
-        count(*) FILTER (WHERE kind = 'task_end' AND success) AS successes,
-        count(*) FILTER (WHERE kind = 'action') AS actions,
-        count(*) FILTER (WHERE kind = 'action' AND NOT success) AS action_errors,
-        count(*) FILTER (WHERE kind = 'page_load') AS page_loads,
-        count(*) FILTER (WHERE kind = 'llm_call') AS llm_calls,
-        count(*) FILTER (WHERE kind = 'llm_call' AND NOT success) AS llm_errors,
-        CAST(coalesce(sum(input_tokens), 0) AS bigint) AS input_tokens,
-        CAST(coalesce(sum(cached_input_tokens), 0) AS bigint) AS cached_input_tokens,
-        CAST(coalesce(sum(cache_write_tokens), 0) AS bigint) AS cache_write_tokens,
-        CAST(coalesce(sum(output_tokens), 0) AS bigint) AS output_tokens,
-        CAST(coalesce(sum(reasoning_tokens), 0) AS bigint) AS reasoning_tokens,
-        count(*) FILTER (WHERE kind = 'llm_call' AND total_tokens IS NULL
-                         AND (input_tokens IS NULL OR output_tokens IS NULL)) AS uncounted_calls,
-        CAST(coalesce(sum(cost_nanos), 0) AS bigint) AS cost_nanos,
-        count(*) FILTER (WHERE kind = 'llm_call' AND cost_nanos IS NULL) AS unpriced_calls,
-        count(*) FILTER (WHERE kind = 'llm_call' AND price_simulated) AS simulated_calls,
+    SELECT model, function, variant, kind,
+        count(*) AS events, count(success) AS judged, count(*) FILTER (WHERE success) AS succeeded,
+        count(error_type) + count(error_category) AS errors,
+        count(cost_nanos) AS priced, count(*) FILTER (WHERE price_simulated) AS simulated,
+        count(coalesce(total_tokens, input_tokens + output_tokens)) AS counted,
+        {", ".join(f"CAST(sum({name}) AS bigint) AS {name}" for name in _SUMMED)},
         {_PACKED}
     FROM mlops.events WHERE occurred_at >= :start AND occurred_at < :end
-        AND kind NOT IN ('metric', 'system')
-    GROUP BY model, function, variant
+    GROUP BY model, function, variant, kind
     """  # noqa: S608 (the expressions above)
 )
 
@@ -178,32 +163,78 @@ _OTHER_MESSAGES: Final = "(other messages)"
 
 def _roll_up(session: Session, hour: datetime) -> None:
     window = {"start": hour, "end": hour + timedelta(hours=1)}
-    sums = session.execute(_SUMS, window).mappings().all()
-    by_type: defaultdict[Key, Counter[str]] = defaultdict(Counter)
-    by_category: defaultdict[Key, Counter[str]] = defaultdict(Counter)
-    for found in session.execute(_ERRORS, window):
-        key = found.model, found.function, found.variant
-        if found.error_type is not None:
-            by_type[key][f"{found.kind}.{found.error_type}"] += found.number
-        by_category[key][found.error_category or ErrorCategory.OTHER] += found.number
+    found = session.execute(_SUMS, window).mappings().all()
     for table in (ModelPerformance, ErrorMessage, CustomMetric):
         session.execute(sa.delete(table).where(table.hour == hour))
-    session.execute(_CUSTOM, window)
-    if by_category:
+    if any(row["kind"] in _MEASURED for row in found):
+        session.execute(_CUSTOM, window)
+    by_type, by_category = _no_errors(), _no_errors()
+    if any(row["errors"] for row in found):
         session.execute(
             _MESSAGES, window | {"at_most": MESSAGES_AN_HOUR, "others": _OTHER_MESSAGES}
         )
-    if not sums:
-        return
+        for error in session.execute(_ERRORS, window):
+            key = error.model, error.function, error.variant
+            if error.error_type is not None:
+                by_type[key][f"{error.kind}.{error.error_type}"] += error.number
+            by_category[key][error.error_category or ErrorCategory.OTHER] += error.number
+    groups: defaultdict[Key, dict[str, sa.RowMapping]] = defaultdict(dict)
+    for row in found:
+        if row["kind"] not in _MEASURED:
+            groups[row["model"], row["function"], row["variant"]][row["kind"]] = row
     fixed = {"tenant_id": tenant_of(session), "hour": hour}
-    rows = []
-    for row in sums:
-        counted = {metric.value: _histogram(row[metric.value]).to_bytes() for metric in Metric}
-        key = row["model"], row["function"], row["variant"]
-        errors = {"errors_by_type": by_type[key], "errors_by_category": by_category[key]}
-        rows.append(fixed | dict(row) | counted | errors)
-    session.execute(sa.insert(ModelPerformance), rows)
+    rows = [
+        fixed
+        | dict(zip(("model", "function", "variant"), key, strict=True))
+        | _counts(kinds)
+        | {metric.value: _histogram(metric, kinds).to_bytes() for metric in Metric}
+        | {"errors_by_type": by_type[key], "errors_by_category": by_category[key]}
+        for key, kinds in groups.items()
+    ]
+    if rows:
+        session.execute(sa.insert(ModelPerformance), rows)
 
 
-def _histogram(packed: bytes) -> Histogram:
+_MEASURED: Final = ("metric", "system")
+"Kinds that are rolled up into `custom_metrics`."
+
+_NOTHING: Final = dict.fromkeys(
+    ("events", "judged", "succeeded", "priced", "simulated", "counted"), 0
+)
+
+
+def _no_errors() -> defaultdict[Key, Counter[str]]:
+    return defaultdict(Counter)
+
+
+def _counts(kinds: Mapping[str, sa.RowMapping]) -> dict[str, int]:
+    """The counts and sums of one group, from those of its kinds of events."""
+    starts, ends, actions, pages, calls = (
+        kinds.get(kind, _NOTHING)
+        for kind in ("task_start", "task_end", "action", "page_load", "llm_call")
+    )
+    return {
+        "tasks_started": starts["events"],
+        # An end without a verdict says nothing of the agent: neither success nor failure.
+        "tasks": ends["judged"],
+        "successes": ends["succeeded"],
+        "actions": actions["events"],
+        "action_errors": actions["events"] - actions["succeeded"],
+        "page_loads": pages["events"],
+        "llm_calls": calls["events"],
+        "llm_errors": calls["events"] - calls["succeeded"],
+        "uncounted_calls": calls["events"] - calls["counted"],
+        "unpriced_calls": calls["events"] - calls["priced"],
+        "simulated_calls": calls["simulated"],
+    } | {name: sum(row[name] or 0 for row in kinds.values()) for name in _SUMMED}
+
+
+def _histogram(metric: Metric, kinds: Mapping[str, sa.RowMapping]) -> Histogram:
+    value, only = _VALUES[metric]
+    column = f"packed_{_EXPRESSIONS.index(value)}"
+    packed = b"".join(
+        row[column] or b"" for kind, row in kinds.items() if only is None or kind == only
+    )
+    if not packed:
+        return Histogram.empty()
     return Histogram.from_values(np.frombuffer(packed, dtype=">i8"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -125,16 +125,12 @@ class DirtyHour(Base):
     marked_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 
-class ModelPerformance(Base):
-    """Rollup: hour x tenant x model x function x variant.
+class _Sums:
+    """What is summed of each model, function and variant.
 
     Histograms are `shared.telemetry.histograms` in bytes; `string_agg(column, '')` adds them up.
     """
 
-    __tablename__ = "model_performance"
-
-    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
-    hour: Mapped[datetime] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)
     function: Mapped[str] = mapped_column(primary_key=True)
     variant: Mapped[str] = mapped_column(primary_key=True)
@@ -172,6 +168,33 @@ class ModelPerformance(Base):
     quality: Mapped[bytes] = mapped_column(server_default="")
     tokens: Mapped[bytes]
     dom_nodes: Mapped[bytes]
+
+
+class ModelPerformance(_Sums, Base):
+    """Rollup: hour x tenant x model x function x variant."""
+
+    __tablename__ = "model_performance"
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+
+
+class DailyPerformance(_Sums, Base):
+    """The hours of a day that is over, added up, so that a look at a month reads days."""
+
+    __tablename__ = "daily_performance"
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+
+
+class DirtyDay(Base):
+    """A day of which an hour changed since its hours were added up, or that is not over."""
+
+    __tablename__ = "dirty_days"
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
 
 
 class CustomMetric(Base):

@@ -23,8 +23,9 @@ from shared.telemetry.errors import categorize
 from shared.telemetry.events import LlmCallEvent
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.ingestion import CallCost, ingest
+from shared.telemetry.metrics import Metric
 from shared.telemetry.reading import Sums, Window, histograms, sums
-from shared.telemetry.rollups import Metric, roll_up_dirty_hours
+from shared.telemetry.rollups import roll_up_dirty_hours
 from shared.telemetry.tables import CustomMetric, DirtyHour, ErrorMessage, ModelPerformance
 from shared.tenancy.tenants import create_tenant
 
