@@ -52,6 +52,14 @@ AGENTLAB = Peer(
     only_if_asked="its environment takes 6.6 GB",
 )
 
+MLFLOW = Peer(
+    "mlflow",
+    "MLflow 3.17.2",
+    ("mlflow==3.17.2", "psycopg2-binary==2.9.13"),
+    "mlflow.server",
+    only_if_asked="its environment takes 0.7 GB",
+)
+
 
 def python_of(peer: Peer) -> Path:
     """The interpreter of its environment, which is made first where it is missing.
@@ -60,8 +68,7 @@ def python_of(peer: Peer) -> Path:
     """
     if peer.only_if_asked and peer.name not in os.environ.get(ASKED_FOR, "").split(","):
         raise PeerMissingError(
-            f"{peer.title}: {peer.only_if_asked}; "
-            f"`make bench ONLY=evaluation {ASKED_FOR}={peer.name}` measures it"
+            f"{peer.title}: {peer.only_if_asked}; `make bench {ASKED_FOR}={peer.name}` measures it"
         )
     folder = settings().state_dir.expanduser().absolute() / "peers" / peer.name
     python = folder / "bin" / "python"
