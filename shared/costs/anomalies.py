@@ -54,6 +54,8 @@ FIVE_TIMES_LEAST_HOURS = HOURS_PER_DAY
 PER_REQUEST_DAYS = 14
 PER_REQUEST_LEAST_DAYS = 5
 PER_REQUEST_LEAST_REQUESTS = 100
+_USUAL = 1.0
+"The score up to which an hour by itself is as usual."
 _CLIP = 0.975
 "Of the requests of the fourteen days: dearer ones count as dear as this."
 
@@ -380,7 +382,8 @@ def _hour_of_week(series: HourlySeries, first: int, sensitivity: Sensitivity) ->
         span_tail[judged],
     )
     # An hour that is itself as usual is not called an anomaly for those before it.
-    allowed = there[judged] & (short.observed > short.expected)
+    own = gamma_scores(short.observed, short.expected, short.variance) / short.tail
+    allowed = there[judged] & (own > _USUAL)
     found = _Further.of(short, long, allowed, sensitivity)
     return _Column(
         rule=CostRule.HOUR_OF_WEEK,
@@ -456,7 +459,7 @@ def _per_request(series: HourlySeries, first: int, sensitivity: Sensitivity) -> 
     found = _Further.of(
         _Look(1, spent_hour, nanos * n_hour, hour_variance, ones),
         _Look(HOURS_PER_DAY, spent_day, nanos * n_day, day_variance, ones),
-        (n_hour > 0) & (spent_hour > nanos * n_hour),
+        (n_hour > 0) & (gamma_scores(spent_hour, nanos * n_hour, hour_variance) > _USUAL),
         sensitivity,
     )
     n = np.where(found.longer, n_day, n_hour)
