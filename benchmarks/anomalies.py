@@ -7,8 +7,11 @@ average, so they come in bunches, and each costs a lognormal amount around a cen
 the requests of 1 or 6 hours by 2, 4 or 6; shifts multiply the cost of every request from an hour
 on. Everything comes from a seed.
 
-A spike is found if any hour of it is called an anomaly. A false alarm is an hour outside of all
-spikes that is. The first eight weeks are history and not counted.
+A spike is found if any hour of it is called an anomaly, a shift if one of its first 24 hours is.
+What is called one outside of all spikes, or later than two weeks after a shift, is false. The first
+eight weeks are history and not counted.
+
+Beside them two trivial rules, and all four on a real series with labels (`cost_per_click`).
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.measure import Figure, median_cpu_seconds
 from shared.costs.anomalies import judge
 from shared.costs.hourly import HOURS_PER_DAY, HOURS_PER_WEEK, HourlySeries
 
@@ -30,11 +35,15 @@ WARM_UP = 8 * HOURS_PER_WEEK
 VOLUMES = (5, 50, 500)
 FACTORS = (2, 4, 6)
 LENGTHS = (1, 6)
+SHIFTS = (1.2, 1.5, 2.0)
 SERIES = 3
 "Simulated years of each volume."
 SPIKES_OF_A_KIND = 4
 "In each year; 24 in all."
 
+_LIMIT_MS = 3.0
+_LIMIT_US = 300.0
+_REPEATS = 10
 _NANOS_PER_REQUEST = 10_000_000
 _CALLS_PER_TASK = 5.0
 _COST_SIGMA = 0.8
@@ -117,14 +126,14 @@ def spikes_of_a_year(rng: np.random.Generator) -> list[Spike]:
 Detector = Callable[[HourlySeries], Bools]
 
 
-def five_times(series: HourlySeries) -> Bools:
-    """The literal rule."""
-    return np.array([verdict.five_times.anomalous for verdict in judge(series)])
-
-
 def hour_of_week(series: HourlySeries) -> Bools:
     """The better rule."""
     return np.array([verdict.hour_of_week.anomalous for verdict in judge(series)])
+
+
+def five_times(series: HourlySeries) -> Bools:
+    """The literal rule."""
+    return np.array([verdict.five_times.anomalous for verdict in judge(series)])
 
 
 def per_request(series: HourlySeries) -> Bools:
@@ -133,16 +142,26 @@ def per_request(series: HourlySeries) -> Bools:
 
 
 def three_deviations(series: HourlySeries) -> Bools:
-    """A fixed limit: mean and three standard deviations of the eight weeks of history."""
-    history = series.cost_nanos[:WARM_UP].astype(np.float64)
-    return series.cost_nanos > history.mean() + 3 * history.std()
+    """Mean and three standard deviations of the eight weeks before, or of as many as there are."""
+    cost = np.where(series.known, series.cost_nanos, 0).astype(np.float64)
+    n, total, squares = (
+        np.concatenate(([0.0], np.cumsum(values)))
+        for values in (series.known.astype(np.float64), cost, cost * cost)
+    )
+    at = np.arange(series.size)
+    start = np.maximum(at - WARM_UP, 0)
+    known = np.maximum(n[at] - n[start], 1)
+    mean = (total[at] - total[start]) / known
+    variance = np.maximum((squares[at] - squares[start]) / known - mean**2, 0)
+    return series.known & (at >= HOURS_PER_WEEK) & (cost > mean + 3 * np.sqrt(variance))
 
 
 def three_times_last_week(series: HourlySeries) -> Bools:
     """Three times the same hour of the week before."""
     found = np.zeros(series.size, dtype=np.bool_)
-    cost = series.cost_nanos
-    found[HOURS_PER_WEEK:] = cost[HOURS_PER_WEEK:] > 3 * cost[:-HOURS_PER_WEEK]
+    now, then = slice(HOURS_PER_WEEK, None), slice(None, -HOURS_PER_WEEK)
+    found[now] = series.cost_nanos[now] > 3 * series.cost_nanos[then]
+    found[now] &= series.known[now] & series.known[then]
     return found
 
 
@@ -152,60 +171,201 @@ DETECTORS: dict[str, Detector] = {
     "mean + 3 sd": three_deviations,
     "3 x last week": three_times_last_week,
 }
+SHIFT_DETECTORS: dict[str, Detector] = {"per request": per_request, "hour of week": hour_of_week}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a detector did on all years of one volume."""
+    """What a detector did on all years of one volume. Kinds are (factor, hours)."""
 
     detector: str
     volume: int
-    found: dict[tuple[int, int], float]
-    "The share of spikes found, by factor and hours."
+    found: dict[tuple[float, int], float]
+    "The share of each kind that was found."
+    false_hours: float
+    "In 30 days."
     false_alarms: float
-    "Hours in 30 days."
+    "The same, counting hours less than six hours apart as one alarm."
+    quiet_hours: int
 
 
-def outcomes(volume: int, detectors: dict[str, Detector] = DETECTORS) -> list[Outcome]:
-    """All detectors on the same years."""
-    found: dict[str, dict[tuple[int, int], list[bool]]] = {name: {} for name in detectors}
-    false = dict.fromkeys(detectors, 0)
-    quiet = 0
+class Event(NamedTuple):
+    """What is to be found: an alarm in any hour from `start` to before `found_by`."""
+
+    kind: tuple[float, int]
+    start: int
+    found_by: int
+    quiet_from: int
+    "From here on an alarm is a false one again."
+
+
+def measure(
+    volume: int, detectors: dict[str, Detector], years: list[tuple[HourlySeries, list[Event]]]
+) -> list[Outcome]:
+    """Every detector on the same series."""
+    outcomes = []
+    for name, detector in detectors.items():
+        hits: dict[tuple[float, int], list[bool]] = {}
+        quiet = false_hours = false_alarms = 0
+        for series, events in years:
+            outside = np.arange(series.size) >= WARM_UP
+            for event in events:
+                outside[event.start : event.quiet_from] = False
+            alarms = detector(series)
+            for event in events:
+                hit = bool(alarms[event.start : event.found_by].any())
+                hits.setdefault(event.kind, []).append(hit)
+            at = np.flatnonzero(alarms & outside)
+            quiet += int(outside.sum())
+            false_hours += at.size
+            false_alarms += int((np.diff(at) >= 6).sum()) + bool(at.size)
+        months = quiet / (30 * HOURS_PER_DAY)
+        outcomes.append(
+            Outcome(
+                name,
+                volume,
+                {kind: float(np.mean(found)) for kind, found in sorted(hits.items())},
+                false_hours / months,
+                false_alarms / months,
+                quiet,
+            )
+        )
+    return outcomes
+
+
+def spiked_years(volume: int) -> list[tuple[HourlySeries, list[Event]]]:
+    years = []
     for year in range(SERIES):
         rng = np.random.default_rng([volume, year])
         spikes = spikes_of_a_year(rng)
-        series = simulate(rng, volume, spikes=spikes)
-        outside = np.arange(series.size) >= WARM_UP
-        for spike in spikes:
-            outside[spike.start : spike.start + spike.hours] = False
-        quiet += int(outside.sum())
-        for name, detector in detectors.items():
-            alarms = detector(series)
-            false[name] += int(alarms[outside].sum())
-            for spike in spikes:
-                hit = bool(alarms[spike.start : spike.start + spike.hours].any())
-                found[name].setdefault((int(spike.factor), spike.hours), []).append(hit)
-    return [
-        Outcome(
-            name,
-            volume,
-            {kind: float(np.mean(hits)) for kind, hits in found[name].items()},
-            false[name] / quiet * 30 * HOURS_PER_DAY,
+        events = [
+            Event((factor, hours), start, start + hours, start + hours)
+            for start, hours, factor in spikes
+        ]
+        years.append((simulate(rng, volume, spikes=spikes), events))
+    return years
+
+
+def shifted_years(volume: int) -> list[tuple[HourlySeries, list[Event]]]:
+    """Each kind of shift in years of its own: up for four weeks, and back, again and again."""
+    years = []
+    for year, factor in enumerate(SHIFTS * SERIES):
+        rng = np.random.default_rng([volume, year, 1])
+        shifts, events = [], []
+        for start in range(WARM_UP, DAYS * HOURS_PER_DAY - 4 * HOURS_PER_WEEK, 8 * HOURS_PER_WEEK):
+            up = start + int(rng.integers(HOURS_PER_WEEK))
+            down = up + 4 * HOURS_PER_WEEK
+            shifts += [Shift(up, factor), Shift(down, 1.0)]
+            events.append(Event((factor, 24), up, up + HOURS_PER_DAY, up + 14 * HOURS_PER_DAY))
+        years.append((simulate(rng, volume, shifts=shifts), events))
+    return years
+
+
+def cost_per_click() -> HourlySeries:
+    """A real series: see `series/README.md`."""
+    text = (Path(__file__).parent / "series" / "cost_per_click.txt").read_text("ascii")
+    cells = [cell for line in text.splitlines() for cell in line.split()[1:]]
+    known = np.array([cell != "-" for cell in cells])
+    # As if an hour had a hundred clicks, so that what strays is more than the least that matters.
+    cost = np.array([0 if cell == "-" else int(cell) * 10**6 for cell in cells], dtype=np.int64)
+    nothing = np.zeros(cost.size, dtype=np.int64)
+    return HourlySeries(datetime(2011, 7, 1, tzinfo=UTC), cost, known, nothing, nothing)
+
+
+LABELLED = (
+    (datetime(2011, 7, 15, 6, tzinfo=UTC), datetime(2011, 7, 17, 12, tzinfo=UTC)),
+    (datetime(2011, 7, 31, 18, tzinfo=UTC), datetime(2011, 8, 3, 2, tzinfo=UTC)),
+    (datetime(2011, 8, 22, 5, tzinfo=UTC), datetime(2011, 8, 24, 11, tzinfo=UTC)),
+)
+"The windows of `cost_per_click` in which the source has an anomaly, first and last hour."
+
+
+class RealOutcome(NamedTuple):
+    detector: str
+    windows_found: int
+    alarms_inside: int
+    alarms_outside: int
+    outside_above_triple: int
+    "Of those outside: hours above three times the median of the series, which are odd all the same."
+
+
+def real_outcomes() -> list[RealOutcome]:
+    """All detectors on `cost_per_click`, its first week left out."""
+    series = cost_per_click()
+    triple = 3 * np.median(series.cost_nanos[series.known])
+    outcomes = []
+    for name, detector in DETECTORS.items():
+        alarms = detector(series) & (np.arange(series.size) >= HOURS_PER_WEEK)
+        inside = np.zeros(series.size, dtype=np.bool_)
+        found = 0
+        for first, last in LABELLED:
+            window = slice(series.index_of(first), series.index_of(last) + 1)
+            inside[window] = True
+            found += bool(alarms[window].any())
+        outside = alarms & ~inside
+        outcomes.append(
+            RealOutcome(
+                name,
+                found,
+                int((alarms & inside).sum()),
+                int(outside.sum()),
+                int((series.cost_nanos[outside] > triple).sum()),
+            )
         )
-        for name in detectors
-    ]
+    return outcomes
+
+
+def figures() -> Iterator[Figure]:
+    """The better rule beside the literal one, and what a verdict costs."""
+    busy = measure(500, DETECTORS, spiked_years(500))
+    sparse = measure(5, DETECTORS, spiked_years(5))
+    better, literal = (_found(outcome, 6) for outcome in busy[:2])
+    yield Figure("recall_6x_500", better, literal, "%", "five times", 1.5, more_is_better=True)
+    better, literal = (max(o.false_hours, 720 / o.quiet_hours) for o in sparse[:2])
+    yield Figure("false_alarms_5", better, literal, "h/30 d", "five times", 10)
+    series = simulate(np.random.default_rng(8), 50, WARM_UP + HOURS_PER_WEEK + 1)
+    since = series.hour_at(series.size - 1)
+    seconds = median_cpu_seconds(lambda: [judge(series, since) for _ in range(_REPEATS)], 15)
+    yield Figure("judge_hour", seconds / _REPEATS * 1000, _LIMIT_MS, "CPU ms", "limit", 1)
+    year = simulate(np.random.default_rng(9), 50)
+    seconds = median_cpu_seconds(lambda: judge(year))
+    yield Figure("judge_year", seconds / year.size * 1e6, _LIMIT_US, "CPU us/h", "limit", 1)
+
+
+def _found(outcome: Outcome, factor: float) -> float:
+    """Percent of the spikes of one size, of all lengths."""
+    return 100 * float(np.mean([share for kind, share in outcome.found.items() if kind[0] == factor]))
 
 
 def report() -> Iterator[str]:
-    """A table in Markdown, line by line."""
+    """Tables in Markdown, line by line."""
     kinds = [(factor, hours) for factor in FACTORS for hours in LENGTHS]
     heads = " | ".join(f"{factor}x {hours} h" for factor, hours in kinds)
-    yield f"| requests/h | rule | {heads} | false alarms in 30 days |"
-    yield "|---" * (len(kinds) + 3) + "|"
+    yield f"| requests/h | rule | {heads} | false hours in 30 days | false alarms |"
+    yield "|---" * (len(kinds) + 4) + "|"
     for volume in VOLUMES:
-        for outcome in outcomes(volume):
+        for outcome in measure(volume, DETECTORS, spiked_years(volume)):
             shares = " | ".join(f"{outcome.found[kind]:.0%}" for kind in kinds)
-            yield f"| {volume} | {outcome.detector} | {shares} | {outcome.false_alarms:.1f} |"
+            yield _row(outcome, shares)
+    yield ""
+    heads = " | ".join(f"x {factor:g}" for factor in SHIFTS)
+    yield f"| requests/h | rule | {heads} | false hours in 30 days | false alarms |"
+    yield "|---" * (len(SHIFTS) + 4) + "|"
+    for volume in VOLUMES:
+        for outcome in measure(volume, SHIFT_DETECTORS, shifted_years(volume)):
+            yield _row(outcome, " | ".join(f"{outcome.found[(f, 24)]:.0%}" for f in SHIFTS))
+    yield ""
+    yield "| rule | windows found of 3 | hours inside | hours outside | of which above 3x median |"
+    yield "|---|---|---|---|---|"
+    for real in real_outcomes():
+        yield "| " + " | ".join(str(cell) for cell in real) + " |"
+
+
+def _row(outcome: Outcome, shares: str) -> str:
+    return (
+        f"| {outcome.volume} | {outcome.detector} | {shares} | {outcome.false_hours:.1f} |"
+        f" {outcome.false_alarms:.1f} |"
+    )
 
 
 if __name__ == "__main__":

@@ -54,6 +54,10 @@ FIVE_TIMES_LEAST_HOURS = HOURS_PER_DAY
 PER_REQUEST_DAYS = 14
 PER_REQUEST_LEAST_DAYS = 5
 PER_REQUEST_LEAST_REQUESTS = 100
+_LEAST_DIFFERENCE = 0.25
+"The standard deviation of requests, at least, in relation to what one costs."
+_STRAY = 4.0
+"Standard deviations above which a day has no say in the variance."
 _USUAL = 1.0
 "The score up to which an hour by itself is as usual."
 _CLIP = 0.975
@@ -400,7 +404,7 @@ def _hour_of_week(series: HourlySeries, first: int, sensitivity: Sensitivity) ->
 
 @dataclass(frozen=True)
 class _PerRequest:
-    """What a request cost in the days before, and how the cost of n of them varies."""
+    """What a request cost in the days before, and how sums of an hour and of a day vary."""
 
     nanos: float
     hourly: Spread
@@ -412,8 +416,8 @@ class _PerRequest:
         used = ~np.isnan(cost) & (requests > 0)
         n = np.where(used, requests, 0).astype(np.float64)
         spent = np.where(used, cost, 0.0)
-        by_day = n.reshape(-1, HOURS_PER_DAY).sum(axis=1)
-        if (by_day > 0).sum() < PER_REQUEST_LEAST_DAYS or n.sum() < PER_REQUEST_LEAST_REQUESTS:
+        days_used = (n.reshape(-1, HOURS_PER_DAY).sum(axis=1) > 0).sum()
+        if days_used < PER_REQUEST_LEAST_DAYS or n.sum() < PER_REQUEST_LEAST_REQUESTS:
             return None
         each = spent[used] / n[used]
         order = np.argsort(each)
@@ -422,15 +426,19 @@ class _PerRequest:
         nanos = float(np.minimum(each, cap) @ n[used] / n.sum())
         if nanos <= 0:
             return None
-        # Requests take the place of the level: the variance of n costs is a n + b n**2.
-        least = LEAST_PER_SQUARE * nanos**2
-        hourly = Spread.fit(n[used], spent[used] - nanos * n[used], 0.0, least)
-        days = by_day > 0
-        residuals = spent.reshape(-1, HOURS_PER_DAY).sum(axis=1)[days] - nanos * by_day[days]
-        strays = np.abs(residuals) > 4 * np.sqrt(hourly.variance(by_day[days]))
-        extra = (residuals**2 - hourly.per_level * by_day[days])[~strays] / by_day[days][~strays] ** 2
-        per_square = max(float(extra.mean()), least) if extra.size else hourly.per_square
-        return cls(nanos, hourly, Spread(hourly.per_level, per_square))
+        expected = nanos * n
+        hourly = Spread.fit(
+            expected[used], (spent - expected)[used], _LEAST_DIFFERENCE**2 * nanos, LEAST_PER_SQUARE
+        )
+        # Of days there are too few for a fit: what single requests explain is known from the hours.
+        by_day, expected = (a.reshape(-1, HOURS_PER_DAY).sum(axis=1) for a in (spent, expected))
+        days = expected > 0
+        by_day, expected = by_day[days], expected[days]
+        usual = np.abs(by_day - expected) <= _STRAY * np.sqrt(hourly.variance(expected))
+        excess = (by_day - expected) ** 2 - hourly.per_level * expected
+        per_square = float((excess[usual] / expected[usual] ** 2).mean()) if usual.any() else 0.0
+        daily = Spread(hourly.per_level, max(per_square, LEAST_PER_SQUARE))
+        return cls(nanos, hourly, daily)
 
 
 def _per_request(series: HourlySeries, first: int, sensitivity: Sensitivity) -> _Column:
@@ -453,8 +461,8 @@ def _per_request(series: HourlySeries, first: int, sensitivity: Sensitivity) -> 
             continue
         judged = slice(begin - first, end - first)
         nanos[judged] = found.nanos
-        hour_variance[judged] = found.hourly.variance(n_hour[judged])
-        day_variance[judged] = found.daily.variance(n_day[judged])
+        hour_variance[judged] = found.hourly.variance(found.nanos * n_hour[judged])
+        day_variance[judged] = found.daily.variance(found.nanos * n_day[judged])
     ones = np.ones(size)
     found = _Further.of(
         _Look(1, spent_hour, nanos * n_hour, hour_variance, ones),

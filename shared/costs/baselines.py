@@ -3,8 +3,9 @@
 The expectation is a level times a profile. The level is that of the seven days before. The profile
 is the median of each hour of the week, drawn towards (hour of day) x (day of week) by as much as
 the noise of so few values explains the difference between the two, and by one standard error at
-most (empirical Bayes with limited translation: B. Efron and C. Morris, JASA 67, 1972). So a busy series keeps all its 168 hours, and a sparse one, where the
-median of eight hours says little, is given its 24 hours and 7 days.
+most (empirical Bayes with limited translation: B. Efron and C. Morris, JASA 67, 1972). So a busy
+series keeps all its 168 hours, and a sparse one, where the median of eight hours says little, is
+given its 24 hours and 7 days.
 
 Nothing here is raised by a few spikes in the history: the values of each hour of the day are
 clipped at their 95th percentile wherever a mean is taken, and the rest are medians.
@@ -99,6 +100,10 @@ def fit_baseline(cost: Floats, requests: Ints) -> Baseline | None:
     price = float(clipped.sum()) / calls if calls else 0.0
 
     profile, uncertainty = _shrunk(padded, known, in_sample, target, price)
+    # Medians of skewed values lie below their means; all together they must come out right.
+    usual = float((in_sample * np.tile(profile, weeks))[known].sum())
+    correction = float(clipped[known].sum()) / usual if usual > 0 else 1.0
+    profile, uncertainty = profile * correction, uncertainty * correction**2
     expected_then = before * np.tile(profile, weeks)
     known_then = np.where(known, expected_then, 0.0)
     return Baseline(

@@ -19,7 +19,7 @@ import numpy as np
 
 from shared.costs.hourly import Floats
 
-_ROUNDS = 3
+_ROUNDS = 2
 _STRAY = 4.0
 "Scores above this have no say in the variance: they are what is looked for."
 
@@ -43,14 +43,15 @@ class Spread:
         if levels.size != residuals.size:
             raise ValueError(f"{levels.size} levels of {residuals.size} residuals; expected equal")
         used = levels > 0
-        level, residual = levels[used], residuals[used]
+        level, residual = (levels, residuals) if used.all() else (levels[used], residuals[used])
         if not level.size:
             return cls(least_per_level, least_per_square)
         squared, level_squared = residual * residual, level * level
         found = cls(max(float(squared.sum() / level.sum()), least_per_level), least_per_square)
+        # By the first variance and never by a later one, which would only shrink with each round.
+        kept = residual < gamma_limits(level, found.variance(level), _STRAY) - level
         for _ in range(_ROUNDS):
             variance = found.variance(level)
-            kept = gamma_scores(level + residual, level, variance) < _STRAY
             weights = kept / (variance * variance)
             by_level, by_square = weights * level, weights * level_squared
             a, b, c = by_level @ level, by_level @ level_squared, by_square @ level_squared
@@ -61,13 +62,14 @@ class Spread:
                 per_square = (a * v - b * u) / determinant
             else:  # all levels are alike, and which of the two it is does not matter
                 per_level, per_square = 0.0, (v / c if c else 0.0)
-            if per_square < least_per_square:
-                per_square = least_per_square
-                per_level = (u - b * per_square) / a if a else 0.0
-            if per_level < least_per_level:
-                per_level = least_per_level
-                per_square = max((v - b * per_level) / c, least_per_square) if c else per_square
-            found = cls(float(per_level), float(per_square))
+            if per_square < 0:
+                per_level, per_square = (u / a if a else 0.0), 0.0
+            elif per_level < 0:
+                per_level, per_square = 0.0, (v / c if c else 0.0)
+            # What is least is added to what was found and not taken from the other of the two.
+            found = cls(
+                max(float(per_level), least_per_level), max(float(per_square), least_per_square)
+            )
         return found
 
     def variance(self, levels: Floats) -> Floats:
@@ -97,7 +99,8 @@ def gamma_limits(means: Floats, variances: Floats, scores: Floats | float) -> Fl
     """The values with these scores, which are above 0: the inverse of `gamma_scores`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = variances / (9 * means * means)
-        limits: Floats = means * np.maximum(1 - inverse + scores * np.sqrt(inverse), 0) ** 3
+        roots = np.maximum(1 - inverse + scores * np.sqrt(inverse), 0)
+        limits: Floats = means * roots * roots * roots
     nothing = (means <= 0) | (variances <= 0)
     if nothing.any():
         limits[nothing] = means[nothing]
