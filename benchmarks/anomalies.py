@@ -100,7 +100,9 @@ def simulate(
         each[shift.start :] = _NANOS_PER_REQUEST * shift.factor
     tasks = rng.poisson(rate / _CALLS_PER_TASK)
     # A task has at least one call: the sum of geometric numbers of calls, mean five.
-    requests = tasks + rng.negative_binomial(np.maximum(tasks, 1), 1 / _CALLS_PER_TASK) * (tasks > 0)
+    requests = tasks + rng.negative_binomial(np.maximum(tasks, 1), 1 / _CALLS_PER_TASK) * (
+        tasks > 0
+    )
     calls = rng.lognormal(-(_COST_SIGMA**2) / 2, _COST_SIGMA, int(requests.sum()))
     ends = np.concatenate(([0.0], np.cumsum(calls)))[np.concatenate(([0], np.cumsum(requests)))]
     cost = np.rint(np.diff(ends) * each).astype(np.int64)
@@ -286,7 +288,7 @@ class RealOutcome(NamedTuple):
     alarms_inside: int
     alarms_outside: int
     outside_above_triple: int
-    "Of those outside: hours above three times the median of the series, which are odd all the same."
+    "Hours above three times the median of the series, which are odd all the same."
 
 
 def real_outcomes() -> list[RealOutcome]:
@@ -334,7 +336,9 @@ def figures() -> Iterator[Figure]:
 
 def _found(outcome: Outcome, factor: float) -> float:
     """Percent of the spikes of one size, of all lengths."""
-    return 100 * float(np.mean([share for kind, share in outcome.found.items() if kind[0] == factor]))
+    return 100 * float(
+        np.mean([share for kind, share in outcome.found.items() if kind[0] == factor])
+    )
 
 
 def report() -> Iterator[str]:

@@ -130,6 +130,8 @@ class CostVerdict:
     score: float | None
     span_hours: int = 1
     reason: str | None = None
+    unpriced_beside: bool = False
+    "Whether calls without a price came on top of what was observed."
 
     @property
     def anomalous(self) -> bool:
@@ -150,14 +152,11 @@ class CostVerdict:
             f"{dollars(self.limit_nanos)}; {_EXPECTED[self.rule]} {dollars(self.expected_nanos)}"
         )
 
-    unpriced_beside: bool = False
-    "Whether calls without a price came on top of what was observed."
-
 
 _EXPECTED = {
     CostRule.FIVE_TIMES: "the mean of the week before is",
-    CostRule.HOUR_OF_WEEK: "this hour of the week is expected to cost",
-    CostRule.PER_REQUEST: "the fourteen days before it was",
+    CostRule.HOUR_OF_WEEK: "what this time of the week usually costs is",
+    CostRule.PER_REQUEST: "in the fourteen days before it was",
 }
 
 
@@ -245,7 +244,7 @@ class _Column:
             elif none:
                 state, reason = CostState.NO_DATA, "there was no request"
             elif unknown:
-                state, reason = CostState.UNKNOWN, _why_unknown(observed, unpriced)
+                state, reason = CostState.UNKNOWN, _UNPRICED if unpriced else _UNKNOWN
             elif math.isnan(expected):
                 state, reason = CostState.INSUFFICIENT, self.reason
             else:
@@ -264,10 +263,8 @@ class _Column:
             )
 
 
-def _why_unknown(observed: float, unpriced: bool) -> str:
-    if math.isnan(observed):
-        return "what the hour cost is not known"
-    return "calls without a price came on top of what is known"
+_UNKNOWN = "what the hour cost is not known"
+_UNPRICED = "some of the hour's calls have no price"
 
 
 def _nanos(value: float) -> int | None:
@@ -377,7 +374,9 @@ def _hour_of_week(series: HourlySeries, first: int, sensitivity: Sensitivity) ->
         over_span(np.where(there, hourly, 0.0)) for hourly in (observed, expected, unsure)
     )
     judged = slice(first - begin, None)
-    short = _Look(1, observed[judged], expected[judged], (of_hour + unsure)[judged], hour_tail[judged])
+    short = _Look(
+        1, observed[judged], expected[judged], (of_hour + unsure)[judged], hour_tail[judged]
+    )
     long = _Look(
         SPAN_HOURS,
         summed[judged],
@@ -455,14 +454,16 @@ def _per_request(series: HourlySeries, first: int, sensitivity: Sensitivity) -> 
     names = ("nanos", "hour_variance", "day_variance")
     nanos, hour_variance, day_variance = (np.full(size, np.nan) for _ in names)
     for day, begin, end in _days(series, first):
-        history = slice(max(day - PER_REQUEST_DAYS * HOURS_PER_DAY, day % HOURS_PER_DAY), max(day, 0))
-        found = _PerRequest.of(cost[history], series.requests[history]) if day > 0 else None
-        if found is None:
+        history = slice(
+            max(day - PER_REQUEST_DAYS * HOURS_PER_DAY, day % HOURS_PER_DAY), max(day, 0)
+        )
+        usual = _PerRequest.of(cost[history], series.requests[history]) if day > 0 else None
+        if usual is None:
             continue
         judged = slice(begin - first, end - first)
-        nanos[judged] = found.nanos
-        hour_variance[judged] = found.hourly.variance(found.nanos * n_hour[judged])
-        day_variance[judged] = found.daily.variance(found.nanos * n_day[judged])
+        nanos[judged] = usual.nanos
+        hour_variance[judged] = usual.hourly.variance(usual.nanos * n_hour[judged])
+        day_variance[judged] = usual.daily.variance(usual.nanos * n_day[judged])
     ones = np.ones(size)
     found = _Further.of(
         _Look(1, spent_hour, nanos * n_hour, hour_variance, ones),

@@ -110,7 +110,7 @@ def fit_baseline(cost: Floats, requests: Ints) -> Baseline | None:
         expected=days.next * profile,
         uncertainty=days.next**2 * uncertainty,
         hourly=_strays(values[known], known_then[known], price),
-        summed=_strays(*(over_span(hourly)[known] for hourly in (values, known_then)), price),
+        summed=_strays(over_span(values)[known], over_span(known_then)[known], price),
         hours=hours,
     )
 
@@ -137,7 +137,8 @@ def _clipped(padded: Floats, known: Bools, values: Floats) -> Floats:
     counts = known.reshape(-1, HOURS_PER_DAY).sum(axis=0)
     ranks = np.maximum((_CLIP * (counts - 1)).astype(np.int64), 0)
     caps = by_hour[ranks, np.arange(HOURS_PER_DAY)]
-    return np.minimum(values, np.tile(np.where(counts > 0, caps, 0.0), padded.size // 24))
+    caps = np.tile(np.where(counts > 0, caps, 0.0), padded.size // HOURS_PER_DAY)
+    return np.asarray(np.minimum(values, caps))
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,4 +232,5 @@ def _medians(weekly: Floats, counts: npt.NDArray[np.int64]) -> Floats:
     ordered = np.sort(weekly, axis=0)
     columns = np.arange(ordered.shape[1])
     low = ordered[np.maximum((counts - 1) // 2, 0), columns]
-    return (low + ordered[np.minimum(counts // 2, ordered.shape[0] - 1), columns]) / 2
+    high = ordered[np.minimum(counts // 2, ordered.shape[0] - 1), columns]
+    return np.asarray((low + high) / 2)

@@ -7,10 +7,11 @@ half of the straight trend as drift is the theta method).
 
 How fast it follows, how much of the trend goes on, and how wrong the figure may be is tried out:
 the same forecast is made at the end of every day of the history, for as many days as are to be
-forecast now, and held against what came. So days that stray together, as the days of a busy week do, make the interval wide, which
-errors taken one by one would not. Where the history is too short for horizons that long, the error
-of the longest that fits is taken to grow with the root of the time, as that of a random walk does.
-The errors of a few disjoint horizons are few, hence Student's distribution instead of the normal.
+forecast now, and held against what came. So days that stray together, as the days of a busy week
+do, make the interval wide, which errors taken one by one would not. Where the history is too short
+for horizons that long, the error of the longest that fits is taken to grow with the root of the
+time, as that of a random walk does. The errors of a few disjoint horizons are few, hence Student's
+distribution instead of the normal.
 """
 
 from __future__ import annotations
@@ -258,7 +259,7 @@ def _levels(days: _Days, drifts: Floats) -> Floats:
         if known:
             # Days on which little is usual say little of the level.
             level = level + _GAINS * (spent - factor * level) / max(factor, 1.0)
-        found[:, day] = level
+        found[:, day] = level = np.maximum(level, 0.0)
     return found
 
 

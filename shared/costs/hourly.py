@@ -105,7 +105,7 @@ class HourlySeries:
     @property
     def complete(self) -> Bools:
         """Whether all that the hour cost is known."""
-        return self.known & (self.unpriced == 0)
+        return np.asarray(self.known & (self.unpriced == 0))
 
     def hour_at(self, index: int) -> datetime:
         """The beginning of the hour with this index."""

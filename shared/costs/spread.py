@@ -19,7 +19,8 @@ import numpy as np
 
 from shared.costs.hourly import Floats
 
-_ROUNDS = 2
+_ROUNDS = 3
+_FIRST_SHARE = 0.95
 _STRAY = 4.0
 "Scores above this have no say in the variance: they are what is looked for."
 
@@ -47,35 +48,42 @@ class Spread:
         if not level.size:
             return cls(least_per_level, least_per_square)
         squared, level_squared = residual * residual, level * level
-        found = cls(max(float(squared.sum() / level.sum()), least_per_level), least_per_square)
-        # By the first variance and never by a later one, which would only shrink with each round.
-        kept = residual < gamma_limits(level, found.variance(level), _STRAY) - level
+        # The first guess is without the largest twentieth: in it are strays that hide each other.
+        most = max(int(_FIRST_SHARE * level.size), 1)
+        first = float(np.partition(squared / level, most - 1)[:most].mean())
+        found = cls(max(first, least_per_level), least_per_square)
         for _ in range(_ROUNDS):
             variance = found.variance(level)
+            kept = level + residual < gamma_limits(level, variance, _STRAY)
             weights = kept / (variance * variance)
             by_level, by_square = weights * level, weights * level_squared
-            a, b, c = by_level @ level, by_level @ level_squared, by_square @ level_squared
-            u, v = by_level @ squared, by_square @ squared
+            a, b, c = (
+                float(sums)
+                for sums in (by_level @ level, by_level @ level_squared, by_square @ level_squared)
+            )
+            u, v = float(by_level @ squared), float(by_square @ squared)
             determinant = a * c - b * b
             if determinant > 1e-9 * a * c:
                 per_level = (c * u - b * v) / determinant
                 per_square = (a * v - b * u) / determinant
             else:  # all levels are alike, and which of the two it is does not matter
-                per_level, per_square = 0.0, (v / c if c else 0.0)
+                per_level, per_square = -1.0, 0.0
             if per_square < 0:
-                per_level, per_square = (u / a if a else 0.0), 0.0
+                per_level, per_square = _share(u, a), 0.0
             elif per_level < 0:
-                per_level, per_square = 0.0, (v / c if c else 0.0)
+                per_level, per_square = 0.0, _share(v, c)
             # What is least is added to what was found and not taken from the other of the two.
-            found = cls(
-                max(float(per_level), least_per_level), max(float(per_square), least_per_square)
-            )
+            found = cls(max(per_level, least_per_level), max(per_square, least_per_square))
         return found
 
     def variance(self, levels: Floats) -> Floats:
         """The variance at each level."""
         variance: Floats = levels * (self.per_level + self.per_square * levels)
         return variance
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
 
 
 def gamma_scores(values: Floats, means: Floats, variances: Floats) -> Floats:
