@@ -213,10 +213,12 @@ def _by_day(spent: Floats, known: Bools) -> Floats:
 
     Index 0 is the day of the week of the day after the last.
     """
-    window = np.ones(_DAYS)
-    above = np.convolve(spent, window)[3 : 3 + spent.size]
-    below = np.convolve(known, window)[3 : 3 + spent.size]
-    around = np.where(known & (below > 0), above / np.maximum(below, 1), 0.0)
+    if spent.size < _DAYS:
+        return np.ones(_DAYS)
+    sums, counts = (np.concatenate(([0.0], np.cumsum(values))) for values in (spent, known))
+    start = np.clip(np.arange(spent.size) - _DAYS // 2, 0, spent.size - _DAYS)
+    below = counts[start + _DAYS] - counts[start]
+    around = known * (sums[start + _DAYS] - sums[start]) / np.maximum(below, 1)
     weekday = np.arange(-spent.size, 0) % _DAYS
     own = np.bincount(weekday, spent, _DAYS)
     usual = np.bincount(weekday, around, _DAYS)

@@ -140,7 +140,8 @@ def test_nine_of_ten_spikes_of_six_times_are_found_at_500_requests_in_an_hour():
 
 @pytest.mark.parametrize("volume", [5, 500])
 def test_there_is_at_most_one_false_alarm_in_thirty_days(volume):
-    outcome = measure(volume, {"hour of week": hour_of_week}, spiked_years(volume)[:2])[0]
+    outcome = measure(volume, {"hour of week": hour_of_week}, spiked_years(volume)[:1])[0]
+    assert outcome.quiet_hours > 300 * DAY
     assert outcome.false_alarms <= 1
 
 
@@ -306,7 +307,7 @@ def test_a_verdict_is_the_same_whenever_it_is_asked_for():
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_series_gives_verdicts_that_agree_with_their_numbers(data):
     size = data.draw(st.integers(1, 400))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
@@ -337,7 +338,7 @@ def test_any_series_gives_verdicts_that_agree_with_their_numbers(data):
 
 
 @given(st.integers(2, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_the_currency_does_not_matter(factor):
     series = simulate(np.random.default_rng(13), 30, 3 * WEEK, spikes=[Spike(400, 6, 6)])
     in_another = HourlySeries(series.starts_at, series.cost_nanos * factor, *arrays(series)[1:])
