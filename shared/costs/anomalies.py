@@ -2,9 +2,10 @@
 
 - `FIVE_TIMES`, the literal rule of the product description: an hour above 500 % of its baseline,
   the mean of the known hours among the 168 before it. At least 24 of them must be known.
-- `HOUR_OF_WEEK`: an hour above what this hour of the week costs (see `baselines`), by more than
-  its variance explains. The variance grows with the level (see `spread`). The limit follows from
-  how many false alarms a series may raise in a week. At least 168 hours must be known.
+- `HOUR_OF_WEEK`: an hour, or the 6 hours that end with it, above what these hours of the week cost
+  (see `baselines`) by more than their variance explains, which grows with the level (see `spread`).
+  The limit follows from how many false alarms a series may raise in a week. At least 168 hours
+  must be known.
 - `PER_REQUEST`: the cost per request of the hour, or of the 24 hours that end with it, above that
   of the fourteen days before. The variance falls with the number of requests, so a thousand calls
   show a small shift within the hour, and a few calls a large one within the day.
@@ -348,46 +349,40 @@ class _Further:
 
 def _hour_of_week(series: HourlySeries, first: int, sensitivity: Sensitivity) -> _Column:
     """Each hour by itself and with the five before it."""
-    begin = max(first - SPAN_HOURS + 1, 0)
-    size = series.size - begin
-    names = ("expected", "uncertainty", "hour_variance", "hour_tail", "span_tail", "a", "b")
-    expected, unsure, of_hour, hour_tail, span_tail, by_level, by_square = (
-        np.full(size, np.nan) for _ in names
-    )
+    size = series.size - first
+    columns = np.full((7, size), np.nan)
     complete = series.complete
     cost = np.where(complete, series.cost_nanos, np.nan)
-    for midnight, start, end in _days(series, begin):
+    for midnight, start, end in _days(series, first):
         history = slice(max(midnight - HISTORY_HOURS, 0), max(midnight, 0))
         baseline = fit_baseline(cost[history], series.requests[history])
         if baseline is None:
             continue
-        hours, judged = slice(start - midnight, end - midnight), slice(start - begin, end - begin)
-        expected[judged] = baseline.expected[hours]
-        unsure[judged] = baseline.uncertainty[hours]
-        of_hour[judged] = baseline.hourly.spread.variance(baseline.expected[hours])
-        hour_tail[judged], span_tail[judged] = baseline.hourly.tail, baseline.summed.tail
-        by_level[judged] = baseline.summed.spread.per_level
-        by_square[judged] = baseline.summed.spread.per_square
-    observed = _observed(series, begin)
-    there = complete[begin:] & ~np.isnan(expected)
-    summed, summed_expected, summed_unsure = (
-        over_span(np.where(there, hourly, 0.0)) for hourly in (observed, expected, unsure)
-    )
-    judged = slice(first - begin, None)
-    short = _Look(
-        1, observed[judged], expected[judged], (of_hour + unsure)[judged], hour_tail[judged]
-    )
-    long = _Look(
-        SPAN_HOURS,
-        summed[judged],
-        summed_expected[judged],
-        (summed_expected * (by_level + by_square * summed_expected) + summed_unsure)[judged],
-        span_tail[judged],
-    )
+        # With the hours before the first one, which for midnight are those of the day before.
+        begin = max(start - SPAN_HOURS + 1, 0)
+        asked = slice(start - begin, None)
+        hours = np.arange(begin - midnight, end - midnight) % HOURS_PER_WEEK
+        expected, unsure = baseline.expected[hours], baseline.uncertainty[hours]
+        there = complete[begin:end]
+        summed, summed_expected, summed_unsure = (
+            over_span(np.where(there, values, 0))[asked]
+            for values in (series.cost_nanos[begin:end], expected, unsure)
+        )
+        columns[:, start - first : end - first] = np.broadcast_arrays(
+            expected[asked],
+            (baseline.hourly.spread.variance(expected) + unsure)[asked],
+            baseline.hourly.tail,
+            summed,
+            summed_expected,
+            baseline.summed.spread.variance(summed_expected) + summed_unsure,
+            baseline.summed.tail,
+        )
+    expected, variance, tail, summed, summed_expected, summed_variance, summed_tail = columns
+    short = _Look(1, _observed(series, first), expected, variance, tail)
+    long = _Look(SPAN_HOURS, summed, summed_expected, summed_variance, summed_tail)
     # An hour that is itself as usual is not called an anomaly for those before it.
     own = gamma_scores(short.observed, short.expected, short.variance) / short.tail
-    allowed = there[judged] & (own > _USUAL)
-    found = _Further.of(short, long, allowed, sensitivity)
+    found = _Further.of(short, long, complete[first:] & (own > _USUAL), sensitivity)
     return _Column(
         rule=CostRule.HOUR_OF_WEEK,
         observed=found.observed,

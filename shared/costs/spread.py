@@ -54,7 +54,10 @@ class Spread:
         found = cls(max(first, least_per_level), least_per_square)
         for _ in range(_ROUNDS):
             variance = found.variance(level)
-            kept = level + residual < gamma_limits(level, variance, _STRAY)
+            # Where a gamma variable's score is below it, as in `gamma_limits`.
+            inverse = (found.per_level / level + found.per_square) / 9
+            root = np.maximum(1 - inverse + _STRAY * np.sqrt(inverse), 0)
+            kept = level + residual < level * root * root * root
             weights = kept / (variance * variance)
             by_level, by_square = weights * level, weights * level_squared
             a, b, c = (
