@@ -9,6 +9,11 @@ app.conf.beat_schedule = {
     "sweep": {"task": "mlops.sweep", "schedule": 5.0},
     "roll-up-dirty-hours": {"task": "mlops.roll_up_dirty_hours", "schedule": 60.0},
     "make-event-partitions": {"task": "mlops.make_event_partitions", "schedule": crontab(minute=7)},
+    # Some minutes after the hour: its last events are stored and summed by then.
+    "find-cost-anomalies": {
+        "task": "mlops.find_cost_anomalies_everywhere",
+        "schedule": crontab(minute=9),
+    },
     "remove-old-events": {"task": "mlops.remove_old_events", "schedule": crontab(minute=22)},
     "watch-for-drift": {"task": "mlops.watch_for_drift", "schedule": crontab(minute=12)},
     "prune-artifacts": {"task": "mlops.prune_artifacts", "schedule": crontab(minute=37)},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlops import cost_anomalies
 from mlops.agent_table import dollars
 from mlops.console import Json, one_line_errors, print_json, print_table, say
 
@@ -166,6 +167,10 @@ def report_cost(
         ],
         title="Cost of the calls that have a price; days are UTC, weeks start on Monday",
     )
+
+
+cost.command("anomalies")(cost_anomalies.anomalies)
+cost.command("forecast")(cost_anomalies.forecast)
 
 
 def _newest_verdicts(session: Session) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ from shared.settings import settings
 from shared.telemetry.retention import keep_no_longer
 from shared.tenancy.tenants import TenancyError, find_tenant
 from tasks.cards import enqueue_cards
-from tasks.costs import enqueue_roll_ups
+from tasks.costs import enqueue_anomalies, enqueue_roll_ups
 from tasks.declaring import transactional_task
 from tasks.drift import watch_for_drift
 
@@ -189,6 +189,11 @@ def make_event_partitions(slot: datetime) -> None:
                 sa.func.mlops.ensure_event_partitions(today, today + timedelta(days=DAYS_AHEAD))
             )
         )
+
+
+@timetable_task("mlops.find_cost_anomalies_everywhere", every=timedelta(hours=1))
+def find_cost_anomalies(slot: datetime) -> None:
+    enqueue_anomalies(slot)
 
 
 @timetable_task("mlops.remove_old_events", every=timedelta(hours=1))

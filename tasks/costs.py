@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.alerts.cost_anomalies import tell_of_anomalies
 from shared.costs.aggregation import aggregate
+from shared.costs.series import series_by_subject
+from shared.costs.watching import judge_hours
 from shared.database import TenantId, system_session, tenant_session
-from shared.jobs.contracts import RollUp
+from shared.jobs.contracts import FindCostAnomalies, RollUp
 from shared.jobs.submission import enqueue
 from shared.jobs.tables import JobRow, JobStatus
 from shared.telemetry.days import sum_past_days
@@ -31,6 +34,32 @@ def sum_changed_hours(session: Session, job: RollUp) -> Mapping[str, Any]:
 
 
 roll_up = transactional_task(RollUp, sum_changed_hours)
+
+
+def find_anomalies(session: Session, job: FindCostAnomalies) -> Mapping[str, Any]:
+    """Judge the hours, and tell of those that cost more than they should."""
+    return tell_of_anomalies(session, judge_hours(session, job.since, job.until))
+
+
+find_cost_anomalies = transactional_task(FindCostAnomalies, find_anomalies)
+
+JUDGED = timedelta(hours=6)
+"So many hours are judged each hour: some of their events come late."
+
+
+def enqueue_anomalies(now: datetime) -> int:
+    """A job for each tenant that spent anything since `now` - `JUDGED`; return how many."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    job = FindCostAnomalies(since=hour - JUDGED, until=hour)
+    with system_session() as session:
+        tenants = session.scalars(sa.text("SELECT mlops.tenant_ids()")).all()
+    asked = 0
+    for tenant in tenants:
+        with tenant_session(TenantId(tenant)) as session:
+            if series_by_subject(session, job.since, job.until):
+                enqueue(session, job, idempotency_key=f"hour:{hour.isoformat()}")
+                asked += 1
+    return asked
 
 
 def enqueue_roll_ups() -> int:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -177,6 +178,24 @@ class RollUp(Contract):
     job: Literal["roll_up"] = "roll_up"
 
 
+class FindCostAnomalies(Contract):
+    """Judge the hours that are over since `since` by what such hours usually cost."""
+
+    queue: ClassVar[Queue] = Queue.COSTS
+    job: Literal["find_cost_anomalies"] = "find_cost_anomalies"
+    since: AwareDatetime
+    until: AwareDatetime
+
+    @model_validator(mode="after")
+    def _whole_hours(self) -> Self:
+        for at in (self.since, self.until):
+            if (at.minute, at.second, at.microsecond) != (0, 0, 0):
+                raise ValueError("since and until must be on the hour")
+        if not timedelta() < self.until - self.since <= timedelta(days=31):
+            raise ValueError("until must be after since, by at most 31 days")
+        return self
+
+
 class WindowOf(BaseModel):
     """A window of rollups: whole hours from `start` up to, not including, `end`."""
 
@@ -230,6 +249,7 @@ CONTRACTS: dict[str, type[Contract]] = {
         IngestEvents,
         IngestBatch,
         RollUp,
+        FindCostAnomalies,
         DetectDrift,
         WriteCard,
         AnalyzeAbTest,

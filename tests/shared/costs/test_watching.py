@@ -1,0 +1,161 @@
+"""Anomalies and forecasts come from rollups, and an alert tells of each stretch once."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.alerts.tables import Alert
+from shared.costs.aggregation import Period
+from shared.costs.anomalies import CostRule, CostState
+from shared.costs.forecasting import ForecastState
+from shared.costs.watching import forecast_period, judge_hours
+from shared.database import TenantId, tenant_session
+from shared.jobs.contracts import FindCostAnomalies
+from shared.jobs.tables import JobRow
+from shared.telemetry.ingestion import CallCost, ingest
+from shared.telemetry.rollups import roll_up_dirty_hours
+from tasks.costs import enqueue_anomalies, find_anomalies
+
+NOW = datetime.now(UTC)
+HOUR = NOW.replace(minute=0, second=0, microsecond=0)
+CENT = 10_000_000
+
+
+def send(tenant: TenantId, hours_ago: int, calls: int, cents: float | None, hours: int = 1) -> None:
+    """So many calls in each of so many hours, the last of them ended `hours_ago` - 1 hours ago."""
+    cost = None if cents is None else round(cents * CENT)
+    lines = [
+        json.dumps(
+            {
+                "kind": "llm_call",
+                "event_id": str(uuid4()),
+                "occurred_at": (HOUR - timedelta(hours=hours_ago + n) + AT[k]).isoformat(),
+                "model": "buyer@1",
+                "function": "checkout",
+                "latency_ms": 5,
+            }
+        ).encode()
+        for n in range(hours)
+        for k in range(calls)
+    ]
+    with tenant_session(tenant) as session:
+        ingest(session, lines, lambda _: CallCost(cost, "a price"), NOW)
+
+
+AT = [timedelta(seconds=20 * k) for k in range(180)]
+
+
+def roll_up(tenant: TenantId) -> None:
+    with tenant_session(tenant) as session:
+        roll_up_dirty_hours(session, at_most=3000)
+
+
+def states(tenant: TenantId, hours: int = 6) -> dict[CostRule, list[CostState]]:
+    with tenant_session(tenant) as session:
+        (judged,) = judge_hours(session, HOUR - timedelta(hours=hours), HOUR)
+    verdicts = [verdict for hour in judged.hours for verdict in hour.all]
+    return {rule: [v.state for v in verdicts if v.rule is rule] for rule in CostRule}
+
+
+def alerts(session: Session) -> dict[str, tuple[str, bool]]:
+    rows = session.execute(
+        sa.select(Alert.fingerprint, Alert.severity, Alert.resolved_at).where(
+            Alert.kind == "cost_anomaly"
+        )
+    )
+    return {name: (severity, resolved is not None) for name, severity, resolved in rows}
+
+
+def run(tenant: TenantId) -> dict[str, object]:
+    with tenant_session(tenant) as session:
+        job = FindCostAnomalies(since=HOUR - timedelta(hours=6), until=HOUR)
+        return dict(find_anomalies(session, job))
+
+
+def test_a_spike_raises_one_alert_for_each_rule_and_resolves_when_it_is_over(
+    tenant: TenantId,
+) -> None:
+    send(tenant, 2, 5, 1.0, hours=24 * 15)
+    send(tenant, 1, 100, 1.0)
+    roll_up(tenant)
+    found = states(tenant)
+    assert found[CostRule.HOUR_OF_WEEK][-2:] == [CostState.NORMAL, CostState.ANOMALY]
+    assert found[CostRule.FIVE_TIMES][-1] is CostState.ANOMALY
+    assert found[CostRule.PER_REQUEST][-1] is CostState.NORMAL
+    for _ in range(2):
+        assert run(tenant)["alerts_raised"] == 2
+    with tenant_session(tenant) as session:
+        assert alerts(session) == {
+            "cost_anomaly:hour_of_week:buyer@1:checkout": ("warning", False),
+            "cost_anomaly:five_times:buyer@1:checkout": ("info", False),
+        }
+        assert set(session.scalars(sa.select(Alert.times_seen))) == {2}
+    # One more usual hour, seen from an hour later: as if the spike had been an hour earlier.
+    with tenant_session(tenant) as session:
+        session.execute(sa.text("SELECT 1"))
+        later = judge_hours(session, HOUR - timedelta(hours=7), HOUR - timedelta(hours=1))
+        from shared.alerts.cost_anomalies import tell_of_anomalies
+
+        assert tell_of_anomalies(session, later)["alerts_resolved"] == 2
+        assert {resolved for _, resolved in alerts(session).values()} == {True}
+
+
+def test_calls_without_a_price_are_unknown_and_neither_raise_nor_resolve(tenant: TenantId) -> None:
+    send(tenant, 7, 5, 1.0, hours=24 * 10)
+    send(tenant, 1, 100, None, hours=6)
+    roll_up(tenant)
+    assert set(states(tenant)[CostRule.HOUR_OF_WEEK]) == {CostState.UNKNOWN}
+    assert run(tenant) == {"hours": 6, "alerts_raised": 0, "alerts_resolved": 0}
+
+
+def test_a_young_series_has_no_verdict(tenant: TenantId) -> None:
+    send(tenant, 1, 5, 1.0, hours=10)
+    roll_up(tenant)
+    assert set(states(tenant)[CostRule.HOUR_OF_WEEK]) == {CostState.INSUFFICIENT}
+
+
+def test_nothing_reported_is_nothing_to_judge(tenant: TenantId) -> None:
+    with tenant_session(tenant) as session:
+        assert list(judge_hours(session, HOUR - timedelta(hours=6), HOUR)) == []
+        assert forecast_period(session, Period.MONTH, NOW) is None
+
+
+def test_the_timetable_asks_once_an_hour_for_those_that_spent(tenant: TenantId) -> None:
+    send(tenant, 1, 1, 1.0)
+    roll_up(tenant)
+    for _ in range(2):
+        enqueue_anomalies(NOW)
+    with tenant_session(tenant) as session:
+        (asked,) = session.scalars(sa.select(JobRow).where(JobRow.kind == "find_cost_anomalies"))
+    assert asked.payload["until"] == HOUR.isoformat().replace("+00:00", "Z")
+    assert isinstance(asked.id, UUID)
+
+
+def test_the_forecast_of_a_steady_month_is_what_it_will_be(tenant: TenantId) -> None:
+    send(tenant, 1, 2, 1.0, hours=24 * 17)
+    roll_up(tenant)
+    with tenant_session(tenant) as session:
+        found = forecast_period(session, Period.MONTH, NOW)
+    assert found is not None
+    assert found.state in (ForecastState.FORECAST, ForecastState.COMPLETE)
+    hours = (found.ends_at - found.starts_at) / timedelta(hours=1)
+    assert found.total_nanos is not None
+    assert abs(found.total_nanos / (hours * 2 * CENT) - 1) < 0.02
+    assert found.low_nanos is not None
+    assert found.spent_nanos <= found.low_nanos <= found.total_nanos
+
+
+def test_calls_without_a_price_make_a_forecast_a_lower_bound(tenant: TenantId) -> None:
+    send(tenant, 2, 2, 1.0, hours=24 * 17)
+    send(tenant, 1, 2, None)
+    roll_up(tenant)
+    with tenant_session(tenant) as session:
+        found = forecast_period(session, Period.WEEK, NOW)
+    assert found is not None
+    if found.starts_at < HOUR - timedelta(hours=1):
+        assert found.state is ForecastState.AT_LEAST
