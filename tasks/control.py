@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import redis
@@ -20,10 +21,11 @@ from shared.abtest.analysis import step as analyze_step
 from shared.abtest.assignment import assign
 from shared.abtest.lifecycle import load_table
 from shared.costs.agents import why_unpriced
+from shared.costs.pricing import tenant_prices
 from shared.database import system_session, tenant_session
 from shared.evaluation import artifacts
 from shared.evaluation.changing import extend
-from shared.evaluation.runs import Assigned, Chooser, create_run
+from shared.evaluation.runs import Assigned, Chooser, PriceCheck, create_run
 from shared.jobs import timetable
 from shared.jobs.contracts import (
     AbSplit,
@@ -125,11 +127,15 @@ def _chooser(session: Session, split: AbSplit) -> Chooser:
     return choose
 
 
+def _price_check(session: Session) -> PriceCheck:
+    return partial(why_unpriced, tenant_prices(session))
+
+
 run_benchmark = transactional_task(
-    RunBenchmark, lambda session, job: create_run(session, job, _chooser, why_unpriced)
+    RunBenchmark, lambda session, job: create_run(session, job, _chooser, _price_check(session))
 )
 extend_run = transactional_task(
-    ExtendRun, lambda session, job: extend(session, job, _chooser, why_unpriced)
+    ExtendRun, lambda session, job: extend(session, job, _chooser, _price_check(session))
 )
 analyze_ab_test = transactional_task(AnalyzeAbTest, analyze_step)
 

@@ -6,15 +6,16 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from shared.costs.prices import Unpriced, shipped_prices
+from shared.costs.pricing import call_cost, tenant_prices
 from shared.jobs.contracts import IngestBatch, IngestEvents
 from shared.telemetry.batches import BatchError, take
-from shared.telemetry.events import LlmCallEvent, Rejected
-from shared.telemetry.ingestion import CallCost, ingest, put_aside
+from shared.telemetry.events import Rejected
+from shared.telemetry.ingestion import ingest, put_aside
 from tasks.declaring import transactional_task
 
 log = logging.getLogger(__name__)
@@ -34,13 +35,15 @@ def store_batch(session: Session, job: IngestBatch) -> Mapping[str, Any]:
         lines = take(session, job.batch_id)
     except BatchError as error:
         # It will not get better, and nobody waits for it any more: what it was is kept.
-        put_aside(session, [Rejected(f"batch {job.batch_id}", str(error), b"")])
-        return _result(0, 0, [Rejected(f"batch {job.batch_id}", str(error), b"")])
+        refused = [Rejected(f"batch {job.batch_id}", str(error), b"")]
+        put_aside(session, refused)
+        return _result(0, 0, refused)
     return {"gone": True} if lines is None else _stored(session, lines)
 
 
 def _stored(session: Session, lines: Sequence[bytes]) -> Mapping[str, Any]:
-    counts = ingest(session, lines, call_cost, datetime.now(UTC))
+    price = partial(call_cost, tenant_prices(session))
+    counts = ingest(session, lines, price, datetime.now(UTC))
     if counts.rejected:
         log.warning("refused %d of %d events", len(counts.rejected), len(lines))
     return _result(counts.stored, counts.duplicates, counts.rejected)
@@ -57,14 +60,6 @@ def _result(stored: int, duplicates: int, rejected: Sequence[Rejected]) -> Mappi
             for refused in rejected[:REASONS_KEPT]
         ],
     }
-
-
-def call_cost(call: LlmCallEvent) -> CallCost:
-    """The cost of a call by the price of its day."""
-    price = shipped_prices().price(call, call.occurred_at)
-    if isinstance(price, Unpriced):
-        return CallCost(None, price.reason)
-    return CallCost(price.nanos, price.version, price.simulated)
 
 
 ingest_events = transactional_task(IngestEvents, store_events)

@@ -29,7 +29,10 @@ def resume(run: Run, budget: Budget = None, detach: Detach = False, as_json: Jso
 
     Example: mlops evaluate resume 4f1c --budget 5
     """
+    from functools import partial
+
     from shared.costs.agents import why_unpriced
+    from shared.costs.pricing import tenant_prices
     from shared.database import tenant_session
     from shared.evaluation import changing
     from shared.tenancy.tenants import current_tenant
@@ -37,7 +40,8 @@ def resume(run: Run, budget: Budget = None, detach: Detach = False, as_json: Jso
     tenant_id, amount = current_tenant(), dollars(budget)
     with tenant_session(tenant_id) as session:
         run_id = find_run(session, run)
-        done = changing.resume(session, run_id, budget_dollars=amount, unpriced=why_unpriced)
+        check = partial(why_unpriced, tenant_prices(session))
+        done = changing.resume(session, run_id, budget_dollars=amount, unpriced=check)
     note(f"run {run_id}: {done.queued} episodes are queued again, {done.under_way} were under way")
     if done.stopping:
         note(f"{done.stopping} of them are being cancelled: resume once more when they have ended")

@@ -52,9 +52,10 @@ def is_simulated(session: Session, model: str, llm_calls: int) -> bool:
         return False
     from shared.costs.agents import price_of_nothing
     from shared.costs.prices import Price
+    from shared.costs.pricing import tenant_prices
     from shared.registry.models import resolve
 
-    price = price_of_nothing(resolve(session, model))
+    price = price_of_nothing(tenant_prices(session), resolve(session, model))
     return isinstance(price, Price) and price.simulated
 
 

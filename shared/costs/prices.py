@@ -1,12 +1,14 @@
 """What a model call cost, in integer nano-dollars, or why that is not known.
 
 The embedded table is the `genai-prices` package as installed; it is never updated over the
-network. Entries of a YAML file come before it. Rates are looked up once per provider, model and
-day; a call is then priced with integers and rounded once, to the nearest nano-dollar.
+network. Own entries come before it, and behind them those that come with this package. Rates are
+looked up once per provider, model and day; a call is then priced with integers and rounded once,
+to the nearest nano-dollar.
 
-`input_tokens` includes `cached_input_tokens`, as in OpenAI's `usage`: the cached ones are charged
-at the cached rate and not again at the full one. A provider that counts them apart (Anthropic)
-has them added up by whoever records the call. Reasoning tokens are part of `output_tokens`.
+Every token is charged once, at the rate of its class. `input_tokens` are all input tokens: of
+them `cached_input_tokens` were read from the provider's cache and `cache_write_tokens` written to
+it, as in OpenAI's `usage`. A provider that counts them apart (Anthropic) has them added up by
+whoever records the call. `reasoning_tokens` are part of `output_tokens`.
 """
 
 from __future__ import annotations
@@ -16,36 +18,41 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from functools import cached_property, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from shared.costs.overrides import PriceOverride, read_overrides
 
-OVERRIDES = Path(__file__).with_name("prices.yaml")
+SHIPPED = Path(__file__).with_name("prices.yaml")
 _MOST_TOKENS = 10**9
 "Of one call. Beyond any context there is, so it is a mistake and not a bill."
 
 
-class PriceTableError(ValueError):
-    """A price table cannot be read; the message is one line for the user."""
-
-
 class PricedCall(Protocol):
-    """What is priced; `shared.evaluation.protocol.LlmCall` is one."""
+    """What is priced; `shared.evaluation.protocol.LlmCall` is one. None is unknown.
+
+    Who reports no `cache_write_tokens` (None) is taken to have written none: providers that charge
+    for writing to their cache report it, and with the others it costs what other input does. So
+    the worst that this misses is the surcharge for writing; the tokens are charged as input.
+    """
 
     @property
-    def provider(self) -> str: ...
+    def provider(self) -> str | None: ...
     @property
-    def llm_model(self) -> str: ...
+    def llm_model(self) -> str | None: ...
     @property
     def input_tokens(self) -> int | None: ...
     @property
     def cached_input_tokens(self) -> int | None: ...
     @property
+    def cache_write_tokens(self) -> int | None: ...
+    @property
     def output_tokens(self) -> int | None: ...
+    @property
+    def reasoning_tokens(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -65,21 +72,43 @@ class Unpriced:
     reason: str
 
 
-class PriceOverride(BaseModel):
-    """One entry of the YAML file: dollars per million tokens of a model from a day on (UTC)."""
+class Origin(StrEnum):
+    """Who says what a model costs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    OWN = "own"
+    SHIPPED = "shipped"
+    EMBEDDED = "embedded"
 
-    provider: str = Field(min_length=1)
-    model: str = Field(min_length=1)
-    starts: date
-    simulated: bool = False
-    source: str = Field(min_length=1)
-    input: Decimal = Field(ge=0, max_digits=15, decimal_places=6, allow_inf_nan=False)
-    cached_input: Decimal | None = Field(
-        default=None, ge=0, max_digits=15, decimal_places=6, allow_inf_nan=False
-    )
-    output: Decimal = Field(ge=0, max_digits=15, decimal_places=6, allow_inf_nan=False)
+
+@dataclass(frozen=True)
+class Rate:
+    """Dollars per million tokens, by the size of the input.
+
+    `steps` are (above, dollars): the last whose `above` is below the number of input tokens holds
+    for all tokens of the class. The first is above -1.
+    """
+
+    steps: tuple[tuple[int, Decimal], ...]
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What a model costs at a time, and who says so. A rate of None: as other input or output."""
+
+    provider: str
+    model: str
+    origin: Origin
+    source: str
+    starts: date | None
+    "Of an entry of our own; None where the table says when."
+    simulated: bool
+    input: Rate
+    cached_input: Rate | None
+    cache_write: Rate | None
+    output: Rate
+    reasoning: Rate | None
+    request_nanos: int
+    "For the call itself."
 
 
 @dataclass(frozen=True)
@@ -94,88 +123,109 @@ class _Tariff:
     def at(self, input_tokens: int) -> int:
         return next(femtos for above, femtos in reversed(self.steps) if input_tokens > above)
 
+    def shown(self) -> Rate:
+        return Rate(tuple((above, Decimal(femtos) / 10**9) for above, femtos in self.steps))
+
 
 @dataclass(frozen=True)
 class _Rates:
+    """Of the classes that may be None, that they cost what others of their direction do."""
+
     input: _Tariff
     cached_input: _Tariff | None
-    "None if cached tokens cost what others do."
+    cache_write: _Tariff | None
     output: _Tariff
+    reasoning: _Tariff | None
     request: int
     "Femto-dollars for the call itself."
     simulated: bool
+    origin: Origin
+    source: str
+    starts: date | None = None
 
 
 class PriceTable:
-    """Prices of overrides and, behind them, of the embedded table."""
+    """Own prices, behind them those that come with this package, behind them the embedded ones."""
 
-    def __init__(self, overrides: Iterable[PriceOverride] = ()) -> None:
-        self.overrides = tuple(sorted(overrides, key=lambda entry: entry.starts))
+    def __init__(
+        self, own: Iterable[PriceOverride] = (), shipped: Iterable[PriceOverride] = ()
+    ) -> None:
+        self.own = tuple(sorted(own, key=lambda entry: entry.key))
+        self.shipped = tuple(sorted(shipped, key=lambda entry: entry.key))
         self._rates_on = lru_cache(maxsize=4096)(self._look_up)
-
-    @classmethod
-    def load(cls, path: Path = OVERRIDES) -> PriceTable:
-        """The table with the overrides of a YAML file. PriceTableError names what is wrong."""
-        try:
-            entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []
-            return cls(TypeAdapter(list[PriceOverride]).validate_python(entries))
-        except OSError as error:
-            raise PriceTableError(f"price table {path}: {error.strerror}") from None
-        except yaml.YAMLError as error:
-            first = str(error).partition("\n")[0]
-            raise PriceTableError(f"price table {path}: not YAML: {first}") from None
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in problem["loc"]) or "the file"
-            raise PriceTableError(f"price table {path}: entry {where}: {problem['msg']}") from None
 
     @cached_property
     def version(self) -> str:
-        """Names the prices exactly: the embedded package's version and a hash of the overrides."""
-        try:
-            embedded = f"genai-prices {metadata.version('genai-prices')}"
-        except metadata.PackageNotFoundError:
-            embedded = "no embedded table"
-        entries = "\n".join(entry.model_dump_json() for entry in self.overrides)
-        digest = hashlib.sha256(entries.encode()).hexdigest()[:12]
-        return f"{embedded}, overrides {digest}"
+        """Names the prices exactly: the embedded package's version and a hash of the entries."""
+        said = f"{_embedded_version()}, overrides {_digest(self.shipped)}"
+        return f"{said}, own {_digest(self.own)}" if self.own else said
 
     def price(self, call: PricedCall, at: datetime) -> Price | Unpriced:
         """What `call`, made at the instant `at`, cost. ValueError if `at` has no time zone."""
-        if at.tzinfo is None:
-            raise ValueError(f"time {at.isoformat()} has no zone; expected UTC")
-        rates = self._rates(call.provider, call.llm_model, at.astimezone(UTC))
+        if call.provider is None or call.llm_model is None:
+            return Unpriced(f"no {'provider' if call.provider is None else 'model'} was named")
+        rates = self._rates(call.provider, call.llm_model, _utc(at))
         if isinstance(rates, Unpriced):
             return rates
         return self._charge(call, rates)
 
+    def quote(self, provider: str, model: str, at: datetime) -> Quote | Unpriced:
+        """The rates of a model at the instant `at`. ValueError if `at` has no time zone."""
+        rates = self._rates(provider, model, _utc(at))
+        if isinstance(rates, Unpriced):
+            return rates
+        return Quote(
+            provider=provider,
+            model=model,
+            origin=rates.origin,
+            source=rates.source,
+            starts=rates.starts,
+            simulated=rates.simulated,
+            input=rates.input.shown(),
+            cached_input=rates.cached_input and rates.cached_input.shown(),
+            cache_write=rates.cache_write and rates.cache_write.shown(),
+            output=rates.output.shown(),
+            reasoning=rates.reasoning and rates.reasoning.shown(),
+            request_nanos=_nanos(rates.request),
+        )
+
     def _charge(self, call: PricedCall, rates: _Rates) -> Price | Unpriced:
-        # Without a rate of their own it does not matter how many tokens were cached.
-        cached_tokens = call.cached_input_tokens
+        # Where a class has no rate of its own it does not matter how many tokens were of it.
+        cached_tokens, reasoning_tokens = call.cached_input_tokens, call.reasoning_tokens
         if cached_tokens is None and rates.cached_input is None:
             cached_tokens = 0
+        if reasoning_tokens is None and rates.reasoning is None:
+            reasoning_tokens = 0
         counts: list[int] = []
         for name, tokens in (
             ("input", call.input_tokens),
             ("cached input", cached_tokens),
+            ("cache write", call.cache_write_tokens or 0),
             ("output", call.output_tokens),
+            ("reasoning", reasoning_tokens),
         ):
             if tokens is None:
                 return Unpriced(f"the number of {name} tokens is unknown")
             if not 0 <= tokens <= _MOST_TOKENS:
                 return Unpriced(f"{tokens} {name} tokens; expected 0 to {_MOST_TOKENS}")
             counts.append(tokens)
-        input_tokens, cached, output_tokens = counts
-        if cached > input_tokens:
-            return Unpriced(f"{cached} cached of {input_tokens} input tokens; expected no more")
-        cached_tariff = rates.cached_input or rates.input
+        input_tokens, cached, written, output_tokens, reasoning = counts
+        if cached + written > input_tokens:
+            parts = f"{cached} cached" + (f" and {written} written" if written else "")
+            return Unpriced(f"{parts} of {input_tokens} input tokens; expected no more")
+        if reasoning > output_tokens:
+            return Unpriced(
+                f"{reasoning} reasoning of {output_tokens} output tokens; expected no more"
+            )
         femtos = (
-            (input_tokens - cached) * rates.input.at(input_tokens)
-            + cached * cached_tariff.at(input_tokens)
-            + output_tokens * rates.output.at(input_tokens)
+            (input_tokens - cached - written) * rates.input.at(input_tokens)
+            + cached * (rates.cached_input or rates.input).at(input_tokens)
+            + written * (rates.cache_write or rates.input).at(input_tokens)
+            + (output_tokens - reasoning) * rates.output.at(input_tokens)
+            + reasoning * (rates.reasoning or rates.output).at(input_tokens)
             + rates.request
         )
-        return Price((femtos + 500_000) // 1_000_000, rates.simulated, self.version)
+        return Price(_nanos(femtos), rates.simulated, self.version)
 
     def _rates(self, provider: str, model: str, at: datetime) -> _Rates | Unpriced:
         rates = self._rates_on(provider, model, at.date())
@@ -183,13 +233,14 @@ class PriceTable:
         return self._embedded(provider, model, at) if rates is None else rates
 
     def _look_up(self, provider: str, model: str, day: date) -> _Rates | Unpriced | None:
-        own = [
-            entry
-            for entry in self.overrides
-            if (entry.provider, entry.model) == (provider, model) and entry.starts <= day
-        ]
-        if own:
-            return _from_override(own[-1])
+        for origin, entries in ((Origin.OWN, self.own), (Origin.SHIPPED, self.shipped)):
+            begun = [
+                entry
+                for entry in entries
+                if (entry.provider, entry.model) == (provider, model) and entry.starts <= day
+            ]
+            if begun:
+                return _from_override(begun[-1], origin)
         found = _find(provider, model)
         if not isinstance(found, Unpriced) and _changes_within_a_day(found):
             return None
@@ -199,18 +250,64 @@ class PriceTable:
         found = _find(provider, model)
         if isinstance(found, Unpriced):
             return found
-        return _from_embedded(found, at, f"{provider}/{model}")
+        return _from_embedded(found, at, f"{provider[:100]}/{model[:100]}")
 
 
 @lru_cache(maxsize=1)
 def shipped_prices() -> PriceTable:
-    """The embedded table with the overrides that come with this package, read once."""
-    return PriceTable.load()
+    """The embedded table with the entries that come with this package, read once."""
+    return PriceTable(shipped=read_overrides(SHIPPED))
 
 
-def _from_override(entry: PriceOverride) -> _Rates:
-    cached = None if entry.cached_input is None else _flat(entry.cached_input)
-    return _Rates(_flat(entry.input), cached, _flat(entry.output), 0, entry.simulated)
+def embedded_models(containing: str) -> list[tuple[str, str]]:
+    """Provider and model of the embedded table whose `provider/model` holds the text, sorted.
+
+    Raises ImportError where the package genai-prices is not installed.
+    """
+    wanted = containing.lower()
+    return sorted(
+        (provider.id, model.id)
+        for provider in _snapshot().providers
+        for model in provider.models
+        if wanted in f"{provider.id}/{model.id}".lower()
+    )
+
+
+def _embedded_version() -> str:
+    try:
+        return f"genai-prices {metadata.version('genai-prices')}"
+    except metadata.PackageNotFoundError:
+        return "no embedded table"
+
+
+def _digest(entries: tuple[PriceOverride, ...]) -> str:
+    text = "\n".join(entry.model_dump_json() for entry in entries)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _utc(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError(f"time {at.isoformat()} has no zone; expected UTC")
+    return at.astimezone(UTC)
+
+
+def _nanos(femtos: int) -> int:
+    return (femtos + 500_000) // 1_000_000
+
+
+def _from_override(entry: PriceOverride, origin: Origin) -> _Rates:
+    return _Rates(
+        input=_flat(entry.input),
+        cached_input=None if entry.cached_input is None else _flat(entry.cached_input),
+        cache_write=None if entry.cache_write is None else _flat(entry.cache_write),
+        output=_flat(entry.output),
+        reasoning=None,
+        request=0,
+        simulated=entry.simulated,
+        origin=origin,
+        source=entry.source,
+        starts=entry.starts,
+    )
 
 
 def _flat(dollars_per_million: Decimal) -> _Tariff:
@@ -260,11 +357,20 @@ def _from_embedded(model: Any, at: datetime, name: str) -> _Rates | Unpriced:
     request = prices.requests_kcount
     return _Rates(
         input=_tariff(prices.input_mtok),
-        cached_input=None if prices.cache_read_mtok is None else _tariff(prices.cache_read_mtok),
+        cached_input=_tariff_if_any(prices, "cache_read_mtok"),
+        cache_write=_tariff_if_any(prices, "cache_write_mtok"),
         output=_tariff(prices.output_mtok),
+        reasoning=_tariff_if_any(prices, "output_reasoning_mtok"),
         request=0 if request is None else _femtos(request, per=1000),
         simulated=False,
+        origin=Origin.EMBEDDED,
+        source=_embedded_version(),
     )
+
+
+def _tariff_if_any(prices: Any, name: str) -> _Tariff | None:
+    price = getattr(prices, name, None)
+    return None if price is None else _tariff(price)
 
 
 def _tariff(price: Any) -> _Tariff:

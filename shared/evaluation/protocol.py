@@ -322,6 +322,8 @@ class LlmCall(_Frozen):
     "For a place at the endpoint, before the call: not in `latency_ms`."
     input_tokens: Tokens
     cached_input_tokens: Tokens
+    cache_write_tokens: Tokens = None
+    "How many of `input_tokens` the provider wrote to its cache; None where it reports none."
     output_tokens: Tokens
     reasoning_tokens: Tokens = None
     "How many of `output_tokens` nobody was shown."

@@ -222,7 +222,7 @@ def require_prices(
         if reason is not None:
             raise EvaluationError(
                 f"a budget cannot be kept with {key(version)}: {reason};"
-                " give its price in shared/costs/prices.yaml, or leave the budget out"
+                " give its price with `mlops cost prices import`, or leave the budget out"
             )
     for task in tasks:
         for judge in task.judges():
@@ -230,7 +230,7 @@ def require_prices(
             if reason is not None:
                 raise EvaluationError(
                     f"a budget cannot be kept with the judge of task {task.name!r}: {reason};"
-                    " give its price in shared/costs/prices.yaml, or leave the budget out"
+                    " give its price with `mlops cost prices import`, or leave the budget out"
                 )
 
 

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 
 import mlops
 from shared.costs.agents import why_unpriced
+from shared.costs.pricing import tenant_prices
 from shared.database import TenantId, tenant_session
 from shared.evaluation import changing
 from shared.evaluation.agents.registry import describe_agent
@@ -61,7 +63,7 @@ class Watched:
                 session,
                 self.id,
                 budget_dollars=None if budget is None else Decimal(budget),
-                unpriced=why_unpriced,
+                unpriced=partial(why_unpriced, tenant_prices(session)),
             )
 
     def command(self, *arguments: str) -> str:

@@ -41,6 +41,7 @@ _LONGEST_WAIT: Final = 3_600.0
 
 class _InputDetails(BaseModel):
     cached_tokens: Tokens = None
+    cache_write_tokens: Tokens = None
 
 
 class _OutputDetails(BaseModel):
@@ -372,6 +373,7 @@ class _Call:
             waited_ms=round(self._waited * 1000),
             input_tokens=usage.prompt_tokens,
             cached_input_tokens=read.cached_tokens,
+            cache_write_tokens=read.cache_write_tokens,
             output_tokens=usage.completion_tokens,
             reasoning_tokens=written.reasoning_tokens,
             query_length=self._characters,
