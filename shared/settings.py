@@ -6,10 +6,11 @@ The YAML file is `mlops.yaml` in the working folder, or what `MLOPS_CONFIG` name
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 import yaml
@@ -24,6 +25,9 @@ from pydantic_settings import (
 
 class SettingsError(ValueError):
     """A setting is missing or malformed; the message is one line for the user."""
+
+
+CostThreshold = Annotated[Decimal, Field(gt=0, le=9_000_000, decimal_places=9, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -73,6 +77,17 @@ class Settings(BaseSettings):
 
     inner_hosts: tuple[str, ...] = ()
     "Hosts inside your network that pages of tasks may talk to: names and addresses, no ports."
+
+    daily_cost_threshold: CostThreshold = Field(
+        default=Decimal(1), validation_alias="DAILY_COST_THRESHOLD"
+    )
+    "Dollars: the budget of a tenant that has set none for the period. So are the next two."
+    weekly_cost_threshold: CostThreshold = Field(
+        default=Decimal(5), validation_alias="WEEKLY_COST_THRESHOLD"
+    )
+    monthly_cost_threshold: CostThreshold = Field(
+        default=Decimal(20), validation_alias="MONTHLY_COST_THRESHOLD"
+    )
 
     flower_user: str = "mlops"
     flower_password: SecretStr | None = None

@@ -1,4 +1,4 @@
-"""Queue `costs`: changed hours are summed again, and the cost of their days, weeks and months."""
+"""Queue `costs`: changed hours are summed again, with the cost of their periods and the budgets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.alerts.cost_anomalies import tell_of_anomalies
+from shared.alerts.spending import tell_of_spending
 from shared.costs.aggregation import aggregate
 from shared.costs.series import series_by_subject
 from shared.costs.watching import judge_hours
@@ -23,14 +24,19 @@ from tasks.declaring import transactional_task
 
 
 def sum_changed_hours(session: Session, job: RollUp) -> Mapping[str, Any]:
-    """Roll up the tenant's changed hours and its cost, both or neither."""
+    """Roll up the tenant's changed hours and its cost, and judge its budgets: all or nothing."""
+    now = datetime.now(UTC)
     hours = roll_up_dirty_hours(session)
-    sum_past_days(session, datetime.now(UTC).date())
+    sum_past_days(session, now.date())
     aggregate(session, hours)
+    told: Mapping[str, Any] = {}
+    if hours:
+        found = tell_of_spending(session, hours, now)
+        told = {"alerts_raised": found.raised, "alerts_resolved": found.resolved}
     if len(hours) == HOURS_AT_ONCE:
         # There may be more: the next job takes them, so that no transaction grows long.
         enqueue(session, RollUp())
-    return {"hours": len(hours)}
+    return {"hours": len(hours), **told}
 
 
 roll_up = transactional_task(RollUp, sum_changed_hours)

@@ -182,10 +182,10 @@ class PriceTable:
             starts=rates.starts,
             simulated=rates.simulated,
             input=rates.input.shown(),
-            cached_input=rates.cached_input and rates.cached_input.shown(),
-            cache_write=rates.cache_write and rates.cache_write.shown(),
+            cached_input=_shown(rates.cached_input),
+            cache_write=_shown(rates.cache_write),
             output=rates.output.shown(),
-            reasoning=rates.reasoning and rates.reasoning.shown(),
+            reasoning=_shown(rates.reasoning),
             request_nanos=_nanos(rates.request),
         )
 
@@ -289,6 +289,10 @@ def _utc(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError(f"time {at.isoformat()} has no zone; expected UTC")
     return at.astimezone(UTC)
+
+
+def _shown(tariff: _Tariff | None) -> Rate | None:
+    return None if tariff is None else tariff.shown()
 
 
 def _nanos(femtos: int) -> int:
