@@ -40,3 +40,13 @@ def endpoint_places_key(endpoint: str) -> str:
 def endpoint_rate_key(endpoint: str) -> str:
     """The token bucket of a model endpoint's calls in a minute."""
     return f"mlops:endpoint:{{{endpoint}}}:rate"
+
+
+def budget_sums_key(tenant_id: UUID, budget: str) -> str:
+    """What a hard stop counts in one period: spent, reserved, and each reservation's amount."""
+    return f"mlops:budget:{{{tenant_id}}}:{budget}:sums"
+
+
+def budget_leases_key(tenant_id: UUID, budget: str) -> str:
+    """The reservations of the same, scored by when their leases run out."""
+    return f"mlops:budget:{{{tenant_id}}}:{budget}:leases"

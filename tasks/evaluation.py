@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -10,7 +12,11 @@ from celery import Task
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from shared.costs.prices import Price, shipped_prices
+from shared.costs.allowances import Allowance, Cost
+from shared.costs.budgets import NANOS
+from shared.costs.prices import Price, PriceTable
+from shared.costs.pricing import tenant_prices
+from shared.costs.reserving import count_spent, hard_stops
 from shared.database import tenant_session
 from shared.evaluation import episodes
 from shared.evaluation.agents.registry import make_agent
@@ -18,6 +24,7 @@ from shared.evaluation.artifacts import ArtifactStore
 from shared.evaluation.benchmark import Benchmark
 from shared.evaluation.browser import BrowserPool
 from shared.evaluation.budgets import Ledger, Spending
+from shared.evaluation.emission import judge_name
 from shared.evaluation.episodes import EpisodePlan
 from shared.evaluation.protocol import EpisodeResult, LlmCall
 from shared.evaluation.recording import EpisodeRecorder, is_sampled
@@ -37,34 +44,97 @@ def evaluate(browsers: BrowserPool, job: EvaluateEpisode, lease: Lease) -> Recor
     """Run the episode in a fresh browser context; the result is written by what this returns."""
     with tenant_session(lease.claim.tenant_id) as session:
         plan = episodes.load(session, job.episode_id)
+        prices = tenant_prices(session)
     recorder = EpisodeRecorder(
         ArtifactStore(lease.claim.tenant_id), plan.recording, sampled=is_sampled(plan.id)
     )
-    spending = _begin_spending(plan, lease)
+    purse = _Purse(prices, _begin_spending(plan, lease), _allowance(plan, lease))
     try:
-        result = _played(browsers, plan, lease, recorder, spending)
-        if spending is not None:
-            # Its last step and its judges too: others go on spending before this is recorded.
-            judged = (call for judgement in result.judgements for call in judgement.calls)
-            _over(spending)((*episodes.calls_of(result), *judged))
+        result = _played(browsers, plan, lease, recorder, purse)
+        _count(purse, plan, lease, result)
     except BaseException:
-        _end(spending)
+        purse.end(None)
         raise
     started_at = datetime.now(UTC) - timedelta(milliseconds=result.duration_ms)
 
     def record(session: Session) -> Ending:
-        event.listen(session, "after_commit", lambda _: _end(spending), once=True)
+        event.listen(session, "after_commit", lambda _: purse.recorded(), once=True)
         return episodes.record(
             session,
             plan,
             result,
             lease.claim,
             started_at=started_at,
-            price=_nanos,
+            price=purse.nanos,
             stored=recorder.stored,
         )
 
     return record
+
+
+@dataclass(frozen=True)
+class _Purse:
+    """What an episode's calls cost, and what they may: by its run's budget, by hard stops."""
+
+    prices: PriceTable
+    run: Spending | None
+    allowance: Allowance | None
+
+    def nanos(self, call: LlmCall, at: datetime) -> int | None:
+        price = self.prices.price(call, at)
+        return price.nanos if isinstance(price, Price) else None
+
+    def cost(self, calls: Iterable[LlmCall]) -> Cost:
+        now = datetime.now(UTC)
+        nanos = [self.nanos(call, now) for call in calls]
+        # What has no price cannot be counted; the run is told so where it is shown.
+        return Cost(sum(one for one in nanos if one is not None), nanos.count(None))
+
+    def begin(self) -> str | None:
+        """Why not even the first step may be taken, or None."""
+        if self.run is not None and self.run.over(0):
+            return self._spent_by_run()
+        refused = None if self.allowance is None else self.allowance.begin()
+        return None if refused is None else refused.reason
+
+    async def over(self, calls: tuple[LlmCall, ...]) -> str | None:
+        """Why no further step may be taken, now that these calls were made, or None."""
+        cost = self.cost(calls)
+        if self.run is not None and self.run.over(cost.nanos):
+            return self._spent_by_run()
+        if self.allowance is None:
+            return None
+        # Redis is asked, and the other episodes of the process share this loop.
+        refused = await asyncio.to_thread(self.allowance.step, cost)
+        return None if refused is None else refused.reason
+
+    def end(self, in_all: Cost | None) -> None:
+        """All of it is spent; None: nobody knows how much."""
+        if self.allowance is not None:
+            self.allowance.end(in_all)
+        if in_all is None:
+            self.recorded()
+
+    def recorded(self) -> None:
+        """It is in the database from now on."""
+        if self.run is not None:
+            self.run.end()
+
+    def _spent_by_run(self) -> str:
+        limit = 0 if self.run is None else self.run.run.budget
+        return f"the run's budget of ${limit / NANOS:.4f} is spent"
+
+
+def _count(purse: _Purse, plan: EpisodePlan, lease: Lease, result: EpisodeResult) -> None:
+    """What its last step and its judges cost too: others go on spending before it is recorded."""
+    calls = episodes.calls_of(result)
+    judged = [call for judgement in result.judgements for call in judgement.calls]
+    if purse.run is not None:
+        purse.run.over(purse.cost((*calls, *judged)).nanos)
+    purse.end(purse.cost(calls))
+    for name in sorted({judge_name(call) for call in judged}):
+        cost = purse.cost(call for call in judged if judge_name(call) == name)
+        count_spent(lease.claim.tenant_id, name, plan.function, cost.nanos)
 
 
 def _played(
@@ -72,15 +142,17 @@ def _played(
     plan: EpisodePlan,
     lease: Lease,
     recorder: EpisodeRecorder,
-    spending: Spending | None,
+    purse: _Purse,
 ) -> EpisodeResult:
     # Every worker imports this module; only those that get here need Playwright.
     from shared.evaluation.episode import ENDING_SECONDS, run_episode
 
-    if spending is not None and plan.budget_nanos is not None and spending.over(0):
-        return episodes.not_begun(plan.budget_nanos)
+    refused = purse.begin()
+    if refused is not None:
+        return episodes.not_begun(refused)
     agent = make_agent(plan.agent, plan.parameters)
     custom, judging = _defined(plan)
+    limited = purse.run is not None or purse.allowance is not None
     return browsers.run(
         lambda context: run_episode(
             context,
@@ -91,7 +163,7 @@ def _played(
             cancelled=lease.over,
             benchmark=custom,
             recorder=recorder,
-            over_budget=None if spending is None else _over(spending),
+            over_budget=purse.over if limited else None,
         ),
         timeout=plan.task.timeout_seconds + judging + ENDING_SECONDS + SLACK_SECONDS,
     )
@@ -125,23 +197,14 @@ def _begin_spending(plan: EpisodePlan, lease: Lease) -> Spending | None:
     )
 
 
-def _over(spending: Spending):  # type: ignore[no-untyped-def]
-    def over(calls: tuple[LlmCall, ...]) -> bool:
-        now = datetime.now(UTC)
-        # What has no price cannot be counted; the run is told so where it is shown.
-        return spending.over(sum(_nanos(call, now) or 0 for call in calls))
-
-    return over
-
-
-def _end(spending: Spending | None) -> None:
-    if spending is not None:
-        spending.end()
-
-
-def _nanos(call: LlmCall, at: datetime) -> int | None:
-    price = shipped_prices().price(call, at)
-    return price.nanos if isinstance(price, Price) else None
+def _allowance(plan: EpisodePlan, lease: Lease) -> Allowance | None:
+    """What the tenant's hard stops leave for the episode; None where there are none."""
+    tenant_id = lease.claim.tenant_id
+    if not hard_stops(tenant_id, plan.model, plan.function):
+        return None
+    # A step that takes all of the episode's time still holds what it reserved.
+    seconds = plan.task.timeout_seconds + SLACK_SECONDS
+    return Allowance(tenant_id, plan.model, plan.function, lease_seconds=seconds)
 
 
 def _with_the_workers_browser(task: Task):  # type: ignore[no-untyped-def]

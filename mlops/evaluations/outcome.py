@@ -82,7 +82,8 @@ def remarks(now: Standing, run_id: UUID) -> list[str]:
         )
     if now.over_budget:
         said.append(
-            f"{now.over_budget} episodes were not done because the budget was spent:"
+            f"{now.over_budget} episodes were not done because a budget was spent:"
+            f" `mlops evaluate episodes {str(run_id)[:8]} --outcome budget_exceeded` says which,"
             f" `mlops evaluate resume {str(run_id)[:8]} --budget DOLLARS` does them"
         )
     if now.cancelled:

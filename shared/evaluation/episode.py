@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -32,8 +33,6 @@ from shared.evaluation.protocol import (
 from shared.evaluation.tabs import Grounds, Tabs
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from playwright.async_api import BrowserContext, Dialog, Page, Route
 
     from shared.evaluation.benchmark import Benchmark, Environment, Verdict
@@ -136,6 +135,10 @@ class _Trace:
         self.end = self.end or reason
 
 
+OverBudget = Callable[[tuple[LlmCall, ...]], Awaitable[str | None]]
+"Given all model calls so far: which budget is spent, in one line; None while none is."
+
+
 @dataclass(frozen=True)
 class _Episode:
     """What an episode is run with."""
@@ -146,7 +149,7 @@ class _Episode:
     seed: int
     benchmark: Benchmark | None
     recorder: Recorder | None
-    over_budget: Callable[[tuple[LlmCall, ...]], bool] | None
+    over_budget: OverBudget | None
 
 
 async def run_episode(
@@ -159,7 +162,7 @@ async def run_episode(
     cancelled: Callable[[], bool],
     benchmark: Benchmark | None = None,
     recorder: Recorder | None = None,
-    over_budget: Callable[[tuple[LlmCall, ...]], bool] | None = None,
+    over_budget: OverBudget | None = None,
 ) -> EpisodeResult:
     """Run `agent` on `task` in `context` and say how it ended.
 
@@ -167,7 +170,8 @@ async def run_episode(
     outcome with its reason in one line. A page that is not loaded within `deadline_seconds` is an
     environment error; a loaded one that is not done by then is a timeout. `cancelled` is asked
     four times a second and must not block. `over_budget` is asked after every step that did not
-    end the episode, with all its model calls so far. `benchmark` is looked up by
+    end the episode, with all its model calls so far; it says which budget is spent, if one is.
+    `benchmark` is looked up by
     `task.benchmark` when not given.
     """
     began = time.monotonic()
@@ -365,8 +369,10 @@ async def _steps(tabs: Tabs, environment: Environment, episode: _Episode, trace:
             outcome = Outcome.SUCCESS if verdict.success else Outcome.FAILURE
             return _End(outcome, verdict.reason, verdict.raw_reward)
         calls = tuple(call for step in trace.steps for call in step.calls)
-        if episode.over_budget is not None and episode.over_budget(calls):
-            return _End(Outcome.BUDGET_EXCEEDED, f"over budget after {len(trace.steps)} steps")
+        spent = None if episode.over_budget is None else await episode.over_budget(calls)
+        if spent is not None:
+            reason = f"over budget after {len(trace.steps)} steps: {spent}"
+            return _End(Outcome.BUDGET_EXCEEDED, reason)
         nonsense = 0 if makes_sense else nonsense + 1
         if nonsense >= NONSENSE_LIMIT:
             reason = f"{nonsense} answers in a row made no sense, the last: {last_error}"

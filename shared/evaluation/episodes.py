@@ -138,11 +138,11 @@ def record(
     return _ending(result, claim)
 
 
-def not_begun(nanos: int) -> EpisodeResult:
-    """What becomes of an episode whose run has spent its budget of so many nano-dollars."""
+def not_begun(reason: str) -> EpisodeResult:
+    """What becomes of an episode that a budget does not allow: `reason` says which."""
     return EpisodeResult(
         outcome=Outcome.BUDGET_EXCEEDED,
-        reason=f"not begun: the run's budget of ${nanos / 1e9:.4f} is spent",
+        reason=f"not begun: {reason}",
         raw_reward=None,
         goal="",
         page_load_ms=None,

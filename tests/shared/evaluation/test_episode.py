@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.evaluation.benchmark import Goal, SoFar, Verdict
-from shared.evaluation.episode import NONSENSE_LIMIT, run_episode
+from shared.evaluation.episode import NONSENSE_LIMIT, OverBudget, run_episode
 from shared.evaluation.miniwob.benchmark import MiniWob
 from shared.evaluation.miniwob.catalogue import catalogue
 from shared.evaluation.miniwob.server import PageServer
@@ -92,7 +92,7 @@ def play(
     pages: str | None = None,
     benchmark: Benchmark | None = None,
     recorder: Recorder | None = None,
-    over_budget: Callable[[tuple[LlmCall, ...]], bool] | None = None,
+    over_budget: OverBudget | None = None,
 ) -> EpisodeResult:
     agent = decide if isinstance(decide, Scripted) else Scripted(decide)
     result = browser.run(
@@ -514,9 +514,9 @@ def test_over_budget_ends_the_episode_with_all_its_calls_asked(
 ) -> None:
     asked: list[int] = []
 
-    def over_budget(calls: tuple[LlmCall, ...]) -> bool:
+    async def over_budget(calls: tuple[LlmCall, ...]) -> str | None:
         asked.append(len(calls))
-        return len(calls) > 2
+        return "the budget of two calls is spent" if len(calls) > 2 else None
 
     result = play(
         browser,
@@ -525,6 +525,7 @@ def test_over_budget_ends_the_episode_with_all_its_calls_asked(
     )
 
     assert (result.outcome, result.raw_reward) == (Outcome.BUDGET_EXCEEDED, None)
+    assert result.reason == "over budget after 2 steps: the budget of two calls is spent"
     assert asked == [2, 4]
 
 
