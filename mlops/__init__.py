@@ -13,11 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlops.client import Job, submit
+    from mlops.cost_monitor import MLOpsCostMonitor
     from shared.evaluation.custom import Criterion, CustomBenchmark, CustomTask, Start
 
-__all__ = ["Criterion", "CustomBenchmark", "CustomTask", "Job", "Start", "submit"]
+__all__ = [
+    "Criterion",
+    "CustomBenchmark",
+    "CustomTask",
+    "Job",
+    "MLOpsCostMonitor",
+    "Start",
+    "submit",
+]
 
-_MODULES = {"Job": "mlops.client", "submit": "mlops.client"}
+_MODULES = {
+    "Job": "mlops.client",
+    "MLOpsCostMonitor": "mlops.cost_monitor",
+    "submit": "mlops.client",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -165,12 +165,14 @@ _MISTAKES = {
     Exit.USAGE: (
         "shared.settings.SettingsError",
         "shared.evaluation.custom.checking.DefinitionError",
+        "shared.costs.budgets.BudgetError",
         "shared.jobs.errors.InvalidJobError",
         "shared.tenancy.tenants.UnfitNameError",
     ),
     Exit.NOT_FOUND: (
         "shared.jobs.errors.UnknownJobError",
         "shared.tenancy.tenants.UnknownKeyError",
+        "shared.costs.budgeting.NoBudgetError",
         "shared.evaluation.benchmarks.UnknownBenchmarkError",
     ),
     Exit.FAILURE: (
@@ -181,7 +183,7 @@ _MISTAKES = {
         "shared.abtest.lifecycle.AbTestError",
         "shared.evaluation.runs.EvaluationError",
         "shared.evaluation.results.published.PublishedError",
-        "shared.costs.prices.PriceTableError",
+        "shared.costs.overrides.PriceTableError",
         "shared.cards.writing.CardError",
         "migrations.run.MigrationError",
         "builtins.TimeoutError",

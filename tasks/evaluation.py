@@ -48,7 +48,8 @@ def evaluate(browsers: BrowserPool, job: EvaluateEpisode, lease: Lease) -> Recor
     recorder = EpisodeRecorder(
         ArtifactStore(lease.claim.tenant_id), plan.recording, sampled=is_sampled(plan.id)
     )
-    purse = _Purse(prices, _begin_spending(plan, lease), _allowance(plan, lease))
+    allowance = _allowance(plan, lease)
+    purse = _Purse(prices, _begin_spending(plan, lease), allowance)
     try:
         result = _played(browsers, plan, lease, recorder, purse)
         _count(purse, plan, lease, result)

@@ -14,7 +14,6 @@ from shared.costs.aggregation import Period
 from shared.costs.budgets import (
     NANOS,
     Budget,
-    BudgetError,
     Scope,
     Spent,
     Standing,
@@ -27,7 +26,7 @@ from shared.settings import settings
 from shared.tenancy.tenants import audit
 
 
-class NoBudgetError(BudgetError):
+class NoBudgetError(Exception):
     """There is no such budget to be removed."""
 
 
