@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlops import abtests, admin, cards, evaluations, jobs, monitoring, reports, services
+from mlops import abtests, admin, cards, costs, evaluations, jobs, monitoring, reports, services
 from mlops.console import Commands, Exit, Json, complain, err, note, one_line_errors, say
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ app.add_typer(cards.app, name="card")
 app.add_typer(monitoring.app, name="monitor")
 app.add_typer(reports.drift, name="drift")
 app.add_typer(reports.alert, name="alert")
-app.add_typer(reports.cost, name="cost")
+app.add_typer(costs.app, name="cost")
 app.add_typer(admin.db, name="db")
 app.add_typer(admin.tenant, name="tenant")
 app.add_typer(admin.key, name="key")

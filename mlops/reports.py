@@ -1,26 +1,20 @@
-"""`mlops drift`, `mlops alert` and `mlops cost`: what the workers have found out."""
+"""`mlops drift` and `mlops alert`: what the workers have found out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops import cost_anomalies
-from mlops.agent_table import dollars
 from mlops.console import Json, one_line_errors, print_json, print_table, say
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from shared.costs.reading import PeriodCost
-
 drift = typer.Typer(no_args_is_help=True, help="Drift: has an agent quietly changed?")
 alert = typer.Typer(no_args_is_help=True, help="Alerts: what is wrong, once for each thing.")
-cost = typer.Typer(no_args_is_help=True, help="Cost: what the models' calls came to.")
 
 
 @drift.command("list")
@@ -117,62 +111,6 @@ def list_alerts(
     )
 
 
-@cost.command("report")
-def report_cost(
-    on: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="A day (UTC); today when left out."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Show what each model cost in a day, and in the week and month that hold it.
-
-    Calls without a price are counted apart: their cost is unknown. Calls at a simulated price are
-    in the cost, which then says so.
-
-    Example: mlops cost report --on 2026-11-20
-    """
-    with one_line_errors():
-        from shared.costs.aggregation import Period
-        from shared.costs.reading import totals
-        from shared.database import tenant_session
-        from shared.tenancy.tenants import current_tenant
-
-        day = (on or datetime.now(UTC)).date()
-        starts = {period: period.start(day) for period in Period}
-        rows = []
-        with tenant_session(current_tenant()) as session:
-            for model in (*_models_with_costs(session, starts), None):
-                found = totals(session, day, model)
-                for period in (found.day, found.week, found.month):
-                    rows.append({"model": model} | asdict(period))
-                    rows[-1]["cost"] = _cost(period)
-    if as_json:
-        print_json(rows)
-        return
-    print_table(
-        ["model", "period", "from", "cost", "calls", "unpriced", "simulated", "successes"],
-        [
-            (
-                row["model"] or "all models",
-                row["period"],
-                row["starts_on"],
-                row["cost"] if row["llm_calls"] else "no calls",
-                f"{row['llm_calls']:,}",
-                f"{row['unpriced_calls']:,}",
-                f"{row['simulated_calls']:,}",
-                f"{row['successes']:,} of {row['tasks']:,}",
-            )
-            for row in rows
-        ],
-        title="Cost of the calls that have a price; days are UTC, weeks start on Monday",
-    )
-
-
-cost.command("anomalies")(cost_anomalies.anomalies)
-cost.command("forecast")(cost_anomalies.forecast)
-
-
 def _newest_verdicts(session: Session) -> list[dict[str, Any]]:
     import sqlalchemy as sa
 
@@ -195,25 +133,6 @@ def _newest_verdicts(session: Session) -> list[dict[str, Any]]:
         """
     )
     return [dict(row) for row in session.execute(query).mappings()]
-
-
-def _models_with_costs(session: Session, starts: Mapping[Any, Any]) -> list[str]:
-    import sqlalchemy as sa
-
-    from shared.costs.tables import CostTracking
-
-    periods = [(period.value, start) for period, start in starts.items()]
-    query = (
-        sa.select(CostTracking.model)
-        .where(sa.tuple_(CostTracking.period, CostTracking.starts_on).in_(periods))
-        .distinct()
-        .order_by(CostTracking.model)
-    )
-    return list(session.scalars(query))
-
-
-def _cost(period: PeriodCost) -> str:
-    return dollars(period.cost_nanos, period.unpriced_calls, simulated=period.simulated_calls > 0)
 
 
 def _minute(at: datetime | None) -> str | None:

@@ -19,6 +19,8 @@ NANOS: Final = 10**9
 MOST_DOLLARS: Final = 9_000_000
 "Redis's scripts count in doubles, which hold every whole nano-dollar up to a little more."
 _NAME_LENGTH: Final = 200
+_DIGITS: Final = 15
+"Before or after the point, of an amount that is worth reckoning with."
 
 
 class BudgetError(ValueError):
@@ -177,11 +179,14 @@ def with_defaults(own: Iterable[Budget], defaults: Iterable[Budget]) -> tuple[Bu
 def nanos_of(amount: str) -> int:
     """Nano-dollars of dollars as a person writes them. BudgetError says what would be right."""
     try:
-        nanos = Decimal(amount.strip().removeprefix("$")) * NANOS
-        if nanos != nanos.to_integral_value():
-            raise BudgetError(f"{amount!r} has more than nine decimals")
-    except (InvalidOperation, OverflowError):
-        raise BudgetError(f"{amount!r} is no amount of dollars; expected one like 2.50") from None
+        value = Decimal(amount.strip().removeprefix("$"))
+    except InvalidOperation:
+        value = Decimal("nan")
+    if not value.is_finite() or abs(value.adjusted()) > _DIGITS:
+        raise BudgetError(f"{amount[:50]!r} is no amount of dollars; expected one like 2.50")
+    nanos = value * NANOS
+    if nanos != nanos.to_integral_value():
+        raise BudgetError(f"{amount[:50]!r} has more than nine decimals")
     return int(nanos)
 
 

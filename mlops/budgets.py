@@ -1,0 +1,197 @@
+"""`mlops cost budget`: what may be spent, and how much of it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.markup import escape
+
+from mlops.console import Exit, Json, complain, note, one_line_errors, out, plain, print_json, say
+
+if TYPE_CHECKING:
+    from shared.costs.budgets import Scope, Standing
+
+app = typer.Typer(no_args_is_help=True, help="Budgets: of a day, week or month.")
+
+Period = Annotated[
+    Literal["day", "week", "month"], typer.Option(help="Of the UTC calendar; weeks from Monday.")
+]
+Model = Annotated[str | None, typer.Option(help="Of this registered model, as name@version.")]
+Function = Annotated[str | None, typer.Option(help="Of this function.")]
+
+_COLOURS = {"ok": "green", "50": "cyan", "80": "yellow", "exceeded": "red"}
+_BAR_WIDTH = 24
+
+
+@app.command("list")
+def list_budgets(as_json: Json = False) -> None:
+    """Show where the budgets stand in their current periods.
+
+    Where none was set for all models, that of the settings holds.
+
+    Example: mlops cost budget list
+    """
+    with one_line_errors():
+        from shared.costs import budgeting
+        from shared.database import tenant_session
+        from shared.tenancy.tenants import current_tenant
+
+        today = datetime.now(UTC).date()
+        with tenant_session(current_tenant()) as session:
+            found = budgeting.standings(session, budgeting.budgets(session), today)
+    if as_json:
+        print_json([described(one) for one in found])
+    else:
+        print_standings(found, today)
+
+
+@app.command("set")
+def set_budget(
+    amount: Annotated[str, typer.Argument(metavar="DOLLARS", help="Such as 5 or 2.50.")],
+    period: Period,
+    model: Model = None,
+    function: Function = None,
+    hard_stop: Annotated[
+        bool, typer.Option("--hard-stop", help="Refuse calls once it is used up.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Set a budget, in place of the one for the same period.
+
+    An alert is raised at 50, 80 and 100 %. With a hard stop, episodes and tracked calls are
+    refused beyond it.
+
+    Example: mlops cost budget set 5 --period day
+
+    Example: mlops cost budget set 2.50 --period month --model shopper@1.0.0 --hard-stop
+    """
+    with one_line_errors():
+        from shared.costs import budgeting
+        from shared.costs.aggregation import Period as Periods
+        from shared.costs.budgets import Budget, nanos_of
+        from shared.database import tenant_session
+        from shared.tenancy.tenants import current_tenant
+
+        scope, name = _scope(model, function)
+        budget = Budget(Periods(period), nanos_of(amount), scope, name, hard_stop=hard_stop)
+        today = datetime.now(UTC).date()
+        with tenant_session(current_tenant()) as session:
+            before = budgeting.set_budget(session, budget)
+            (standing,) = budgeting.standings(session, [budget], today)
+    if as_json:
+        print_json(described(standing))
+    else:
+        say(f"{budget} is set" + (f", instead of {before}" if before else ""))
+    if name and standing.state.value == "no_data":
+        note(f"no call of {budget.whose} has been counted this {period}: is the name right?")
+
+
+@app.command("remove")
+def remove_budget(
+    period: Period, model: Model = None, function: Function = None, as_json: Json = False
+) -> None:
+    """Remove a budget. For all models, that of the settings holds again.
+
+    Example: mlops cost budget remove --period day
+    """
+    with one_line_errors():
+        from shared.costs import budgeting
+        from shared.costs.aggregation import Period as Periods
+        from shared.database import tenant_session
+        from shared.tenancy.tenants import current_tenant
+
+        scope, name = _scope(model, function)
+        with tenant_session(current_tenant()) as session:
+            removed = budgeting.remove_budget(session, scope, name, Periods(period))
+    if as_json:
+        print_json({"removed": str(removed)})
+    else:
+        say(f"{removed} is removed")
+
+
+def _scope(model: str | None, function: str | None) -> tuple[Scope, str]:
+    from shared.costs.budgets import Scope
+
+    if model is not None and function is not None:
+        raise complain("give --model or --function, not both", Exit.USAGE)
+    if model is not None:
+        return Scope.MODEL, model
+    return (Scope.TENANT, "") if function is None else (Scope.FUNCTION, function)
+
+
+def described(standing: Standing) -> dict[str, Any]:
+    """Where a budget stands, as JSON has it."""
+    budget, spent = standing.budget, standing.spent
+    return {
+        "scope": budget.scope.value,
+        "name": budget.name or None,
+        "period": budget.period.value,
+        "starts_on": standing.starts_on,
+        "ends_before": standing.ends_before,
+        "amount_nanos": budget.amount_nanos,
+        "hard_stop": budget.hard_stop,
+        "default": budget.default,
+        "spent_nanos": spent.nanos if spent.known else None,
+        "llm_calls": spent.calls,
+        "unpriced_calls": spent.unpriced_calls,
+        "simulated_calls": spent.simulated_calls,
+        "share": standing.share,
+        "state": standing.state.value,
+    }
+
+
+def print_standings(standings: Sequence[Standing], today: date) -> None:
+    """A bar for each budget, on stdout."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    from mlops.agent_table import dollars
+    from shared.costs import budgets
+
+    table = Table(
+        "period", "of", "spent", "budget", "used", "", "state",
+        title=f"Budgets on {today} (UTC)", title_justify="left", header_style="bold",
+    )  # fmt: skip
+    for one in standings:
+        budget, spent = one.budget, one.spent
+        colour = _COLOURS.get(one.state.value, "white")
+        share = one.share
+        cost = dollars(
+            spent.nanos if spent.known else None,
+            spent.unpriced_calls,
+            simulated=spent.simulated_calls > 0,
+        )
+        notes = [name for name in ("hard_stop", "default") if getattr(budget, name)]
+        table.add_row(
+            f"{budget.period} from {one.starts_on}",
+            escape(plain(budget.whose)),
+            cost if spent.calls else "no calls",
+            budgets.dollars(budget.amount_nanos)
+            + (f" ({', '.join(notes)})".replace("_", " ") if notes else ""),
+            "-" if share is None else f"{100 * share:.0f} %",
+            ProgressBar(
+                total=1.0,
+                completed=min(1.0, share or 0.0),
+                width=_BAR_WIDTH,
+                complete_style=colour,
+                finished_style=colour,
+            ),
+            Text(_state(one), style=colour),
+        )
+    out.print(table)
+
+
+def _state(standing: Standing) -> str:
+    match standing.state.value:
+        case "50" | "80" as reached:
+            return f"over {reached} %"
+        case "no_data":
+            return "no data"
+        case "unknown":
+            return "unknown: no call has a price"
+        case state:
+            return state
