@@ -1,0 +1,115 @@
+"""The cost report: sums of rollups, and unknown where something of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy.orm import Session
+
+from shared.costs.aggregation import aggregate
+from shared.costs.report import By, Line, days_until, report
+from shared.database import TenantId, tenant_session
+from shared.telemetry.events import LlmCallEvent
+from shared.telemetry.ingestion import CallCost, store
+from shared.telemetry.rollups import roll_up_dirty_hours
+
+TODAY = datetime.now(UTC).date()
+Spend = Callable[..., None]
+
+
+def line(**sums: int) -> Line:
+    fields = dict.fromkeys(
+        ("known_nanos", "llm_calls", "unpriced_calls", "simulated_calls", "tasks", "successes"), 0
+    )
+    return Line("x", **fields | sums)
+
+
+def test_cost_per_request_is_of_the_calls_that_have_a_price() -> None:
+    assert line(known_nanos=600, llm_calls=5, unpriced_calls=2).nanos_per_request == 200
+    assert line(llm_calls=2, unpriced_calls=2).nanos_per_request is None
+    assert line().nanos_per_request is None
+
+
+def test_cost_per_success_is_that_of_all_tasks_and_unknown_if_a_call_is() -> None:
+    known = line(known_nanos=600, llm_calls=5, tasks=4, successes=3)
+    assert known.nanos_per_success == 200
+    assert (
+        line(known_nanos=600, llm_calls=5, unpriced_calls=1, successes=3).nanos_per_success is None
+    )
+    assert line(known_nanos=600, llm_calls=5, tasks=4).nanos_per_success is None
+    assert line(tasks=4, successes=4).nanos_per_success is None
+
+
+def test_calls_of_which_none_has_a_price_have_not_cost_nothing() -> None:
+    assert line(llm_calls=2, unpriced_calls=2).cost_nanos is None
+    assert line(known_nanos=7, llm_calls=2, unpriced_calls=1).cost_nanos == 7
+
+
+def test_a_rate_comes_with_its_interval_and_without_tasks_there_is_none() -> None:
+    found = line(tasks=10, successes=5)
+    assert found.success_rate == 0.5
+    assert found.success_interval is not None
+    assert found.success_interval.low < 0.5 < found.success_interval.high
+    assert (line().success_rate, line().success_interval) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("by", "names"),
+    [
+        (By.MODEL, ["buyer@2", "buyer@1"]),
+        (By.FUNCTION, ["checkout", "search"]),
+        (By.VARIANT, ["", "b"]),
+        (By.DAY, [str(TODAY - timedelta(days=1)), str(TODAY)]),
+    ],
+)
+def test_lines_are_sums_and_sum_up_to_the_total(
+    tenant: TenantId, spend: Spend, by: By, names: list[str]
+) -> None:
+    spend(100, tasks=2, successes=1)
+    spend(200, model="buyer@2", calls=3, unpriced=1, variant="b", on=TODAY - timedelta(days=1))
+    spend(250, model="buyer@2", function="search", simulated=1)
+    spend(999, on=TODAY - timedelta(days=7))
+    with tenant_session(tenant) as session:
+        found = report(session, *days_until(TODAY, 7), by)
+    assert [one.name for one in found.lines] == names
+    assert found.total == Line("", 550, 5, 1, 1, 2, 1)
+    assert sum(one.known_nanos for one in found.lines) == 550
+    assert sum(one.llm_calls for one in found.lines) == 5
+
+
+def test_hours_are_those_of_the_rollups_and_agree_with_the_days(tenant: TenantId) -> None:
+    at = datetime(2026, 9, 9, 10, 30, tzinfo=UTC)
+    calls = [
+        LlmCallEvent(event_id=uuid4(), occurred_at=at + timedelta(hours=n), model="m", function="f")
+        for n in (0, 0, 3)
+    ]
+    with tenant_session(tenant) as session:
+        store(session, calls, lambda _: CallCost(7, "a price"))
+    with tenant_session(tenant) as session:
+        aggregate(session, roll_up_dirty_hours(session))
+    with tenant_session(tenant) as session:
+        days = (date(2026, 9, 9), date(2026, 9, 10))
+        hours = report(session, *days, By.HOUR)
+        assert report(session, *days, By.DAY).total == hours.total
+        assert report(session, days[1], date(2026, 9, 11), By.HOUR).total is None
+    assert [(one.name, one.known_nanos) for one in hours.lines] == [
+        ("2026-09-09 10:00", 14),
+        ("2026-09-09 13:00", 7),
+    ]
+
+
+def test_days_without_rollups_are_no_data_and_not_zero(session: Session) -> None:
+    found = report(session, *days_until(TODAY, 30), By.MODEL)
+    assert (found.lines, found.total) == ((), None)
+
+
+def test_days_end_with_today_and_there_is_at_least_one(session: Session) -> None:
+    assert days_until(date(2026, 3, 1), 2) == (date(2026, 2, 28), date(2026, 3, 2))
+    for days in (0, 3661):
+        with pytest.raises(ValueError, match="expected 1 to 3660"):
+            days_until(TODAY, days)
+    with pytest.raises(ValueError, match="expected a day after"):
+        report(session, TODAY, TODAY, By.DAY)
