@@ -46,18 +46,19 @@ def tell_of_spending(session: Session, hours: Iterable[datetime], now: datetime)
 
     Judged are the periods that hold `now`, and the ones before them where one of the `hours` is
     in them: what is told late is told all the same. A threshold is told once in a period, unless
-    the amount is changed. An alert is resolved when less is spent than its lowest threshold, when
-    its budget is gone, and by the first judging after its period. Unknown is neither.
+    the amount is changed or less was spent in between. An alert is resolved when less is spent
+    than its lowest threshold, when its budget is gone, and by the first judging after its period.
+    Unknown is neither.
     """
     known = _known_alerts(session)
     touched = {hour.astimezone(UTC).date() for hour in hours}
+    today = now.astimezone(UTC).date()
     judged: set[str] = set()
     raised = resolved = 0
-    for standing in _standings(session, touched, now.astimezone(UTC).date()):
+    for standing in _standings(session, touched, today):
         fingerprint = _fingerprint(standing)
         judged.add(fingerprint)
-        before = [one for one in known.get(fingerprint, ()) if _of_amount(one, standing.budget)]
-        if standing.threshold > max((one.threshold for one in before), default=0):
+        if standing.threshold > _told(standing, known.get(fingerprint, ()), today):
             _raise(session, fingerprint, standing)
             raised += 1
         elif standing.state is BudgetState.OK:
@@ -99,8 +100,12 @@ def _known_alerts(session: Session) -> dict[str, list[_Known]]:
     return found
 
 
-def _of_amount(alert: _Known, budget: Budget) -> bool:
-    return alert.amount_nanos == budget.amount_nanos
+def _told(standing: Standing, alerts: Iterable[_Known], today: date) -> int:
+    """The highest threshold of this amount that has been told."""
+    # What is over has been told for good, though its alert is resolved.
+    over = standing.ends_before <= today
+    of_amount = [one for one in alerts if one.amount_nanos == standing.budget.amount_nanos]
+    return max((one.threshold for one in of_amount if one.open or over), default=0)
 
 
 def _raise(session: Session, fingerprint: str, standing: Standing) -> None:

@@ -134,10 +134,10 @@ def test_a_higher_amount_resolves_it_and_is_told_of_anew(tenant: TenantId, rolle
     ]
 
 
-def test_sums_that_fall_and_rise_again_are_told_of_once(tenant: TenantId, rolled: Rolled) -> None:
+def test_while_a_threshold_is_reached_its_alert_is_open(tenant: TenantId, rolled: Rolled) -> None:
     budget(tenant, 10)
-    found = told(rolled(n * NANOS) for n in (8, 1, 8))
-    assert found == [(1, 0), (0, 1), (0, 0)]
+    found = told(rolled(n * NANOS) for n in (8, 1, 8, 8))
+    assert found == [(1, 0), (0, 1), (1, 0), (0, 0)]
 
 
 def test_the_first_judging_after_a_period_resolves_its_alert(
