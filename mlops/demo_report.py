@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from mlops import budgets
 from mlops.agent_table import agent_row, dollars, print_agents
 from mlops.console import out, print_json, print_table
 from mlops.demo import AB_TEST
@@ -16,6 +17,7 @@ from shared.drift.wording import said
 
 if TYPE_CHECKING:
     from mlops.demo import Demo
+    from shared.costs.budgets import Standing
     from shared.local.state import FlowerRecord
 
 _SIMULATED = sa.text(
@@ -27,6 +29,9 @@ _SIMULATED = sa.text(
 def show(demo: Demo, flower: FlowerRecord | None, *, as_json: bool) -> None:
     """The figures as tables on stdout, or as one JSON object."""
     report = _figures(demo)
+    today = datetime.now(UTC).date()
+    standings = _standings(demo, today)
+    report["budgets"] = [budgets.described(one) for one in standings]
     report["flower"] = None if flower is None else f"http://127.0.0.1:{flower.port}"
     if as_json:
         print_json(report)
@@ -51,6 +56,8 @@ def show(demo: Demo, flower: FlowerRecord | None, *, as_json: bool) -> None:
     )
     costs = ", ".join(f"{period} {text}" for period, text in report["costs"].items())
     out.print(f"Cost: {costs}", markup=False)
+    out.print()
+    budgets.print_standings(standings, today)
     for card in report["cards"]:
         out.print(f"Model card: {card}", markup=False, soft_wrap=True)
     folder = state_folder()
@@ -96,6 +103,15 @@ def _figures(demo: Demo) -> dict[str, Any]:
             },
             "cards": [str(path) for path in demo.cards],
         }
+
+
+def _standings(demo: Demo, today: date) -> tuple[Standing, ...]:
+    from shared.costs.budgeting import budgets as all_budgets
+    from shared.costs.budgeting import standings
+    from shared.database import tenant_session
+
+    with tenant_session(demo.tenant_id) as session:
+        return standings(session, all_budgets(session), today)
 
 
 def _drift(session: Any) -> list[dict[str, Any]]:

@@ -149,6 +149,7 @@ def test_the_tenant_of_a_session_ends_with_it(tenant: TenantId) -> None:
 KEPT = ("audit_log", "benchmark_runs", "drift_detection", "events", "model_cards", "models")
 REMOVED = (
     "artifacts",
+    "budgets",
     "cost_tracking",
     "custom_metrics",
     "daily_performance",
@@ -157,6 +158,7 @@ REMOVED = (
     "error_messages",
     "event_batches",
     "model_performance",
+    "price_overrides",
     "rejected_events",
 )
 

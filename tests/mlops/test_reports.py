@@ -1,9 +1,9 @@
-"""`mlops ab`, `card`, `drift`, `alert`, `cost` and `evaluate`, on a real PostgreSQL."""
+"""`mlops ab`, `card`, `drift`, `alert` and `evaluate`, on a real PostgreSQL."""
 
 import hashlib
 import json
 import uuid
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +13,6 @@ from mlops.cli import app
 from mlops.console import Exit
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.cards.writing import write_card
-from shared.costs.aggregation import aggregate
 from shared.database import tenant_session
 from shared.drift.tables import DriftDetection
 from shared.evaluation.agents.registry import describe_agent
@@ -23,9 +22,6 @@ from shared.jobs.contracts import AbSplit, RunBenchmark
 from shared.jobs.tables import JobRow
 from shared.registry import models
 from shared.settings import settings
-from shared.telemetry.events import LlmCallEvent
-from shared.telemetry.ingestion import CallCost, store
-from shared.telemetry.rollups import roll_up_dirty_hours
 from shared.tenancy.tenants import create_tenant
 
 HOUR = datetime(2026, 11, 18, 12, tzinfo=UTC)
@@ -296,60 +292,6 @@ def test_alerts_are_the_open_ones_unless_all_are_wanted(told, mlops, tenant):
     assert "it was away" not in told("alert", "list")
     assert "it was away" in told("alert", "list", "--all")
     refused(mlops("alert", "list", "--every"), Exit.USAGE, "--every")
-
-
-def call(at, model, provider):
-    return LlmCallEvent(
-        event_id=uuid.uuid4(),
-        occurred_at=at,
-        model=model,
-        function="checkout",
-        provider=provider,
-        llm_model="m",
-        latency_ms=1,
-    )
-
-
-def price(event):
-    if event.provider == "unknown":
-        return CallCost(None, "no price is known")
-    return CallCost(2_000_000_000, "a price", simulated=event.provider == "stand-in")
-
-
-def test_costs_keep_what_is_unknown_and_what_is_simulated_apart(told, mlops, tenant):
-    events = [
-        call(HOUR, "old@1.0.0", "known"),
-        call(HOUR, "old@1.0.0", "unknown"),
-        call(HOUR - timedelta(days=1), "old@1.0.0", "known"),
-        call(HOUR - timedelta(days=10), "old@1.0.0", "known"),
-        call(HOUR, "new@1.0.0", "stand-in"),
-        call(HOUR, "idle@1.0.0", "unknown"),
-    ]
-    with tenant_session(tenant) as session:
-        store(session, events, price)
-    with tenant_session(tenant) as session:
-        aggregate(session, roll_up_dirty_hours(session))
-
-    rows = told("cost", "report", "--on", "2026-11-18", "--json")
-    found = {(row["model"], row["period"]): row for row in rows}
-    assert [found["old@1.0.0", p]["cost_nanos"] for p in ("day", "week", "month")] == [
-        2_000_000_000,
-        4_000_000_000,
-        6_000_000_000,
-    ]
-    assert found["old@1.0.0", "week"]["unpriced_calls"] == 1
-    assert found["old@1.0.0", "week"]["starts_on"] == str(date(2026, 11, 16))
-    assert found["new@1.0.0", "day"]["cost"] == "$2.0000 (simulated)"
-    assert found["idle@1.0.0", "day"]["cost_nanos"] is None
-    assert found[None, "day"]["llm_calls"] == 4
-    text = told("cost", "report", "--on", "2026-11-18")
-    assert "$2.0000 + unpriced: 1 calls" in text
-    assert "all models" in text
-
-    assert "no calls" in told("cost", "report", "--on", "2020-01-01")
-    empty = told("cost", "report", "--on", "2020-01-01", "--json")
-    assert {(row["model"], row["llm_calls"]) for row in empty} == {(None, 0)}
-    refused(mlops("cost", "report", "--on", "soon"), Exit.USAGE, "soon")
 
 
 def test_a_run_is_shown_as_far_as_it_is(told, mlops, tenant):

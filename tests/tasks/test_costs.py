@@ -9,6 +9,10 @@ import pytest
 import redis
 import sqlalchemy as sa
 
+from shared.alerts.tables import Alert
+from shared.costs.aggregation import Period
+from shared.costs.budgeting import set_budget
+from shared.costs.budgets import Budget, Scope
 from shared.costs.reading import totals
 from shared.database import TenantId, tenant_session
 from shared.jobs.contracts import JobMessage, RollUp
@@ -59,7 +63,23 @@ def test_the_job_rolls_up_and_aggregates(tenant: TenantId, clean_redis: redis.Re
     assert run(tenant) == "succeeded"
     with tenant_session(tenant) as session:
         assert totals(session, AT.date()).day.cost_nanos == 7
-        assert session.scalar(sa.select(JobRow.result)) == {"hours": 1}
+        assert session.scalar(sa.select(JobRow.result)) == {
+            "hours": 1,
+            "alerts_raised": 0,
+            "alerts_resolved": 0,
+        }
+
+
+def test_the_job_judges_the_budgets_by_what_it_has_just_summed(
+    tenant: TenantId, clean_redis: redis.Redis
+) -> None:
+    with tenant_session(tenant) as session:
+        set_budget(session, Budget(Period.DAY, 10, Scope.MODEL, "buyer@1"))
+    record_calls(tenant, hours=1)
+    assert run(tenant) == "succeeded"
+    with tenant_session(tenant) as session:
+        alert = session.scalars(sa.select(Alert)).one()
+    assert alert.message.startswith("70 % of the budget of $0.00000001 a day for model buyer@1")
 
 
 def test_hours_beyond_one_transaction_are_left_to_the_next_job(

@@ -1,0 +1,344 @@
+"""`mlops cost report`, `budget` and `prices`, and the monitor, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from click.testing import Result
+from typer.testing import CliRunner
+
+import mlops as package
+from mlops.cli import app
+from mlops.console import Exit
+from shared.costs.aggregation import aggregate
+from shared.database import TenantId, tenant_session
+from shared.settings import settings
+from shared.telemetry.events import EpisodeEvent, LlmCallEvent
+from shared.telemetry.ingestion import CallCost, store
+from shared.telemetry.rollups import roll_up_dirty_hours
+from shared.tenancy.tables import AuditEntry
+from shared.tenancy.tenants import create_tenant
+
+HOUR = datetime(2026, 11, 18, 12, tzinfo=UTC)
+"A Wednesday."
+TODAY = datetime.now(UTC).date()
+Command = Callable[..., Any]
+
+PRICES = """\
+- provider: p
+  model: m
+  starts: 2026-01-01
+  source: our contract
+  input: 1
+  cached_input: 0.25
+  output: 2.50
+- provider: p
+  model: m
+  starts: 2026-06-01
+  source: our contract
+  input: 0.5
+  output: 2
+"""
+
+
+@pytest.fixture
+def name(services: object) -> str:
+    return f"costs-{uuid.uuid4()}"
+
+
+@pytest.fixture
+def tenant(name: str) -> TenantId:
+    return create_tenant(name)
+
+
+@pytest.fixture
+def mlops(name: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """A command in this process, in the test's own tenant."""
+
+    def run(*arguments: str) -> Result:
+        with monkeypatch.context() as patch:
+            patch.setenv("MLOPS_TENANT", name)
+            patch.setattr("mlops.console.out.width", 250)
+            settings.cache_clear()
+            answer = CliRunner().invoke(app, arguments)
+        settings.cache_clear()
+        # A traceback would be an exception that is no exit.
+        assert answer.exception is None or isinstance(answer.exception, SystemExit), answer
+        return answer
+
+    return run
+
+
+@pytest.fixture
+def told(mlops: Command) -> Command:
+    """What a command that succeeds says on stdout: with --json what that means."""
+
+    def run(*arguments: str) -> Any:
+        answer = mlops(*arguments)
+        assert answer.exit_code == 0, answer.stderr
+        return json.loads(answer.stdout) if "--json" in arguments else answer.stdout
+
+    return run
+
+
+def refused(answer: Result, code: Exit, *parts: str) -> None:
+    """One line on stderr, nothing on stdout, this exit code."""
+    assert (answer.exit_code, answer.stdout) == (code, ""), answer.stderr
+    assert answer.stderr.count("\n") == 1, answer.stderr
+    for part in parts:
+        assert part in answer.stderr
+
+
+def call(at: datetime, model: str, provider: str, function: str = "checkout") -> LlmCallEvent:
+    return LlmCallEvent(
+        event_id=uuid.uuid4(),
+        occurred_at=at,
+        model=model,
+        function=function,
+        provider=provider,
+        llm_model="m",
+        latency_ms=1,
+    )
+
+
+def task(at: datetime, model: str, success: bool) -> EpisodeEvent:
+    return EpisodeEvent(
+        event_id=uuid.uuid4(), occurred_at=at, model=model, function="checkout", success=success
+    )
+
+
+def price(event: LlmCallEvent) -> CallCost:
+    if event.provider == "unknown":
+        return CallCost(None, "no price is known")
+    return CallCost(2_000_000_000, "a price", simulated=event.provider == "stand-in")
+
+
+def record(tenant: TenantId, *events: Any) -> None:
+    with tenant_session(tenant) as session:
+        store(session, events, price)
+    with tenant_session(tenant) as session:
+        aggregate(session, roll_up_dirty_hours(session))
+
+
+@pytest.fixture
+def november(tenant: TenantId) -> None:
+    record(
+        tenant,
+        call(HOUR, "old@1", "known"),
+        call(HOUR, "old@1", "unknown"),
+        call(HOUR - timedelta(days=1), "old@1", "known"),
+        call(HOUR - timedelta(days=20), "old@1", "known"),
+        call(HOUR, "new@1", "stand-in", "search"),
+        call(HOUR, "idle@1", "unknown"),
+        *(task(HOUR, "new@1", success) for success in (True, True, False)),
+    )
+
+
+@pytest.mark.usefixtures("november")
+def test_the_report_keeps_what_is_unknown_and_what_is_simulated_apart(told: Command) -> None:
+    found = told("cost", "report", "--month", "2026-11", "--json")
+    assert (found["start"], found["end_before"], found["by"]) == (
+        "2026-11-01",
+        "2026-12-01",
+        "model",
+    )
+    rows = {row["name"]: row for row in found["rows"]}
+    assert list(rows) == ["old@1", "new@1", "idle@1"]
+    old, new, idle = rows.values()
+    assert (old["cost_nanos"], old["llm_calls"], old["unpriced_calls"]) == (4_000_000_000, 3, 1)
+    assert old["cost"] == "$4.0000 + unpriced: 1 calls"
+    assert (old["nanos_per_request"], old["nanos_per_success"]) == (2_000_000_000, None)
+    assert new["cost"] == "$2.0000 (simulated)"
+    assert (new["tasks"], new["successes"], new["nanos_per_success"]) == (3, 2, 1_000_000_000)
+    low, high = new["success_interval"]
+    assert 0 < low < 2 / 3 < high < 1
+    assert (idle["cost_nanos"], idle["nanos_per_request"]) == (None, None)
+    assert idle["cost"] == "unpriced: 1 calls"
+    total = found["total"]
+    assert (total["cost_nanos"], total["llm_calls"], total["unpriced_calls"]) == (
+        6_000_000_000,
+        5,
+        2,
+    )
+    text = told("cost", "report", "--month", "2026-11")
+    assert "$4.0000 + unpriced: 1 calls" in text
+    assert "2 of 3 (21 to 94 %)" in text
+    assert "Budgets on " in text
+
+
+@pytest.mark.usefixtures("november")
+def test_the_report_is_by_whatever_is_asked_for(told: Command) -> None:
+    def names(*arguments: str) -> list[Any]:
+        return [row["name"] for row in told("cost", "report", *arguments, "--json")["rows"]]
+
+    month = ("--month", "2026-11")
+    assert names(*month, "--by", "function") == ["checkout", "search"]
+    assert names(*month, "--by", "variant") == [None]
+    assert names(*month, "--by", "day") == ["2026-11-17", "2026-11-18"]
+    assert names(*month, "--by", "hour") == ["2026-11-17 12:00", "2026-11-18 12:00"]
+    assert names("--on", "2026-11-17") == ["old@1"]
+    assert names("--on", "2026-11-16") == []
+    assert "nothing was spent" in told("cost", "report", "--on", "2026-11-16")
+
+
+def test_a_report_without_data_says_so_and_shows_the_budgets(told: Command) -> None:
+    found = told("cost", "report", "--json")
+    assert (found["rows"], found["total"]) == ([], None)
+    assert found["end_before"] == str(TODAY + timedelta(days=1))
+    assert found["start"] == str(TODAY - timedelta(days=29))
+    assert [(b["period"], b["state"], b["share"]) for b in found["budgets"]] == [
+        ("day", "no_data", None),
+        ("week", "no_data", None),
+        ("month", "no_data", None),
+    ]
+    assert "no data" in told("cost", "report")
+
+
+def test_a_report_that_cannot_be_is_refused_in_one_line(mlops: Command) -> None:
+    report = ("cost", "report")
+    refused(mlops(*report, "--on", "soon"), Exit.USAGE, "soon")
+    refused(mlops(*report, "--month", "2026-13"), Exit.USAGE, "expected one like 2026-11")
+    refused(mlops(*report, "--month", "2026-11", "--days", "3"), Exit.USAGE, "give one of")
+    refused(mlops(*report, "--days", "0"), Exit.USAGE, "--days")
+    refused(mlops(*report, "--by", "colour"), Exit.USAGE, "--by")
+
+
+def test_a_budget_from_its_setting_to_its_removal(told: Command, tenant: TenantId) -> None:
+    record(tenant, call(datetime.now(UTC), "old@1", "known"))
+    said = told("cost", "budget", "set", "2.50", "--period", "day")
+    assert said == "the budget of $2.50 a day for all models is set\n"
+    said = told("cost", "budget", "set", "$3", "--period", "day", "--hard-stop")
+    assert said.endswith("is set, instead of the budget of $2.50 a day for all models\n")
+    told("cost", "budget", "set", "1", "--period", "month", "--model", "old@1")
+    listed = told("cost", "budget", "list", "--json")
+    assert [(b["scope"], b["period"], b["default"], b["hard_stop"]) for b in listed] == [
+        ("tenant", "day", False, True),
+        ("tenant", "week", True, False),
+        ("tenant", "month", True, False),
+        ("model", "month", False, False),
+    ]
+    assert [b["state"] for b in listed] == ["50", "ok", "ok", "exceeded"]
+    assert (listed[0]["spent_nanos"], listed[0]["share"]) == (2_000_000_000, 2 / 3)
+    text = told("cost", "budget", "list")
+    for part in ("67 %", "over 50 %", "$3.00 (hard stop)", "$20.00 (default)", "exceeded"):
+        assert part in text, part
+    said = told("cost", "budget", "remove", "--period", "month", "--model", "old@1")
+    assert said == "the budget of $1.00 a month for model old@1 is removed\n"
+    assert len(told("cost", "budget", "list", "--json")) == 3
+    with tenant_session(tenant) as session:
+        actions = session.scalars(sa.select(AuditEntry.action).order_by(AuditEntry.id)).all()
+    assert actions[1:] == ["budget.set"] * 3 + ["budget.remove"]
+
+
+def test_a_budget_for_nobody_known_asks_whether_the_name_is_right(mlops: Command) -> None:
+    answer = mlops("cost", "budget", "set", "1", "--period", "day", "--function", "checkuot")
+    assert answer.exit_code == 0
+    assert "no call of function checkuot has been counted this day" in answer.stderr
+
+
+def test_a_budget_that_cannot_be_is_refused_in_one_line(mlops: Command) -> None:
+    setting = ("cost", "budget", "set")
+    refused(mlops(*setting, "much", "--period", "day"), Exit.USAGE, "'much' is no amount")
+    refused(mlops(*setting, "0", "--period", "day"), Exit.USAGE, "expected more than $0")
+    refused(mlops(*setting, "1", "--period", "year"), Exit.USAGE, "year")
+    refused(mlops(*setting, "1"), Exit.USAGE, "--period")
+    both = ("--model", "m", "--function", "f")
+    refused(mlops(*setting, "1", "--period", "day", *both), Exit.USAGE, "not both")
+    gone = mlops("cost", "budget", "remove", "--period", "day")
+    refused(gone, Exit.NOT_FOUND, "no budget of this tenant's own for all models and a day")
+
+
+def test_a_threshold_that_is_none_is_told_in_one_line(
+    mlops: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAILY_COST_THRESHOLD", "0")
+    refused(mlops("cost", "report"), Exit.USAGE, "setting DAILY_COST_THRESHOLD: Input should be")
+
+
+def test_own_prices_from_import_to_export(told: Command, tmp_path: Path) -> None:
+    file = tmp_path / "prices.yaml"
+    file.write_text(PRICES)
+    said = told("cost", "prices", "import", str(file))
+    assert said.startswith("2 prices of your own, instead of 0; version: genai-prices ")
+    found = told("cost", "prices", "--json")
+    assert ", own " in found["version"]
+    rows = {(row["provider"], row["model"]): row for row in found["prices"]}
+    assert rows["p", "m"]["whose"] == "own"
+    assert rows["p", "m"]["input"] == [{"above_input_tokens": 0, "dollars_per_million": "0.5"}]
+    assert rows["p", "m"]["cached_input"] is None
+    assert rows["stand-in", "stand-in"]["whose"] == "shipped"
+    assert "shipped, simulated" in told("cost", "prices")
+    early = told("cost", "prices", "show", "p/m", "--on", "2026-05-31", "--json")
+    assert early["cached_input"][0]["dollars_per_million"] == "0.25"
+    assert early["starts"] == "2026-01-01"
+    exported = tmp_path / "again.yaml"
+    exported.write_text(told("cost", "prices", "export"))
+    again = told("cost", "prices", "import", str(exported), "--json")
+    assert (again["before"], again["after"], again["version"]) == (2, 2, found["version"])
+    exported.write_text("[]\n")
+    assert told("cost", "prices", "import", str(exported)).startswith("0 prices of your own")
+    assert told("cost", "prices", "export") == "[]\n"
+
+
+def test_embedded_prices_are_looked_up_by_name_and_by_a_part_of_it(told: Command) -> None:
+    text = told("cost", "prices", "show", "anthropic/claude-sonnet-4-5")
+    for part in ("cache write", "3.75", "above 200,000 tokens", "embedded: genai-prices"):
+        assert part in text, part
+    found = told("cost", "prices", "--model", "openai/gpt-4.1", "--json")
+    names = {(row["provider"], row["model"]) for row in found["prices"]}
+    assert ("openai", "gpt-4.1-mini") in names
+    assert told("cost", "prices", "--model", "no such thing").startswith("no such price is known")
+
+
+def test_prices_that_cannot_be_are_refused_in_one_line(mlops: Command, tmp_path: Path) -> None:
+    file = tmp_path / "prices.yaml"
+    file.write_text(PRICES.replace("0.25", "-1").replace("2.50", "x"))
+    refused(
+        mlops("cost", "prices", "import", str(file)),
+        Exit.USAGE,
+        f"{file}:6:3: [0].cached_input: Input should be greater than or equal to 0",
+        "(and 1 more mistakes)",
+    )
+    refused(mlops("cost", "prices", "import", "none.yaml"), Exit.USAGE, "No such file")
+    refused(mlops("cost", "prices", "show", "gpt"), Exit.USAGE, "expected PROVIDER/MODEL")
+    refused(mlops("cost", "prices", "show", "nobody/m"), Exit.NOT_FOUND, "no price is known for")
+
+
+@pytest.mark.usefixtures("november")
+def test_the_monitor_tells_each_functions_cost(tenant: TenantId) -> None:
+    record(
+        tenant,
+        call(datetime.now(UTC), "old@1", "known"),
+        call(datetime.now(UTC), "old@1", "stand-in"),
+        call(datetime.now(UTC), "old@1", "unknown", "search"),
+    )
+    monitor = package.MLOpsCostMonitor(tenant)
+    costs = asyncio.run(monitor.analyze_costs())
+    assert list(costs) == ["checkout", "search"]
+    checkout, search = costs.values()
+    assert (checkout.total_cost, checkout.request_count, checkout.cost_per_request) == (4.0, 2, 2.0)
+    assert checkout.simulated_requests == 1
+    assert (search.total_cost, search.request_count, search.unpriced_requests) == (None, 1, 1)
+    assert json.loads(json.dumps(search.to_dict()))["cost_per_success"] is None
+    days = (TODAY - date(2026, 11, 17)).days + 1
+    if days > 1:
+        assert asyncio.run(monitor.analyze_costs(days))["checkout"].request_count > 2
+    with pytest.raises(ValueError, match="expected 1 to 3660"):
+        asyncio.run(monitor.analyze_costs(0))
+
+
+def test_the_monitor_is_that_of_the_tenant_in_the_environment(
+    tenant: TenantId, name: str, with_environment: Callable[..., None]
+) -> None:
+    record(tenant, call(datetime.now(UTC), "old@1", "known"))
+    with_environment(MLOPS_TENANT=name)
+    costs = asyncio.run(package.MLOpsCostMonitor().analyze_costs())
+    assert {function: cost.total_cost for function, cost in costs.items()} == {"checkout": 2.0}
