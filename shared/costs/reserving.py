@@ -32,6 +32,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import redis
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from shared.costs.budgeting import own_budgets, spent
@@ -151,10 +152,10 @@ def go_on(
 
 
 def settle(reservation: Reservation, actual_nanos: int | None) -> None:
-    """Count what a call has cost, and free what is left of its reservation. Never raises for Redis.
+    """Count what a call has cost, and free what is left of its reservation.
 
-    None: it is not known, and the estimate counts. ValueError for an amount below 0. To be called
-    once: a second time counts it again.
+    None: it is not known, and the estimate counts. ValueError for an amount below 0; never raises
+    because Redis or PostgreSQL is away. To be called once: a second time counts it again.
     """
     actual = _actual(reservation, actual_nanos)
     if reservation.holds:
@@ -296,6 +297,9 @@ def _settled(reservation: Reservation, actual: int) -> None:
     except _AWAY as error:
         # PostgreSQL's sum will have it.
         _redis.lost(error)
+    except DBAPIError as error:
+        # It is counted; the sum that it belongs to is asked for by the next call.
+        log.warning("a hard stop's sum was not looked up: %s", type(error.orig).__name__)
 
 
 def _answered(reservation: Reservation, actual: int | None, estimate: int | None) -> list[Any]:

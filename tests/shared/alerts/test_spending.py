@@ -159,7 +159,7 @@ def test_what_arrives_after_midnight_is_told_of_the_day_before_once(
     assert rolled(NANOS, tomorrow) == Told(0, 1)
     assert rolled(13 * NANOS, tomorrow, at=NOW) == Told(0, 0)
     # Of what is older nobody is told: that is history.
-    assert rolled(99 * NANOS, NOW, at=NOW - timedelta(days=20)) == Told(0, 0)
+    assert rolled(99 * NANOS, tomorrow, at=NOW - timedelta(days=20)) == Told(0, 0)
     assert len(alerts(tenant)) == 1
 
 

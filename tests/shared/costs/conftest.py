@@ -32,23 +32,32 @@ def spend(tenant: TenantId) -> Spend:
         on: date | None = None,
     ) -> None:
         day = on or datetime.now(UTC).date()
+        sums = {
+            "cost_nanos": nanos,
+            "llm_calls": calls,
+            "unpriced_calls": unpriced,
+            "simulated_calls": simulated,
+            "episodes": tasks,
+            "successes": successes,
+        }
         with tenant_session(tenant) as session:
             for period in Period:
-                key = (tenant, period.value, period.start(day), model, function, variant)
-                row = session.get(CostTracking, key)
-                if row is None:
-                    names = ("tenant_id", "period", "starts_on", "model", "function", "variant")
-                    row = CostTracking(**dict(zip(names, key, strict=True)))
-                    for name in ("cost_nanos", "llm_calls", "unpriced_calls", "simulated_calls"):
-                        setattr(row, name, 0)
-                    row.episodes = row.successes = 0
-                    session.add(row)
-                row.cost_nanos += nanos
-                row.llm_calls += calls
-                row.unpriced_calls += unpriced
-                row.simulated_calls += simulated
-                row.episodes += tasks
-                row.successes += successes
+                key = {
+                    "tenant_id": tenant,
+                    "period": period.value,
+                    "starts_on": period.start(day),
+                    "model": model,
+                    "function": function,
+                    "variant": variant,
+                }
+                # Rows of sums are replaced and never changed.
+                before = session.get(CostTracking, tuple(key.values()))
+                if before is None:
+                    session.add(CostTracking(**key, **sums))
+                    continue
+                added = {name: getattr(before, name) + value for name, value in sums.items()}
+                session.delete(before)
                 session.flush()
+                session.add(CostTracking(**key, **added))
 
     return put
