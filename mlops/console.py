@@ -51,10 +51,11 @@ class Commands(TyperGroup):
             code = super().main(*args, standalone_mode=False, **extra)
         except typer.TyperException as error:
             message = error.format_message()
-            if "\n" in message or not message:  # the help, for want of a command
+            # The help, for want of a command. Typer knows that error by its name as well.
+            if type(error).__name__ == "NoArgsIsHelpError":
                 sys.stderr.write(message)
             else:
-                complain(message)
+                complain(" ".join(message.split()))
             code = error.exit_code
         except typer.Abort:
             code = Exit.FAILURE
