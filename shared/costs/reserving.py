@@ -341,7 +341,7 @@ def _run(
             round(kept.total_seconds() * 1000) + lease_ms,
         ]
     answered = redis_client().register_script(_TAKE)(keys=keys, args=arguments)
-    return list(answered)  # type: ignore[arg-type]  # it is a list of texts and numbers
+    return list(answered)
 
 
 def _sums(session: Session, holds: Sequence[Hold]) -> list[Spent]:
