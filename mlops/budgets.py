@@ -23,7 +23,7 @@ Model = Annotated[str | None, typer.Option(help="Of this registered model, as na
 Function = Annotated[str | None, typer.Option(help="Of this function.")]
 
 _COLOURS = {"ok": "green", "50": "cyan", "80": "yellow", "exceeded": "red"}
-_BAR_WIDTH = 24
+_BAR_WIDTH = 16
 
 
 @app.command("list")
@@ -153,26 +153,24 @@ def print_standings(standings: Sequence[Standing], today: date) -> None:
     from shared.costs import budgets
 
     table = Table(
-        "period", "of", "spent", "budget", "used", "", "state",
+        "budget", "of", "since", "spent", "used", "", "state",
         title=f"Budgets on {today} (UTC)", title_justify="left", header_style="bold",
     )  # fmt: skip
     for one in standings:
-        budget, spent = one.budget, one.spent
+        budget, spent, share = one.budget, one.spent, one.share
         colour = _COLOURS.get(one.state.value, "white")
-        share = one.share
         cost = dollars(
             spent.nanos if spent.known else None,
             spent.unpriced_calls,
             simulated=spent.simulated_calls > 0,
         )
-        notes = [name for name in ("hard_stop", "default") if getattr(budget, name)]
+        kind = ", hard stop" if budget.hard_stop else ", default" if budget.default else ""
         table.add_row(
-            f"{budget.period} from {one.starts_on}",
+            f"{budgets.dollars(budget.amount_nanos)} a {budget.period}{kind}",
             escape(plain(budget.whose)),
+            Text(str(one.starts_on), no_wrap=True),
             cost if spent.calls else "no calls",
-            budgets.dollars(budget.amount_nanos)
-            + (f" ({', '.join(notes)})".replace("_", " ") if notes else ""),
-            "-" if share is None else f"{100 * share:.0f} %",
+            Text("-" if share is None else f"{100 * share:.0f} %", no_wrap=True),
             ProgressBar(
                 total=1.0,
                 completed=min(1.0, share or 0.0),

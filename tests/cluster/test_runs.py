@@ -20,6 +20,9 @@ import sqlalchemy as sa
 
 import mlops
 from shared.costs.agents import why_unpriced
+from shared.costs.aggregation import Period
+from shared.costs.budgeting import set_budget
+from shared.costs.budgets import Budget
 from shared.costs.pricing import tenant_prices
 from shared.database import TenantId, tenant_session
 from shared.evaluation import changing
@@ -39,13 +42,15 @@ Until = Callable[[Callable[[], bool], str], None]
 class Watched:
     """A run of a tenant of its own."""
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, hard_stop: Budget | None = None, **fields: Any) -> None:
         self.name = f"runs-{uuid.uuid4()}"
         self.tenant: TenantId = create_tenant(self.name)
         stand_in = {"model": "stand-in", "base_url": "stand-in", "api_key_env": None}
         with tenant_session(self.tenant) as session:
             models.register(session, "rules", "1.0.0", "rule-based", {}, check=describe_agent)
             models.register(session, "paid", "1.0.0", "llm", stand_in, check=describe_agent)
+            if hard_stop is not None:
+                set_budget(session, hard_stop)
         self.id = uuid.UUID(self.done(RunBenchmark.model_validate(fields))["run_id"])
 
     def done(self, job: Any) -> dict[str, Any]:
@@ -136,6 +141,33 @@ def test_a_run_stops_at_its_budget_and_goes_on_with_a_higher_one(
     assert run.resume(budget="10").queued == spent.missing
     cluster.until(lambda: run.now().done, "all episodes")
     assert (run.now().scored, run.now().over_budget) == (16, 0)
+
+
+def test_a_hard_stop_holds_for_workers_in_parallel(cluster: Any) -> None:
+    limit = 2_000_000
+    run = Watched(
+        tasks=("click-test", "enter-text"),
+        seeds=tuple(range(8)),
+        models=("paid",),
+        hard_stop=Budget(Period.DAY, limit, hard_stop=True),
+    )
+    cluster.until(lambda: run.now().done, "the end of all episodes")
+    spent = run.now()
+    log.warning("cost %d of %s, %d over", spent.cost_nanos, limit, spent.over_budget)
+    assert spent.over_budget > 0
+    with tenant_session(run.tenant) as session:
+        dearest, reasons = session.execute(
+            sa.text(
+                "SELECT (SELECT max((s->'spent'->>'cost_nanos')::bigint) FROM mlops.episodes"
+                "        CROSS JOIN LATERAL jsonb_array_elements(trace) AS s),"
+                " (SELECT array_agg(reason) FROM mlops.episode_results"
+                "  WHERE outcome = 'budget_exceeded')"
+            )
+        ).one()
+    # A little before it, because the next step is expected to cost as much as the dearest, or
+    # beyond it by a step of each of the two that run at once.
+    assert limit - 2 * dearest <= spent.cost_nanos <= limit + 2 * dearest
+    assert all("the budget of $0.002 a day for all models is used up" in why for why in reasons)
 
 
 def test_what_was_recorded_is_shown_and_reported(cluster: Any, tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_a_budget_from_its_setting_to_its_removal(told: Command, tenant: TenantI
     assert [b["state"] for b in listed] == ["50", "ok", "ok", "exceeded"]
     assert (listed[0]["spent_nanos"], listed[0]["share"]) == (2_000_000_000, 2 / 3)
     text = told("cost", "budget", "list")
-    for part in ("67 %", "over 50 %", "$3.00 (hard stop)", "$20.00 (default)", "exceeded"):
+    for part in ("67 %", "over 50 %", "$3.00 a day, hard stop", "a month, default", "exceeded"):
         assert part in text, part
     said = told("cost", "budget", "remove", "--period", "month", "--model", "old@1")
     assert said == "the budget of $1.00 a month for model old@1 is removed\n"
