@@ -85,12 +85,19 @@ def _window(days: int | None, month: str | None, on: date | None, today: date) -
             first = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).date()
         except ValueError:
             raise complain(f"--month {month!r}: expected one like 2026-11", Exit.USAGE) from None
-        return first, first + timedelta(days=calendar.monthrange(first.year, first.month)[1])
+        last = first.replace(day=calendar.monthrange(first.year, first.month)[1])
+        return first, _day_after(last)
     if on is not None:
-        return on, on + timedelta(days=1)
+        return on, _day_after(on)
     from shared.costs.report import days_until
 
     return days_until(today, days or _DAYS)
+
+
+def _day_after(day: date) -> date:
+    if day == date.max:
+        raise complain(f"{day} is the last day there is", Exit.USAGE)
+    return day + timedelta(days=1)
 
 
 def _described(line: Line) -> dict[str, Any]:

@@ -92,6 +92,8 @@ class Refused:
     starts_on: date
     spent_nanos: int
     reserved_nanos: int
+    "By others: what this call asked for is not in it."
+    estimate_nanos: int
 
     @property
     def limit_nanos(self) -> int:
@@ -101,8 +103,10 @@ class Refused:
     def reason(self) -> str:
         """One line that names the budget."""
         reserved = f" and {dollars(self.reserved_nanos)} reserved" if self.reserved_nanos else ""
+        full = self.spent_nanos + self.reserved_nanos >= self.limit_nanos
+        verdict = "is used up" if full else f"has no room for {dollars(self.estimate_nanos)} more"
         return (
-            f"{self.budget} is used up: {dollars(self.spent_nanos)} spent{reserved}"
+            f"{self.budget} {verdict}: {dollars(self.spent_nanos)} spent{reserved}"
             f" since {self.starts_on}"
         )
 
@@ -287,7 +291,9 @@ def _taken(reservation: Reservation, actual: int | None) -> Reservation | Refuse
     if said[0] == "held":
         return reservation
     hold = reservation.holds[int(said[1]) - 1]
-    return Refused(hold.budget, hold.starts_on, int(said[2]), int(said[3]))
+    return Refused(
+        hold.budget, hold.starts_on, int(said[2]), int(said[3]), reservation.estimate_nanos
+    )
 
 
 def _settled(reservation: Reservation, actual: int) -> None:
@@ -354,7 +360,7 @@ def _by_postgresql(reservation: Reservation) -> Reservation | Refused:
         sums = _sums(session, reservation.holds)
     for hold, found in zip(reservation.holds, sums, strict=True):
         if found.nanos >= hold.budget.amount_nanos:
-            return Refused(hold.budget, hold.starts_on, found.nanos, 0)
+            return Refused(hold.budget, hold.starts_on, found.nanos, 0, reservation.estimate_nanos)
     return reservation
 
 

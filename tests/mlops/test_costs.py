@@ -208,6 +208,8 @@ def test_a_report_that_cannot_be_is_refused_in_one_line(mlops: Command) -> None:
     refused(mlops(*report, "--month", "2026-13"), Exit.USAGE, "expected one like 2026-11")
     refused(mlops(*report, "--month", "2026-11", "--days", "3"), Exit.USAGE, "give one of")
     refused(mlops(*report, "--days", "0"), Exit.USAGE, "--days")
+    refused(mlops(*report, "--month", "9999-12"), Exit.USAGE, "the last day there is")
+    refused(mlops(*report, "--on", "9999-12-31"), Exit.USAGE, "the last day there is")
     refused(mlops(*report, "--by", "colour"), Exit.USAGE, "--by")
 
 

@@ -96,9 +96,13 @@ def test_a_refusal_names_the_budget_in_one_line(
     assert (answer.budget, answer.limit_nanos) == (made, 2_500_000_000)
     today = datetime.now(UTC).date()
     assert answer.reason == (
-        "the budget of $2.50 a day for model buyer@1 is used up: $2.40 spent and $0.05 reserved"
-        f" since {today}"
+        "the budget of $2.50 a day for model buyer@1 has no room for $0.10 more: $2.40 spent and"
+        f" $0.05 reserved since {today}"
     )
+    settle(given(tenant, 0), 50_000_000)
+    answer = ask(tenant, 0)
+    assert isinstance(answer, Refused)
+    assert "for model buyer@1 is used up: $2.45 spent and $0.05 reserved since" in answer.reason
 
 
 def test_a_call_is_let_in_by_every_budget_that_covers_it_or_by_none(
