@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -344,3 +345,41 @@ def test_the_monitor_is_that_of_the_tenant_in_the_environment(
     with_environment(MLOPS_TENANT=name)
     costs = asyncio.run(package.MLOpsCostMonitor().analyze_costs())
     assert {function: cost.total_cost for function, cost in costs.items()} == {"checkout": 2.0}
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of the page about costs."""
+    page = (Path(__file__).parents[2] / "docs" / "costs.md").read_text("utf-8")
+    inside = (text.partition("\n") for text in page.split("```")[1::2])
+    return [text for named, _, text in inside if named == language]
+
+
+def test_every_command_of_the_page_works_as_it_is_written(
+    told: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (price_file,) = blocks("yaml")
+    Path("prices.yaml").write_text(price_file)
+    commands = [line for block in blocks("") for line in block.splitlines() if line]
+    assert len(commands) >= 13
+    for line in commands:
+        program, *arguments = shlex.split(line.partition("#")[0].partition(">")[0])
+        assert program == "mlops"
+        told(*arguments)
+    (rate,) = told("cost", "prices", "--model", "openai/gpt-4.1-mini", "--json")["prices"][:1]
+    assert (rate["whose"], rate["input"][0]["dollars_per_million"]) == ("own", "0.3")
+
+
+def test_the_python_of_the_page_works_as_it_is_written(
+    tenant: TenantId,
+    name: str,
+    with_environment: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record(tenant, call(datetime.now(UTC), "old@1", "known"))
+    with_environment(MLOPS_TENANT=name)
+    programs = blocks("python")
+    assert len(programs) == 2
+    for program in programs:
+        exec(program, {})  # noqa: S102 (it is ours)
+    assert capsys.readouterr().out == "checkout: $2.0000 (1 requests, 0 unpriced)\n"
