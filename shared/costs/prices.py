@@ -29,6 +29,7 @@ from shared.costs.overrides import PriceOverride, read_overrides
 SHIPPED = Path(__file__).with_name("prices.yaml")
 _MOST_TOKENS = 10**9
 "Of one call. Beyond any context there is, so it is a mistake and not a bill."
+_CLASSES = ("input", "cached input", "cache write", "output", "reasoning")
 
 
 class PricedCall(Protocol):
@@ -121,6 +122,8 @@ class _Tariff:
     steps: tuple[tuple[int, int], ...]
 
     def at(self, input_tokens: int) -> int:
+        if len(self.steps) == 1:
+            return self.steps[0][1]
         return next(femtos for above, femtos in reversed(self.steps) if input_tokens > above)
 
     def shown(self) -> Rate:
@@ -190,41 +193,37 @@ class PriceTable:
         )
 
     def _charge(self, call: PricedCall, rates: _Rates) -> Price | Unpriced:
+        input_tokens, output_tokens = call.input_tokens, call.output_tokens
         # Where a class has no rate of its own it does not matter how many tokens were of it.
-        cached_tokens, reasoning_tokens = call.cached_input_tokens, call.reasoning_tokens
-        if cached_tokens is None and rates.cached_input is None:
-            cached_tokens = 0
-        if reasoning_tokens is None and rates.reasoning is None:
-            reasoning_tokens = 0
-        counts: list[int] = []
-        for name, tokens in (
-            ("input", call.input_tokens),
-            ("cached input", cached_tokens),
-            ("cache write", call.cache_write_tokens or 0),
-            ("output", call.output_tokens),
-            ("reasoning", reasoning_tokens),
+        cached, reasoning = call.cached_input_tokens, call.reasoning_tokens
+        if cached is None and rates.cached_input is None:
+            cached = 0
+        if reasoning is None and rates.reasoning is None:
+            reasoning = 0
+        written = call.cache_write_tokens or 0
+        # Every event of every batch comes by here: one look tells that nothing is wrong.
+        if (
+            input_tokens is None
+            or cached is None
+            or output_tokens is None
+            or reasoning is None
+            or cached < 0
+            or written < 0
+            or not cached + written <= input_tokens <= _MOST_TOKENS
+            or not 0 <= reasoning <= output_tokens <= _MOST_TOKENS
         ):
-            if tokens is None:
-                return Unpriced(f"the number of {name} tokens is unknown")
-            if not 0 <= tokens <= _MOST_TOKENS:
-                return Unpriced(f"{tokens} {name} tokens; expected 0 to {_MOST_TOKENS}")
-            counts.append(tokens)
-        input_tokens, cached, written, output_tokens, reasoning = counts
-        if cached + written > input_tokens:
-            parts = f"{cached} cached" + (f" and {written} written" if written else "")
-            return Unpriced(f"{parts} of {input_tokens} input tokens; expected no more")
-        if reasoning > output_tokens:
-            return Unpriced(
-                f"{reasoning} reasoning of {output_tokens} output tokens; expected no more"
-            )
+            return _uncountable((input_tokens, cached, written, output_tokens, reasoning))
         femtos = (
-            (input_tokens - cached - written) * rates.input.at(input_tokens)
-            + cached * (rates.cached_input or rates.input).at(input_tokens)
-            + written * (rates.cache_write or rates.input).at(input_tokens)
+            rates.request
+            + (input_tokens - cached - written) * rates.input.at(input_tokens)
             + (output_tokens - reasoning) * rates.output.at(input_tokens)
-            + reasoning * (rates.reasoning or rates.output).at(input_tokens)
-            + rates.request
         )
+        if cached:
+            femtos += cached * (rates.cached_input or rates.input).at(input_tokens)
+        if written:
+            femtos += written * (rates.cache_write or rates.input).at(input_tokens)
+        if reasoning:
+            femtos += reasoning * (rates.reasoning or rates.output).at(input_tokens)
         return Price(_nanos(femtos), rates.simulated, self.version)
 
     def _rates(self, provider: str, model: str, at: datetime) -> _Rates | Unpriced:
@@ -283,6 +282,22 @@ def _embedded_version() -> str:
 def _digest(entries: tuple[PriceOverride, ...]) -> str:
     text = "\n".join(entry.model_dump_json() for entry in entries)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _uncountable(counts: tuple[int | None, ...]) -> Unpriced:
+    """What is wrong with the numbers of tokens, in the order of `_CLASSES`."""
+    for name, tokens in zip(_CLASSES, counts, strict=True):
+        if tokens is None:
+            return Unpriced(f"the number of {name} tokens is unknown")
+        if not 0 <= tokens <= _MOST_TOKENS:
+            return Unpriced(f"{tokens} {name} tokens; expected 0 to {_MOST_TOKENS}")
+    input_tokens, cached, written, output_tokens, reasoning = counts
+    if (reasoning or 0) > (output_tokens or 0):
+        parts, whole = f"{reasoning} reasoning", f"{output_tokens} output"
+    else:
+        parts = f"{cached} cached" + (f" and {written} written" if written else "")
+        whole = f"{input_tokens} input"
+    return Unpriced(f"{parts} of {whole} tokens; expected no more")
 
 
 def _utc(at: datetime) -> datetime:
