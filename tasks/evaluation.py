@@ -12,6 +12,7 @@ from celery import Task
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from shared.costs.agents import why_unpriced
 from shared.costs.allowances import Allowance, Cost
 from shared.costs.budgets import NANOS
 from shared.costs.prices import Price, PriceTable
@@ -19,6 +20,7 @@ from shared.costs.pricing import tenant_prices
 from shared.costs.reserving import count_spent, hard_stops
 from shared.database import tenant_session
 from shared.evaluation import episodes
+from shared.evaluation.agents.parameters import LlmParameters
 from shared.evaluation.agents.registry import make_agent
 from shared.evaluation.artifacts import ArtifactStore
 from shared.evaluation.benchmark import Benchmark
@@ -91,11 +93,21 @@ class _Purse:
         # What has no price cannot be counted; the run is told so where it is shown.
         return Cost(sum(one for one in nanos if one is not None), nanos.count(None))
 
-    def begin(self) -> str | None:
+    def begin(self, plan: EpisodePlan) -> str | None:
         """Why not even the first step may be taken, or None."""
         if self.run is not None and self.run.over(0):
             return self._spent_by_run()
-        refused = None if self.allowance is None else self.allowance.begin()
+        if self.allowance is None:
+            return None
+        if plan.agent == "llm":
+            # Without a price nothing would ever be counted, and nothing stopped.
+            unpriced = why_unpriced(self.prices, LlmParameters.model_validate(plan.parameters))
+            if unpriced is not None:
+                return (
+                    f"a hard stop cannot be kept with {plan.model}: {unpriced};"
+                    " `mlops cost prices import` gives it a price"
+                )
+        refused = self.allowance.begin()
         return None if refused is None else refused.reason
 
     async def over(self, calls: tuple[LlmCall, ...]) -> str | None:
@@ -148,7 +160,7 @@ def _played(
     # Every worker imports this module; only those that get here need Playwright.
     from shared.evaluation.episode import ENDING_SECONDS, run_episode
 
-    refused = purse.begin()
+    refused = purse.begin(plan)
     if refused is not None:
         return episodes.not_begun(refused)
     agent = make_agent(plan.agent, plan.parameters)

@@ -53,11 +53,9 @@ def hard_stop(tenant: TenantId, nanos: int, **fields: Any) -> None:
     reserving._limits.forget()
 
 
-def played(tenant: TenantId, browser: Any, **fields: Any) -> tuple[Ending, Episode]:
+def played(tenant: TenantId, browser: Any, model: str = "paid") -> tuple[Ending, Episode]:
     """An episode of two steps, as a worker does it."""
-    job = RunBenchmark(
-        tasks=("enter-text",), seeds=(1,), models=("paid",), function=FUNCTION, **fields
-    )
+    job = RunBenchmark(tasks=("enter-text",), seeds=(1,), models=(model,), function=FUNCTION)
     with tenant_session(tenant) as session:
         create_run(session, job, lambda session, split: None, lambda version: None)  # type: ignore
         waiting = sa.select(JobRow.id).where(JobRow.status == "queued")
@@ -99,6 +97,21 @@ def test_no_episode_begins_when_a_hard_stop_is_used_up(
     assert episode.reason is not None
     assert episode.reason.startswith(
         f"not begun: the budget of $0.01 a day for {whose} is used up: $0.01 spent since 20"
+    )
+
+
+def test_what_has_no_price_does_not_begin_under_a_hard_stop(tenant: TenantId) -> None:
+    nobody = {"model": "nobody-sells-this", "base_url": "http://127.0.0.1:9/v1"}
+    with tenant_session(tenant) as session:
+        models.register(
+            session, "dark", "1.0.0", "llm", nobody | {"api_key_env": None}, check=describe_agent
+        )
+    hard_stop(tenant, 100 * ONE_CENT)
+    _, episode = played(tenant, None, "dark")
+    assert episode.outcome == "budget_exceeded"
+    assert episode.reason is not None
+    assert episode.reason.startswith(
+        "not begun: a hard stop cannot be kept with dark@1.0.0: no price is known for"
     )
 
 
