@@ -49,7 +49,7 @@ def budgets(session: Session) -> tuple[Budget, ...]:
 
 def own_budgets(session: Session, *, hard_stops_only: bool = False) -> tuple[Budget, ...]:
     """Those that the tenant has set."""
-    query = sa.select(BudgetRow)
+    query = sa.select(BudgetRow).order_by(BudgetRow.scope, BudgetRow.name, BudgetRow.period)
     if hard_stops_only:
         query = query.where(BudgetRow.hard_stop)
     return tuple(_budget(row) for row in session.scalars(query))

@@ -196,8 +196,14 @@ class _Limits:
         until, found = self._known.get(tenant_id, (0.0, ()))
         if time.monotonic() < until:
             return found
-        with tenant_session(tenant_id) as session:
-            found = own_budgets(session, hard_stops_only=True)
+        try:
+            with tenant_session(tenant_id) as session:
+                found = own_budgets(session, hard_stops_only=True)
+        except DBAPIError as error:
+            # What is under way need not end because the database is being restarted.
+            if tenant_id not in self._known:
+                raise
+            log.warning("the hard stops are those of a while ago: %s", type(error.orig).__name__)
         self._known[tenant_id] = time.monotonic() + LIMITS_SECONDS, found
         return found
 
@@ -309,13 +315,23 @@ def _settled(reservation: Reservation, actual: int) -> None:
 
 
 def _answered(reservation: Reservation, actual: int | None, estimate: int | None) -> list[Any]:
-    """What the script says once it knows PostgreSQL's sums, which it asks for now and then."""
+    """What the script says once it knows PostgreSQL's sums, which it asks for now and then.
+
+    Where PostgreSQL is away it goes on with the sums that it has, and raises if it has none.
+    """
     said = _run(reservation, actual, estimate, {})
+    away: DBAPIError | None = None
     while said[0] == "unknown":
+        if away is not None:
+            raise away
         asked = [int(place) - 1 for place in said[1:]]
-        with tenant_session(reservation.tenant_id) as session:
-            sums = _sums(session, [reservation.holds[place] for place in asked])
-        known = dict(zip(asked, (one.nanos for one in sums), strict=True))
+        known: dict[int, int] = {}
+        try:
+            with tenant_session(reservation.tenant_id) as session:
+                sums = _sums(session, [reservation.holds[place] for place in asked])
+            known = dict(zip(asked, (one.nanos for one in sums), strict=True))
+        except DBAPIError as error:
+            away = error
         # It has been settled by now; what remains is to reserve.
         said = _run(reservation, None, estimate, known)
     return said

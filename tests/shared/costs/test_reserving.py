@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
 import redis
+import sqlalchemy as sa
 
 from shared.costs import reserving
 from shared.costs.aggregation import Period
@@ -29,6 +31,7 @@ from shared.costs.reserving import (
     settle,
 )
 from shared.database import TenantId, tenant_session
+from shared.redis_client import budget_leases_key, budget_sums_key, redis_client
 
 MODEL, FUNCTION = "buyer@1", "checkout"
 LIMIT = 1_000
@@ -69,6 +72,19 @@ def refused(answer: Reservation | Refused) -> tuple[int, int]:
     """What was spent and what was reserved."""
     assert isinstance(answer, Refused)
     return answer.spent_nanos, answer.reserved_nanos
+
+
+def lease_ends(reservation: Reservation) -> None:
+    """As if its time had passed."""
+    for hold in reservation.holds:
+        key = budget_leases_key(reservation.tenant_id, hold.key)
+        redis_client().zadd(key, {reservation.id: 0}, xx=True)
+
+
+def sums_are_old(reservation: Reservation) -> None:
+    """As if PostgreSQL's had been looked up long ago."""
+    for hold in reservation.holds:
+        redis_client().hset(budget_sums_key(reservation.tenant_id, hold.key), "at", "0")
 
 
 def test_what_is_reserved_is_gone_until_it_is_settled(
@@ -170,9 +186,9 @@ def test_the_reservation_of_a_dead_holder_is_free_when_its_lease_ends(
     tenant: TenantId, limit: Callable[..., Budget]
 ) -> None:
     limit()
-    dead = given(tenant, LIMIT, lease_seconds=0.05)
+    dead = given(tenant, LIMIT)
     refused(ask(tenant, 1))
-    time.sleep(0.06)
+    lease_ends(dead)
     alive = given(tenant, 400)
     # It was only slow: what it has cost is counted all the same, and frees nobody else's.
     settle(dead, 700)
@@ -199,22 +215,22 @@ def test_sums_that_redis_has_lost_are_those_of_postgresql(
 
 
 def test_what_others_spend_counts_once_it_is_rolled_up(
-    tenant: TenantId,
-    limit: Callable[..., Budget],
-    spend: Spend,
-    monkeypatch: pytest.MonkeyPatch,
+    tenant: TenantId, limit: Callable[..., Budget], spend: Spend
 ) -> None:
     limit()
-    settle(given(tenant, 0), 100)
+    held = given(tenant, 100)
     spend(900)
-    given(tenant, 500, lease_seconds=0.01)
-    monkeypatch.setattr(reserving, "REFRESH_SECONDS", 0.0)
-    time.sleep(0.02)
-    assert refused(ask(tenant, 101)) == (900, 0)
+    # It was looked up less than a minute ago.
+    other = given(tenant, 500)
+    settle(other, 50)
+    sums_are_old(held)
+    assert refused(ask(tenant, 1)) == (900, 100)
     # What is settled here and rolled up later is not counted twice.
-    settle(given(tenant, 50), 50)
+    settle(held, 50)
     spend(50)
+    sums_are_old(held)
     assert refused(ask(tenant, 51)) == (950, 0)
+    given(tenant, 50)
 
 
 def test_what_was_spent_without_leave_is_counted(
@@ -263,6 +279,33 @@ def test_without_redis_what_is_rolled_up_decides(
     assert refused(ask(tenant, 0)) == (LIMIT, 0)
     # It is not asked again at once: everybody would wait for it.
     assert len(asked) == 1
+
+
+def test_without_postgresql_what_is_under_way_goes_on_and_what_is_unknown_does_not_begin(
+    tenant: TenantId,
+    limit: Callable[..., Budget],
+    monkeypatch: pytest.MonkeyPatch,
+    clean_redis: redis.Redis,
+) -> None:
+    limit()
+    held = given(tenant, 100)
+
+    def gone(tenant_id: TenantId) -> Any:
+        raise sa.exc.OperationalError("SELECT", {}, ConnectionError("nobody listens"))
+
+    monkeypatch.setattr(reserving, "tenant_session", gone)
+    sums_are_old(held)
+    monkeypatch.setattr(reserving._limits, "_known", {tenant: (0.0, hard_stops(tenant, "", ""))})
+    following = go_on(held, 100, 900)
+    assert isinstance(following, Reservation)
+    assert refused(ask(tenant, 1)) == (100, 900)
+    clean_redis.flushall()
+    settle(following, 900)
+    with pytest.raises(sa.exc.OperationalError):
+        ask(tenant, 0)
+    reserving._limits.forget()
+    with pytest.raises(sa.exc.OperationalError):
+        ask(tenant, 0)
 
 
 @pytest.mark.parametrize("nanos", [-1, 2**53])
