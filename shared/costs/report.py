@@ -138,7 +138,7 @@ _SUMS: Final = ", ".join(
         "llm_calls",
         "unpriced_calls",
         "simulated_calls",
-        "episodes",
+        "tasks",
         "successes",
     )
 )

@@ -22,7 +22,7 @@ from mlops.console import Exit
 from shared.costs.aggregation import aggregate
 from shared.database import TenantId, tenant_session
 from shared.settings import settings
-from shared.telemetry.events import EpisodeEvent, LlmCallEvent
+from shared.telemetry.events import LlmCallEvent, TaskEndEvent
 from shared.telemetry.ingestion import CallCost, store
 from shared.telemetry.rollups import roll_up_dirty_hours
 from shared.tenancy.tables import AuditEntry
@@ -110,8 +110,8 @@ def call(at: datetime, model: str, provider: str, function: str = "checkout") ->
     )
 
 
-def task(at: datetime, model: str, success: bool) -> EpisodeEvent:
-    return EpisodeEvent(
+def task(at: datetime, model: str, success: bool) -> TaskEndEvent:
+    return TaskEndEvent(
         event_id=uuid.uuid4(), occurred_at=at, model=model, function="checkout", success=success
     )
 

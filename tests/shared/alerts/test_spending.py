@@ -46,7 +46,7 @@ def rolled(tenant: TenantId) -> Rolled:
                         "unpriced_calls": 0,
                         "simulated_calls": 0,
                         "cost_nanos": nanos,
-                        "episodes": 0,
+                        "tasks": 0,
                         "successes": 0,
                     }
                     | fields

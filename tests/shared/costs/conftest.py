@@ -37,7 +37,7 @@ def spend(tenant: TenantId) -> Spend:
             "llm_calls": calls,
             "unpriced_calls": unpriced,
             "simulated_calls": simulated,
-            "episodes": tasks,
+            "tasks": tasks,
             "successes": successes,
         }
         with tenant_session(tenant) as session:

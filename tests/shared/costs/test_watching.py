@@ -136,11 +136,11 @@ def test_the_timetable_asks_once_an_hour_for_those_that_spent(tenant: TenantId) 
     assert isinstance(asked.id, UUID)
 
 
-def test_the_forecast_of_a_steady_month_is_what_it_will_be(tenant: TenantId) -> None:
+def test_the_forecast_of_a_steady_week_is_what_it_will_be(tenant: TenantId) -> None:
     send(tenant, 1, 2, 1.0, hours=24 * 17)
     roll_up(tenant)
     with tenant_session(tenant) as session:
-        found = forecast_period(session, Period.MONTH, NOW)
+        found = forecast_period(session, Period.WEEK, NOW)
     assert found is not None
     assert found.state in (ForecastState.FORECAST, ForecastState.COMPLETE)
     hours = (found.ends_at - found.starts_at) / timedelta(hours=1)
