@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlops.client import Job, submit
     from mlops.cost_monitor import MLOpsCostMonitor
+    from mlops.metrics import MetricsCollector
     from shared.evaluation.custom import Criterion, CustomBenchmark, CustomTask, Start
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "CustomTask",
     "Job",
     "MLOpsCostMonitor",
+    "MetricsCollector",
     "Start",
     "submit",
 ]
@@ -29,6 +31,7 @@ __all__ = [
 _MODULES = {
     "Job": "mlops.client",
     "MLOpsCostMonitor": "mlops.cost_monitor",
+    "MetricsCollector": "mlops.metrics",
     "submit": "mlops.client",
 }
 

@@ -1,0 +1,359 @@
+"""Telemetry of an agent, from its own process: tasks, actions, model calls, page loads.
+
+    from mlops import MetricsCollector
+
+    metrics = MetricsCollector()
+    task_id = metrics.start_task("web_search_task")
+    metrics.record_action("navigate", success=True, duration=2.1)
+    metrics.record_llm_call(tokens_used=150, cost=0.003)
+    metrics.end_task(success=True)
+
+Nothing that records waits for the service or fails with it: a call leaves a record in memory, and
+a thread sends batches, or keeps them on disk until the service takes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, overload
+from uuid import UUID
+
+from mlops.telemetry import usage
+from mlops.telemetry.encoding import TEXT_LENGTH
+from mlops.telemetry.keywords import COMMON, FAILING, LLM_CALL, Common, Failing, LlmCall, check
+from mlops.telemetry.outbox import EXIT_SECONDS, Counts, Outbox
+from mlops.telemetry.sampling import NoSampleError, Sampler, sample
+from mlops.telemetry.sending import DatabaseTransport, Transport
+from mlops.telemetry.spilling import SpillFolder, folder_name
+from mlops.telemetry.tasks import OpenTask, Tasks
+from mlops.telemetry.tracking import Tracker
+
+if TYPE_CHECKING:
+    from mlops.telemetry.summary import PerformanceSummary
+
+UNKNOWN: Final = "unknown"
+"The model or function of events that state none."
+
+Work = TypeVar("Work", bound=Callable[..., Any])
+
+
+class MetricsCollector:
+    """Collects what an agent does and what it costs.
+
+    `model` ("name@version" of the registered model), `function` and `variant` hold for all events
+    that do not state their own; where no function is stated it is the name of the current task.
+
+    Durations are in seconds; what is None, or left out, is unknown. The methods that record may be
+    called from any thread, asyncio task or forked process, and raise nothing but TypeError for a
+    keyword that there is not: an event that cannot be taken is counted in `counts` and has its
+    reason in the log or, where the service refuses it, in `mlops.rejected_events`. The keywords
+    that they share are those of `mlops.telemetry.keywords`.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        function: str | None = None,
+        variant: str | None = None,
+        transport: Transport | None = None,
+        flush_events: int = 500,
+        flush_seconds: float = 5.0,
+        memory_events: int = 10_000,
+        spill_folder: Path | None = None,
+        spill_bytes: int = 64 * 2**20,
+        sample_seconds: float | None = None,
+    ) -> None:
+        """A batch is sent with `flush_events` events or after `flush_seconds`. `memory_events` may
+        wait in memory, and `spill_bytes` on disk: in `spill_folder`, by default `spill/<tenant>` of
+        the state folder. With `sample_seconds` the machine is sampled that often.
+
+        Raises ValueError for a limit that cannot be, and SettingsError for malformed settings.
+        """
+        _require("flush_events", flush_events, 1, 5_000)
+        _require("flush_seconds", flush_seconds, 0.01, 3_600)
+        _require("memory_events", memory_events, 1, 1_000_000)
+        _require("spill_bytes", spill_bytes, 0, 2**40)
+        self._model = model
+        self._function = function
+        self._variant = variant
+        self._tasks = Tasks()
+        self._outbox = Outbox(
+            transport or DatabaseTransport(),
+            SpillFolder(spill_folder or _default_folder(), spill_bytes),
+            batch_events=flush_events,
+            flush_seconds=flush_seconds,
+            most_events=memory_events,
+        )
+        # Its thread keeps the outbox alive until what a forgotten collector has left is sent.
+        weakref.finalize(self, self._outbox.end_soon).atexit = False
+        self._sampler: Sampler | None = None
+        if sample_seconds is not None:
+            _require("sample_seconds", sample_seconds, 0.1, 86_400)
+            self._sampler = Sampler(weakref.WeakMethod(self.record_system_sample), sample_seconds)
+
+    def start_task(self, name: str, **common: Unpack[Common]) -> UUID:
+        """Begin a task, the current one of this thread or asyncio task from here to its end.
+
+        Tasks nest: at the end of the inner one the outer one is current again. Another thread
+        names the task by the identifier, which is returned.
+        """
+        check(common, COMMON - {"task_id"})
+        task = self._tasks.start(name)
+        self._record("task_start", {**common, "task_id": task.id}, task)
+        return task.id
+
+    def end_task(
+        self,
+        success: bool | None,
+        *,
+        outcome: str | None = None,
+        duration: float | None = None,
+        **common: Unpack[Failing],
+    ) -> None:
+        """End the current task, or that of `task_id`, which may have begun in any thread.
+
+        `success` is None when the end says nothing of the agent. The duration is by default that
+        since the start, and unknown for a task that was started in another process.
+        """
+        check(common, FAILING)
+        task_id = common.get("task_id")
+        task = self._tasks.current() if task_id is None else self._tasks.find(task_id)
+        if task is None and task_id is None:
+            self._outbox.refuse("end_task without a current task; pass its task_id")
+            return
+        fields: dict[str, Any] = {**common, "success": success, "outcome": outcome}
+        fields["latency"] = duration
+        if task is not None:
+            fields["task_id"] = task.id
+            if duration is None:
+                fields["latency"] = time.perf_counter() - task.started
+            self._tasks.end(task)
+        self._record("task_end", fields, task)
+
+    def record_action(
+        self,
+        action: str | None = None,
+        *,
+        success: bool,
+        duration: float | None = None,
+        dom_complexity: int | None = None,
+        **common: Unpack[Failing],
+    ) -> None:
+        """One step of the agent: what it did (click, type, navigate ...) and whether it worked."""
+        if common:
+            check(common, FAILING)
+        fields = {
+            "action": action,
+            "success": success,
+            "latency": duration,
+            "dom_complexity": dom_complexity,
+            **common,
+        }
+        self._record("action", fields)
+
+    def record_llm_call(self, *, response: object = None, **call: Unpack[LlmCall]) -> None:
+        """One call of a language model. It failed if there is an error.
+
+        `response` is that of OpenAI, Anthropic or Gemini, as an object or as JSON: what it says of
+        model and tokens holds where nothing else is stated.
+        """
+        check(call, LLM_CALL)
+        fields: dict[str, Any] = dict(call)
+        if response is not None:
+            try:
+                captured = usage.capture(response)
+            except Exception as error:  # noqa: BLE001 (of the response's own attributes)
+                self._outbox.refuse(f"usage of a response: {type(error).__name__}", events=0)
+            else:
+                fields["response"] = [] if captured is None else [captured]
+        self._record("llm_call", fields)
+
+    def record_page_load(
+        self,
+        url: str | None = None,
+        *,
+        load_time: float | None = None,
+        dom_complexity: int | None = None,
+        success: bool | None = None,
+        **common: Unpack[Failing],
+    ) -> None:
+        """One page that was opened; `dom_complexity` is its number of DOM nodes.
+
+        Without an error it has loaded. User, password, query and fragment of the URL do not leave
+        the process.
+        """
+        check(common, FAILING)
+        if success is None:
+            success = not any(common.get(name) for name in ("error", "error_type", "error_message"))
+        fields = {
+            "url": url,
+            "success": success,
+            "latency": load_time,
+            "dom_complexity": dom_complexity,
+            **common,
+        }
+        self._record("page_load", fields)
+
+    def record_metric(
+        self, name: str, value: float, unit: str = "", **common: Unpack[Common]
+    ) -> None:
+        """A figure of your own."""
+        check(common, COMMON)
+        self._record("metric", {"name": name, "value": value, "unit": unit, **common})
+
+    def record_system_sample(self) -> None:
+        """CPU, memory and disk of this machine now."""
+        try:
+            fields = sample()
+        except (NoSampleError, OSError) as error:
+            self._outbox.refuse(str(error))
+            return
+        self._record("system", fields)
+
+    @overload
+    def track(self, work: Work, /) -> Work: ...
+
+    @overload
+    def track(self, /, **call: Unpack[LlmCall]) -> Tracker: ...
+
+    def track(self, work: Any = None, /, **call: Any) -> Any:
+        """Record the calls of a function that calls a language model, or of a `with` block.
+
+            @metrics.track
+            def ask(question): ...
+
+            with metrics.track(provider="openai") as call:
+                answer = call.read(client.chat.completions.create(...))
+
+        The function may be sync, async, or a generator of either kind, whose first value counts as
+        the first token. Recorded are the latency, the error that is raised, and what the returned
+        response says of model and tokens; values and exceptions go their way unchanged.
+        """
+        check(call, LLM_CALL)
+        tracker = Tracker(self._record_call, call)
+        return tracker if work is None else tracker(work)
+
+    def get_performance_summary(
+        self,
+        hours: int = 24,
+        *,
+        model: str | None = None,
+        function: str | None = None,
+        variant: str | None = None,
+    ) -> PerformanceSummary:
+        """What was done in the last `hours`, from the start of the hour that they begin in.
+
+        Read from the hourly sums, of all processes: events of the last minute may be missing, see
+        its `as_of`. Of the model, function and variant that are named here or that the collector
+        was made with, else of all the tenant's. Raises ValueError unless `hours` is 1 to 87,600.
+        """
+        from mlops.telemetry.summary import read_summary
+
+        return read_summary(
+            hours,
+            model=model or self._model,
+            function=function or self._function,
+            variant=variant or self._variant,
+        )
+
+    def flush(self, timeout: float | None = 10.0) -> bool:
+        """Hand over what was recorded so far; False if some is still in memory after `timeout`.
+
+        What the service does not take now is on disk then, and sent later: see `counts`.
+        """
+        return self._outbox.flush(timeout)
+
+    def close(self, timeout: float = EXIT_SECONDS) -> None:
+        """`flush`, and keep what is left on disk. The end of the process does so by itself."""
+        if self._sampler is not None:
+            self._sampler.stop()
+        self._outbox.end(timeout)
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the events of this process."""
+        return self._outbox.counts()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _record_call(self, fields: dict[str, Any]) -> None:
+        self._record("llm_call", fields)
+
+    def _record(self, kind: str, fields: dict[str, Any], task: OpenTask | None = None) -> None:
+        """Keep the event with what it does not state itself; `task` is that of the task's ends."""
+        now = time.time()
+        try:
+            get = fields.get
+            of_task = task
+            if of_task is None:
+                task_id = get("task_id")
+                if task_id is None:
+                    of_task = self._tasks.current()
+                    fields["task_id"] = None if of_task is None else of_task.id
+                else:
+                    of_task = self._tasks.find(task_id)
+            fields["model"] = get("model") or self._model or UNKNOWN
+            fields["variant"] = get("variant") or self._variant
+            named = fields.pop("named", None)
+            fields["function"] = (
+                get("function")
+                or self._function
+                or (named if of_task is None else of_task.name)
+                or UNKNOWN
+            )
+            if get("error") is not None:
+                _tell_error(fields, fields.pop("error"))
+            if get("attributes") is not None or task is not None:
+                fields["attributes"] = _kept(get("attributes"), task)
+            self._outbox.add((kind, now, fields))
+        except Exception as error:  # noqa: BLE001 (of whatever the caller passes: his work goes on)
+            self._outbox.refuse(f"{kind}: {type(error).__name__}")
+
+
+def _tell_error(fields: dict[str, Any], error: object) -> None:
+    """The error as texts: an exception would keep alive the frames that it came through."""
+    kind = type(error).__name__ if isinstance(error, BaseException) else "error"
+    if fields.get("error_type") is None:
+        fields["error_type"] = kind
+    if fields.get("error_message") is None:
+        fields["error_message"] = str(error)[:TEXT_LENGTH]
+
+
+def _kept(attributes: Any, task: OpenTask | None) -> dict[str, Any]:
+    """A copy, for the caller may go on with his own; long texts are cut."""
+    kept: dict[str, Any] = {} if task is None else {"task": task.name}
+    for name, value in dict(attributes or {}).items():
+        kept[name] = value[:TEXT_LENGTH] if type(value) is str else value
+    return kept
+
+
+def _require(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise ValueError(f"{name} is {value}; expected {least:,} to {most:,}")
+
+
+def _default_folder() -> Path:
+    """Of this process's tenant, by what the settings say: the service may be away."""
+    from shared.settings import settings
+
+    key = settings().api_key
+    if key is None:
+        tenant = folder_name(settings().tenant)
+    else:
+        tenant = f"key-{hashlib.sha256(key.get_secret_value().encode()).hexdigest()[:16]}"
+    return settings().state_dir.expanduser().absolute() / "spill" / tenant

@@ -1,0 +1,1 @@
+"""What `MetricsCollector` is made of: from a call in somebody's thread to a stored batch."""

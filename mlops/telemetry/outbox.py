@@ -1,0 +1,444 @@
+"""From the caller's thread to the transport: a bounded buffer and the one thread that empties it.
+
+`add` takes no lock and does no input or output, so it may be called from anywhere, a signal's
+handler and a destructor included. The thread encodes, packs and sends; what cannot be sent at once
+is spilled, so that memory holds only what was not flushed yet. Where the disk takes nothing either,
+batches are held in memory, and once that is full what comes is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+from uuid import uuid4
+
+from mlops.telemetry.encoding import TEXT_LENGTH, Record, encode
+from mlops.telemetry.sending import Batch, RefusedBatchError, Transport, WaitError
+from mlops.telemetry.spilling import SpillFolder
+
+log = logging.getLogger("mlops.metrics")
+
+EXIT_SECONDS: Final = 3.0
+"How long the end of a process waits for the service before it spills what is left."
+
+_FORK_SECONDS: Final = 1.0
+"How long a fork waits for a batch on its way."
+
+_LONGEST_PAUSE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the events: `recorded` = `sent` + `waiting` + `dropped` + `refused`.
+
+    The sum holds where no other process shares the spill folder and it was empty at first.
+    """
+
+    recorded: int
+    "Events that this process was asked to record."
+    sent: int
+    "Handed over, also from files that others have left."
+    spilled: int
+    "Written to files by this process, sent since or not."
+    waiting: int
+    "In memory, and in the files of all processes."
+    dropped: int
+    "Lost because memory and spill folder were full."
+    refused: int
+    "Lost because they can never be taken; the log has the reason."
+
+
+class Outbox:
+    """Collects records and hands them over in batches."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        folder: SpillFolder,
+        *,
+        batch_events: int,
+        flush_seconds: float,
+        most_events: int,
+    ) -> None:
+        self._transport = transport
+        self._folder = folder
+        self._batch_events = batch_events
+        self._flush_seconds = flush_seconds
+        self._most_events = most_events
+        self._begin()
+
+    def _begin(self) -> None:
+        """The state of a process that has recorded nothing."""
+        self._records: deque[Record] = deque()
+        self._commands: SimpleQueue[threading.Event | None] = SimpleQueue()
+        "Wakes the thread; an event is set once what was recorded before it is out of memory."
+        self._woken = False
+        self._thread: threading.Thread | None = None
+        self._rescuer: threading.Thread | None = None
+        self._lock = threading.RLock()
+        "Of the counts and of starting threads; reentrant, for a signal's handler records as well."
+        self._working = threading.Lock()
+        "Held while the thread is inside of libraries, whose locks must not be forked."
+        self._ending = False
+
+        self._held: deque[Batch] = deque()
+        self._held_events = 0
+        self._in_hand: Batch | None = None
+        self._failures = 0
+        self._not_before = 0.0
+        self._disk_complained = False
+
+        self._taken = self._sent = self._spilled = self._dropped = self._refused = 0
+
+    # In the caller's thread
+
+    def add(self, record: Record) -> None:
+        """Keep the record for the thread; when memory is full it is dropped and counted."""
+        fields = record[2]
+        for name, value in fields.items():
+            if type(value) is str and len(value) > TEXT_LENGTH:
+                fields[name] = value[:TEXT_LENGTH]
+        records = self._records
+        waiting = len(records)
+        if waiting + self._held_events >= self._most_events:
+            with self._lock:
+                self._dropped += 1
+        else:
+            records.append(record)
+        if self._thread is None:
+            self._start()
+        elif waiting >= self._batch_events:
+            self._hurry(waiting)
+
+    def refuse(self, reason: str, events: int = 1) -> None:
+        """Count events that could not even be recorded, and say why in the log."""
+        with self._lock:
+            self._refused += events
+            self._taken += events
+        log.warning("telemetry was refused: %s", reason)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Hand over what was recorded so far; False if it is still in memory after `timeout`.
+
+        What the service does not take now is in the spill folder then.
+        """
+        done = threading.Event()
+        self._commands.put(done)
+        if self._thread is None:
+            self._start()
+        if self._thread is None:
+            return not self._records and not self._held_events
+        return done.wait(timeout) and not self._held_events
+
+    def counts(self) -> Counts:
+        try:
+            on_disk = self._folder.events_waiting()
+        except OSError:
+            on_disk = 0
+        in_hand = self._in_hand
+        buffered = len(self._records)
+        in_memory = self._held_events + (in_hand.events if in_hand else 0)
+        return Counts(
+            recorded=self._taken + buffered + self._dropped,
+            sent=self._sent,
+            spilled=self._spilled,
+            waiting=buffered + in_memory + on_disk,
+            dropped=self._dropped,
+            refused=self._refused,
+        )
+
+    def end(self, timeout: float) -> None:
+        """Hand over what can be in `timeout` seconds and spill the rest; the thread ends."""
+        if self._thread is None and not self._records:
+            return
+        self._ending = True
+        self.flush(timeout)
+        self._spill_rest()
+
+    def end_soon(self) -> None:
+        """Let the thread end once it has handed over what there is; may run in a destructor."""
+        self._ending = True
+        self._commands.put(None)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is not None:
+                return
+            thread = threading.Thread(target=self._run, name="mlops-metrics", daemon=True)
+            self._thread = thread
+            try:
+                thread.start()
+            except RuntimeError:
+                # The process is ending, or may have no more threads: `end` spills what there is.
+                self._thread = None
+                return
+            _outboxes.add(self)
+            _end_with_child(self)
+
+    def _hurry(self, waiting: int) -> None:
+        """A batch is full. With half the memory full, a thread that is busy sending gets help."""
+        if not self._woken:
+            self._woken = True
+            self._commands.put(None)
+        if self._in_hand is None or waiting < self._most_events // 2 or self._rescuer is not None:
+            return
+        with self._lock:
+            if self._rescuer is not None:
+                return
+            rescuer = threading.Thread(target=self._rescue, name="mlops-metrics-spill", daemon=True)
+            with suppress(RuntimeError):
+                rescuer.start()
+                self._rescuer = rescuer
+
+    def _spill_rest(self) -> None:
+        """What a service that does not answer has left in memory, written by the caller."""
+        rest = list(self._held)
+        if self._in_hand is not None:
+            rest.insert(0, self._in_hand)
+        while self._records:
+            batch = self._take()
+            if batch is not None:
+                rest.append(batch)
+        for batch in rest:
+            self._spill(batch)
+
+    def _rescue(self) -> None:
+        """In a thread of its own: spill batches until a quarter of the memory is full."""
+        try:
+            while len(self._records) > self._most_events // 4:
+                batch = self._take()
+                if batch is not None and not self._spill(batch):
+                    self._hold(batch)
+                    return
+        finally:
+            self._rescuer = None
+
+    # In the outbox's thread
+
+    def _run(self) -> None:
+        self._clean_up()
+        due = time.monotonic() + self._flush_seconds
+        while True:
+            try:
+                command = self._commands.get(timeout=max(due - time.monotonic(), 0.001))
+            except Empty:
+                command = None
+            self._woken = False
+            try:
+                self._work(due)
+            except Exception:
+                # This thread is all there is: what it could not do is tried again.
+                log.exception("telemetry could not be handed over")
+                self._pause(self._failed())
+            if command is not None:
+                command.set()
+            if self._ending and not self._records and self._commands.empty():
+                break
+            due = time.monotonic() + self._flush_seconds
+        with self._lock:
+            _outboxes.discard(self)
+            self._ending = False
+            self._thread = None
+        if self._records:
+            self._start()
+
+    def _work(self, due: float) -> None:
+        self._deliver_all()
+        while time.monotonic() >= self._not_before and self._resend():
+            # A long queue on disk must not make what comes in overflow, nor wait.
+            if len(self._records) >= self._batch_events or time.monotonic() >= due:
+                self._deliver_all()
+
+    def _deliver_all(self) -> None:
+        for _ in range(len(self._held)):
+            if time.monotonic() < self._not_before:
+                break
+            with self._working:
+                batch = self._held.popleft()
+                with self._lock:
+                    self._held_events -= batch.events
+                self._deliver(batch)
+        while self._records:
+            with self._working:
+                batch = self._take()
+                if batch is not None:
+                    self._deliver(batch)
+
+    def _take(self) -> Batch | None:
+        """The oldest records as a batch; None if none of them can be said."""
+        from shared.telemetry.batches import pack
+
+        lines = []
+        taken = 0
+        while self._records and taken < self._batch_events:
+            try:
+                record = self._records.popleft()
+            except IndexError:
+                # Two threads take at the end of the process, or when one of them is stuck.
+                break
+            taken += 1
+            try:
+                lines.append(encode(record))
+            except Exception as error:  # noqa: BLE001 (of whatever object the caller has passed)
+                log.warning("an event of kind %s was refused: %s", record[0], _said(error))
+        with self._lock:
+            self._taken += taken
+            self._refused += taken - len(lines)
+        return Batch(uuid4(), pack(lines), len(lines)) if lines else None
+
+    def _deliver(self, batch: Batch) -> None:
+        """Send the batch, or spill it, or hold it."""
+        self._in_hand = batch
+        tried = time.monotonic() >= self._not_before
+        if not (tried and self._send(batch)) and not self._spill(batch):
+            self._hold(batch)
+        self._in_hand = None
+
+    def _hold(self, batch: Batch) -> None:
+        with self._lock:
+            self._held.append(batch)
+            self._held_events += batch.events
+
+    def _resend(self) -> bool:
+        """Send the oldest file that nobody else is sending; False if there is nothing to do."""
+        try:
+            with self._working, self._folder.oldest() as claim:
+                if claim is None or not self._send(claim.batch):
+                    return False
+                claim.done()
+        except OSError as error:
+            self._complain(error)
+            return False
+        return True
+
+    def _send(self, batch: Batch) -> bool:
+        """Whether nothing remains to be done about the batch."""
+        try:
+            self._transport.send(batch.id, batch.packed, batch.events)
+        except RefusedBatchError as refused:
+            with self._lock:
+                self._refused += batch.events
+            log.warning("a batch of %d events was refused: %s", batch.events, _said(refused))
+        except WaitError as wait:
+            self._pause(wait.seconds)
+            return False
+        except Exception as error:  # noqa: BLE001 (a transport's ways to fail are its own)
+            if not self._failures:
+                log.warning("telemetry waits, the service cannot be reached: %s", _said(error))
+            self._pause(self._failed())
+            return False
+        else:
+            self._sent += batch.events
+        if self._failures:
+            log.warning("telemetry is being sent again")
+        self._failures = 0
+        return True
+
+    def _failed(self) -> float:
+        """Count a failure; the seconds to wait until the next try."""
+        from tenacity import RetryCallState, wait_random_exponential
+
+        self._failures += 1
+        state: Any = RetryCallState(None, None, (), {})  # type: ignore[arg-type]
+        state.attempt_number = self._failures
+        # Random, so that the processes of a fleet do not come back as one.
+        return wait_random_exponential(min=0.5, max=_LONGEST_PAUSE_SECONDS)(state)
+
+    def _pause(self, seconds: float) -> None:
+        self._not_before = time.monotonic() + seconds
+
+    def _spill(self, batch: Batch) -> bool:
+        try:
+            written = self._folder.put(batch)
+        except OSError as error:
+            self._complain(error)
+            return False
+        if written:
+            self._disk_complained = False
+            with self._lock:
+                self._spilled += batch.events
+        return written
+
+    def _complain(self, error: OSError) -> None:
+        """Once, until the disk takes something again."""
+        if not self._disk_complained:
+            log.warning("the spill folder %s fails: %s", self._folder.path, error.strerror)
+        self._disk_complained = True
+
+    def _clean_up(self) -> None:
+        try:
+            self._folder.remove_leftovers()
+        except OSError as error:
+            self._complain(error)
+
+    # Around a fork
+
+    def hold_still(self) -> bool:
+        """Before a fork: wait for a batch on its way; whether `go_on` is due."""
+        return self._working.acquire(timeout=_FORK_SECONDS)
+
+    def go_on(self) -> None:
+        """In the parent, after a fork."""
+        self._working.release()
+
+    def begin_anew(self) -> None:
+        """In the child, after a fork: what was recorded before is the parent's to send."""
+        self._folder.forget_claims()
+        self._begin()
+
+
+def _said(error: BaseException) -> str:
+    """An error in one line, without what follows its first."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+
+
+_outboxes: set[Outbox] = set()
+"Those with a thread in this process."
+
+_held_still: list[Outbox] = []
+
+
+def _before_fork() -> None:
+    _held_still[:] = [outbox for outbox in list(_outboxes) if outbox.hold_still()]
+
+
+def _after_fork_in_parent() -> None:
+    for outbox in _held_still:
+        outbox.go_on()
+    _held_still.clear()
+
+
+def _after_fork_in_child() -> None:
+    _held_still.clear()
+    for outbox in list(_outboxes):
+        outbox.begin_anew()
+    _outboxes.clear()
+
+
+def _end_all() -> None:
+    for outbox in list(_outboxes):
+        outbox.end(EXIT_SECONDS)
+
+
+def _end_with_child(outbox: Outbox) -> None:
+    """A child of `multiprocessing` ends without what is registered at exit."""
+    children = sys.modules.get("multiprocessing.util")
+    if children is not None:
+        children.Finalize(None, outbox.end, args=(EXIT_SECONDS,), exitpriority=0)
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
+atexit.register(_end_all)

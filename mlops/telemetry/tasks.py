@@ -1,0 +1,61 @@
+"""Which task a call belongs to: that of its thread or asyncio task, which inherits its maker's."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID, uuid4
+
+MOST_OPEN: Final = 10_000
+"Tasks that are remembered by their identifier; of older ones the duration is unknown."
+
+
+@dataclass
+class OpenTask:
+    """A task that was started here."""
+
+    name: str
+    outer: OpenTask | None
+    "The task that it was started within."
+    id: UUID = field(default_factory=uuid4)
+    started: float = field(default_factory=time.perf_counter)
+    ended: bool = False
+
+
+class Tasks:
+    """The open tasks of one collector."""
+
+    def __init__(self) -> None:
+        self._current: ContextVar[OpenTask | None] = ContextVar("mlops_task", default=None)
+        self._open: OrderedDict[UUID, OpenTask] = OrderedDict()
+
+    def start(self, name: str) -> OpenTask:
+        """A new task, which is the current one from here on."""
+        task = OpenTask(name, self.current())
+        self._current.set(task)
+        self._open[task.id] = task
+        if len(self._open) > MOST_OPEN:
+            self._open.popitem(last=False)
+        return task
+
+    def current(self) -> OpenTask | None:
+        """The innermost task of this context that nobody has ended."""
+        task = self._current.get()
+        while task is not None and task.ended:
+            task = task.outer
+        return task
+
+    def find(self, task_id: UUID | str) -> OpenTask | None:
+        """An open task of any thread; None if none that is open here has this identifier."""
+        try:
+            return self._open.get(task_id if isinstance(task_id, UUID) else UUID(task_id))
+        except (ValueError, AttributeError, TypeError):
+            return None
+
+    def end(self, task: OpenTask) -> None:
+        task.ended = True
+        self._open.pop(task.id, None)
+        self._current.set(self.current())
