@@ -26,6 +26,7 @@ TEXT_LENGTH: Final = 2_000
 _NAME_LENGTH: Final = 200
 _ATTRIBUTE_LENGTH: Final = 1_000
 _ATTRIBUTES: Final = 32
+_json: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _NANO: Final = Decimal("1e-9")
 _REPLACED: Final = str.maketrans({"\0": "\ufffd"})
 
@@ -46,7 +47,7 @@ def encode(record: Record) -> bytes:
         said = convert(value)
         if said is not None:
             event[sent_as] = said
-    return json.dumps(event, separators=(",", ":"), allow_nan=False).encode()
+    return _json(event).encode()
 
 
 def _with_usage(fields: dict[str, Any]) -> dict[str, Any]:

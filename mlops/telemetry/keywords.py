@@ -71,4 +71,6 @@ def check(given: Mapping[str, Any], allowed: frozenset[str]) -> None:
     """Raises TypeError for a keyword that there is not, as Python does."""
     if given.keys() - allowed:
         unknown = min(given.keys() - allowed)
-        raise TypeError(f"unknown keyword {unknown!r}; expected one of {', '.join(sorted(allowed))}")
+        raise TypeError(
+            f"unknown keyword {unknown!r}; expected one of {', '.join(sorted(allowed))}"
+        )

@@ -172,7 +172,7 @@ class SpillFolder:
 
     def _names(self) -> list[str]:
         try:
-            return os.listdir(self.path)
+            return [file.name for file in self.path.iterdir()]
         except FileNotFoundError:
             return []
 

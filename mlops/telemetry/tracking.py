@@ -217,6 +217,6 @@ class Tracker:
         return wrapper  # type: ignore[no-any-return]
 
 
-def _is(question: Callable[[Any], bool], work: object) -> bool:
+def _is(question: Callable[[Any], bool], work: Any) -> bool:
     """Whether it holds for `work`, or for what calling this object calls."""
-    return question(work) or question(getattr(type(work), "__call__", None))
+    return question(work) or question(type(work).__call__)

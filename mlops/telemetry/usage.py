@@ -78,8 +78,9 @@ def read(parts: Sequence[Captured]) -> dict[str, Any]:
     """`provider`, `llm_model` and token counts of an event, as far as they are known.
 
     Of several parts of one stream the later counts hold, and the earlier where it says nothing:
-    Anthropic states the input at the beginning and the output at the end. The provider is named only where the model is one of its own in the embedded table: many speak
-    OpenAI's language. Empty where the usage has no form that is known.
+    Anthropic states the input at the beginning and the output at the end. The provider is named
+    only where the model is one of its own in the embedded table: many speak OpenAI's language.
+    Empty where the usage has no form that is known.
     """
     found: dict[str, Any] = {}
     model = next((part.model for part in parts if isinstance(part.model, str)), None)

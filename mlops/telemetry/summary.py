@@ -1,0 +1,182 @@
+"""What was done in the last hours, from the hourly sums: in all, and by function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from shared.evaluation.intervals import Interval, wilson
+from shared.telemetry.histograms import Histogram
+from shared.telemetry.rollups import Metric
+
+if TYPE_CHECKING:
+    from shared.telemetry.reading import Sums
+
+MOST_HOURS: Final = 87_600
+_NANOS: Final = 10**9
+_LATENCIES: Final = (Metric.LLM_LATENCY, Metric.STEP_LATENCY, Metric.PAGE_LOAD)
+
+
+class Seconds(NamedTuple):
+    """Percentiles of a duration, within 0.5 % and a millisecond; None where there was none."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True)
+class Performance(Mapping[str, Any]):
+    """Figures of one function, or of all; each can be read as an attribute or by its name.
+
+    Unknown is None. `tasks` have ended and said whether they were a success, which
+    `success_interval` is the 95 % Wilson interval of. `cost_nanos` and `cost`, in nano-dollars and
+    dollars, are those of the calls that have a price; `unpriced_calls` are not in it,
+    `simulated_calls` are in it at no real price. `uncounted_calls` are not in the tokens.
+    """
+
+    tasks_started: int
+    tasks: int
+    successes: int
+    success_rate: float | None
+    success_interval: Interval | None
+    actions: int
+    action_errors: int
+    action_error_rate: float | None
+    action_latency: Seconds
+    page_loads: int
+    page_load_time: Seconds
+    llm_calls: int
+    llm_errors: int
+    llm_error_rate: float | None
+    llm_latency: Seconds
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    uncounted_calls: int
+    cost: float | None
+    cost_nanos: int | None
+    unpriced_calls: int
+    simulated_calls: int
+
+    def __getitem__(self, name: str) -> Any:
+        if name in _names(self):
+            return getattr(self, name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_names(self))
+
+    def __len__(self) -> int:
+        return len(_names(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As dicts and plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PerformanceSummary(Performance):
+    """The figures of all functions together, and of each."""
+
+    since: datetime
+    "The hours begin here."
+    until: datetime
+    as_of: datetime | None
+    "When the newest of the sums was made; later events are not in it. None if there are no sums."
+    functions: Mapping[str, Performance]
+
+
+def read_summary(
+    hours: int, *, model: str | None, function: str | None, variant: str | None
+) -> PerformanceSummary:
+    """The last `hours` of this process's tenant; a filter that is None is none."""
+    from shared.database import tenant_session
+    from shared.telemetry import reading
+    from shared.tenancy.tenants import current_tenant
+
+    if not 1 <= hours <= MOST_HOURS:
+        raise ValueError(f"{hours} hours; expected 1 to {MOST_HOURS:,}")
+    until = datetime.now(UTC)
+    since = (until - timedelta(hours=hours)).replace(minute=0, second=0, microsecond=0)
+    window = reading.Window(since, until)
+    chosen = (model, function, variant)
+    by = reading.Dimension.FUNCTION
+    with tenant_session(current_tenant()) as session:
+        sums = reading.sums(session, window, *chosen, by=by)
+        latencies = {
+            metric: reading.histograms(session, window, metric, *chosen, by=by)
+            for metric in _LATENCIES
+        }
+        as_of = reading.computed_at(session, window, *chosen)
+    everything = _figures(
+        list(sums.values()), {m: Histogram.sum(found.values()) for m, found in latencies.items()}
+    )
+    functions = {
+        name: Performance(
+            **_figures([one], {m: found[name] for m, found in latencies.items() if name in found})
+        )
+        for name, one in sorted(sums.items())
+    }
+    return PerformanceSummary(
+        **everything, since=since, until=until, as_of=as_of, functions=functions
+    )
+
+
+def _figures(parts: Sequence[Sums], latencies: Mapping[Metric, Histogram]) -> dict[str, Any]:
+    """The fields of `Performance`, over all of `parts`."""
+
+    def total(name: str) -> int:
+        return sum(getattr(part, name) for part in parts)
+
+    counts = {
+        name: total(name)
+        for name in (
+            "tasks_started", "tasks", "successes", "actions", "action_errors", "page_loads",
+            "llm_calls", "llm_errors", "uncounted_calls", "unpriced_calls", "simulated_calls",
+        )
+    }  # fmt: skip
+    calls = counts["llm_calls"]
+    # Of no sums nothing is known; of calls none of which was counted or priced, neither.
+    counted = bool(parts) and not 0 < calls == counts["uncounted_calls"]
+    priced = bool(parts) and not 0 < calls == counts["unpriced_calls"]
+    tokens = {
+        name: total(name) if counted else None
+        for name in (
+            "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens",
+            "reasoning_tokens",
+        )
+    }  # fmt: skip
+    nanos = total("cost_nanos") if priced else None
+    return {
+        **counts,
+        **tokens,
+        "success_rate": _rate(counts["successes"], counts["tasks"]),
+        "success_interval": wilson(counts["successes"], counts["tasks"]),
+        "action_error_rate": _rate(counts["action_errors"], counts["actions"]),
+        "llm_error_rate": _rate(counts["llm_errors"], calls),
+        "action_latency": _seconds(latencies.get(Metric.STEP_LATENCY)),
+        "page_load_time": _seconds(latencies.get(Metric.PAGE_LOAD)),
+        "llm_latency": _seconds(latencies.get(Metric.LLM_LATENCY)),
+        "cost_nanos": nanos,
+        "cost": None if nanos is None else nanos / _NANOS,
+    }
+
+
+def _rate(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _seconds(histogram: Histogram | None) -> Seconds:
+    if histogram is None:
+        return Seconds(None, None, None)
+    found = (histogram.quantile(q) for q in (0.5, 0.95, 0.99))
+    return Seconds(*(None if value is None else value / 1000 for value in found))
+
+
+def _names(performance: Performance) -> list[str]:
+    return [field.name for field in fields(performance)]
