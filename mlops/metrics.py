@@ -17,14 +17,14 @@ from __future__ import annotations
 import hashlib
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from mlops.telemetry import usage
-from mlops.telemetry.encoding import TEXT_LENGTH
+from mlops.telemetry.encoding import KEPT_LENGTH
 from mlops.telemetry.keywords import COMMON, FAILING, LLM_CALL, Common, Failing, LlmCall, check
 from mlops.telemetry.outbox import EXIT_SECONDS, Counts, Outbox
 from mlops.telemetry.sampling import NoSampleError, Sampler, sample
@@ -331,14 +331,14 @@ def _tell_error(fields: dict[str, Any], error: object) -> None:
     if fields.get("error_type") is None:
         fields["error_type"] = kind
     if fields.get("error_message") is None:
-        fields["error_message"] = str(error)[:TEXT_LENGTH]
+        fields["error_message"] = str(error)[:KEPT_LENGTH]
 
 
 def _kept(attributes: Any, task: OpenTask | None) -> dict[str, Any]:
     """A copy, for the caller may go on with his own; long texts are cut."""
     kept: dict[str, Any] = {} if task is None else {"task": task.name}
     for name, value in dict(attributes or {}).items():
-        kept[name] = value[:TEXT_LENGTH] if type(value) is str else value
+        kept[name] = value[:KEPT_LENGTH] if type(value) is str else value
     return kept
 
 

@@ -20,9 +20,10 @@ from mlops.telemetry import usage
 Record = tuple[str, float, dict[str, Any]]
 "The kind, the time (seconds since the epoch), and the fields by their names in `MetricsCollector`."
 
-TEXT_LENGTH: Final = 2_000
-"Characters of any text that is kept in memory."
+KEPT_LENGTH: Final = 2_001
+"Characters of any text in memory: one more than are sent, to see that it was longer."
 
+_TEXT_LENGTH: Final = KEPT_LENGTH - 1
 _NAME_LENGTH: Final = 200
 _ATTRIBUTE_LENGTH: Final = 1_000
 _ATTRIBUTES: Final = 32
@@ -123,7 +124,7 @@ def _text_of(length: int) -> Callable[[Any], str]:
 
 
 _name = _text_of(_NAME_LENGTH)
-_message = _text_of(TEXT_LENGTH)
+_message = _text_of(_TEXT_LENGTH)
 _attribute_text = _text_of(_ATTRIBUTE_LENGTH)
 
 

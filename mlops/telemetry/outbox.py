@@ -15,13 +15,12 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 from uuid import uuid4
 
-from mlops.telemetry.encoding import TEXT_LENGTH, Record, encode
+from mlops.telemetry.encoding import KEPT_LENGTH, Record, encode
 from mlops.telemetry.sending import Batch, RefusedBatchError, Transport, WaitError
 from mlops.telemetry.spilling import SpillFolder
 
@@ -105,8 +104,8 @@ class Outbox:
         """Keep the record for the thread; when memory is full it is dropped and counted."""
         fields = record[2]
         for name, value in fields.items():
-            if type(value) is str and len(value) > TEXT_LENGTH:
-                fields[name] = value[:TEXT_LENGTH]
+            if type(value) is str and len(value) > KEPT_LENGTH:
+                fields[name] = value[:KEPT_LENGTH]
         records = self._records
         waiting = len(records)
         if waiting + self._held_events >= self._most_events:
@@ -189,15 +188,19 @@ class Outbox:
         if not self._woken:
             self._woken = True
             self._commands.put(None)
-        if self._in_hand is None or waiting < self._most_events // 2 or self._rescuer is not None:
+        if self._in_hand is not None and waiting >= self._most_events // 2:
+            with self._lock:
+                self._start_rescue()
+
+    def _start_rescue(self) -> None:
+        if self._rescuer is not None:
             return
-        with self._lock:
-            if self._rescuer is not None:
-                return
-            rescuer = threading.Thread(target=self._rescue, name="mlops-metrics-spill", daemon=True)
-            with suppress(RuntimeError):
-                rescuer.start()
-                self._rescuer = rescuer
+        rescuer = threading.Thread(target=self._rescue, name="mlops-metrics-spill", daemon=True)
+        self._rescuer = rescuer
+        try:
+            rescuer.start()
+        except RuntimeError:
+            self._rescuer = None
 
     def _spill_rest(self) -> None:
         """What a service that does not answer has left in memory, written by the caller."""
@@ -263,10 +266,10 @@ class Outbox:
             if time.monotonic() < self._not_before:
                 break
             with self._working:
-                batch = self._held.popleft()
+                held = self._held.popleft()
                 with self._lock:
-                    self._held_events -= batch.events
-                self._deliver(batch)
+                    self._held_events -= held.events
+                self._deliver(held)
         while self._records:
             with self._working:
                 batch = self._take()

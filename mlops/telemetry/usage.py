@@ -104,6 +104,8 @@ def read(parts: Sequence[Captured]) -> dict[str, Any]:
         if value is None and name in _ZERO_IF_UNSAID.get(provider_id, ()):
             value = 0
         found[name] = value
+    if flavor == "chat":
+        _count_thoughts(found, counts.get("total_tokens"))
     if model is not None and provider.find_model(model) is not None:
         found["provider"] = provider_id
     return found
@@ -127,6 +129,19 @@ def _counted(parts: Sequence[Captured]) -> tuple[str, str, Mapping[str, Any]] | 
     if "input_tokens_details" in counts or any(part.responses for part in parts):
         return "openai", "responses", counts
     return "anthropic", "default", counts
+
+
+def _count_thoughts(found: dict[str, Any], total: Any) -> None:
+    """Have the output include reasoning where only the total does.
+
+    So it is with Gemini's and xAI's endpoints that speak OpenAI's language.
+    """
+    if type(total) is not int or total <= found["input_tokens"] + found["output_tokens"]:
+        return
+    thoughts = total - found["input_tokens"] - found["output_tokens"]
+    found["output_tokens"] += thoughts
+    if found["reasoning_tokens"] is None:
+        found["reasoning_tokens"] = thoughts
 
 
 def _gemini_counts(usage: Any) -> dict[str, Any]:
