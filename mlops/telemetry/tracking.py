@@ -150,7 +150,8 @@ class Tracker:
 
     def __call__(self, work: Work) -> Work:
         """`work`, tracked: a function, a coroutine function, or a generator of either kind."""
-        fields = {"named": getattr(work, "__name__", None)} | dict(self._fields)
+        name = getattr(work, "__name__", None)
+        fields = {"named": None if name == "<lambda>" else name} | dict(self._fields)
 
         def tracked_call() -> TrackedCall:
             return TrackedCall(self._record, fields)
