@@ -32,11 +32,6 @@ def numbers(receiver: Any) -> list[int]:
     return [event["output_tokens"] for event in receiver.events()]
 
 
-def in_memory(metrics: MetricsCollector) -> int:
-    counts = metrics.counts
-    return counts.recorded - counts.sent - counts.dropped - counts.refused
-
-
 def adds_up(metrics: MetricsCollector) -> bool:
     counts = metrics.counts
     return counts.recorded == counts.sent + counts.waiting + counts.dropped + counts.refused

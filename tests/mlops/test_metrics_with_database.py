@@ -1,0 +1,213 @@
+"""From `MetricsCollector` through PostgreSQL and the workers' tasks to the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+import sqlalchemy as sa
+
+import tasks.costs
+import tasks.ingest
+from mlops import MetricsCollector
+from mlops.telemetry.sending import DatabaseTransport, RefusedBatchError, WaitError
+from shared import broker
+from shared.database import TenantId, tenant_session
+from shared.jobs.contracts import JobMessage
+from shared.jobs.tables import JobRow, JobStatus
+from shared.telemetry import batches
+from shared.telemetry.tables import EventRow
+from shared.tenancy.tables import Tenant
+
+
+@pytest.fixture
+def tenant(
+    tenant: TenantId, with_environment: Callable[..., None], clean_redis: redis.Redis
+) -> TenantId:
+    """The test's tenant, which is that of this process too."""
+    with tenant_session(tenant) as session:
+        with_environment(MLOPS_TENANT=session.scalar(sa.select(Tenant.name)))
+    return tenant
+
+
+@pytest.fixture
+def metrics(tenant: TenantId, tmp_path: Path) -> Iterator[MetricsCollector]:
+    with MetricsCollector(spill_folder=tmp_path / "spill", flush_seconds=0.05) as made:
+        yield made
+
+
+def do_queued_jobs(tenant: TenantId) -> None:
+    """What workers would do, in this process."""
+    registered = broker.celery_app().tasks
+    tasks.costs.enqueue_roll_ups()
+    with tenant_session(tenant) as session:
+        queued = session.execute(
+            sa.select(JobRow.id, JobRow.kind)
+            .where(JobRow.status == JobStatus.QUEUED)
+            .order_by(JobRow.created_at)
+        ).all()
+    for job_id, kind in queued:
+        message = JobMessage(tenant_id=tenant, job_id=job_id).model_dump(mode="json")
+        assert registered[broker.task_name(kind)](**message) == "succeeded"
+
+
+def ingest_and_sum(metrics: MetricsCollector, tenant: TenantId) -> None:
+    assert metrics.flush()
+    do_queued_jobs(tenant)
+    do_queued_jobs(tenant)
+
+
+def the_documented_calls(metrics: MetricsCollector) -> None:
+    metrics.start_task("web_search_task")
+    metrics.record_action("navigate", success=True, duration=2.1)
+    metrics.record_action("type", success=True, duration=1.5)
+    metrics.record_llm_call(tokens_used=150, cost=0.003)
+    metrics.record_page_load("https://google.com", load_time=1.2, dom_complexity=450)
+    metrics.end_task(success=True)
+
+
+def test_the_documented_calls_come_back_as_a_summary(
+    metrics: MetricsCollector, tenant: TenantId
+) -> None:
+    the_documented_calls(metrics)
+    ingest_and_sum(metrics, tenant)
+    summary = metrics.get_performance_summary(hours=24)
+    assert (summary.tasks_started, summary.tasks, summary.successes) == (1, 1, 1)
+    assert summary.success_rate == 1
+    assert summary.success_interval is not None
+    assert 0 < summary.success_interval.low < summary.success_interval.high == 1
+    assert (summary.actions, summary.action_error_rate, summary.page_loads) == (2, 0, 1)
+    assert summary.action_latency.p50 == pytest.approx(1.5, rel=0.005)
+    assert summary.page_load_time.p99 == pytest.approx(1.2, rel=0.005)
+    assert (summary.llm_calls, summary.llm_errors, summary.unpriced_calls) == (1, 0, 0)
+    assert summary.llm_latency.p50 is None
+    assert summary.cost_nanos == 3_000_000
+    assert summary["cost"] == pytest.approx(0.003)
+    assert summary.as_of is not None
+    assert summary.since < summary.as_of <= summary.until
+    assert list(summary.functions) == ["web_search_task"]
+    assert summary.functions["web_search_task"]["actions"] == 2
+    assert summary.to_dict()["functions"]["web_search_task"]["tasks"] == 1
+
+
+def test_the_summary_adds_up_its_functions(metrics: MetricsCollector, tenant: TenantId) -> None:
+    for function, success in (("buy", True), ("buy", False), ("look", True)):
+        metrics.start_task(function)
+        metrics.record_llm_call(
+            provider="openai", llm_model="gpt-4.1-mini", input_tokens=100, output_tokens=10,
+            cached_input_tokens=0, cache_write_tokens=0, latency=0.2,
+        )  # fmt: skip
+        metrics.record_llm_call(provider="nobody", llm_model="unheard-of", error="refused")
+        metrics.end_task(success=success)
+    ingest_and_sum(metrics, tenant)
+    summary = metrics.get_performance_summary()
+    assert list(summary.functions) == ["buy", "look"]
+    buy, look = summary.functions.values()
+    assert (buy.tasks, buy.successes, look.tasks, look.successes) == (2, 1, 1, 1)
+    assert (summary.tasks, summary.successes) == (3, 2)
+    assert (summary.llm_calls, summary.llm_errors, summary.unpriced_calls) == (6, 3, 3)
+    assert summary.llm_error_rate == 0.5
+    assert (summary.input_tokens, summary.output_tokens) == (300, 30)
+    assert None not in (buy.cost_nanos, look.cost_nanos)
+    assert summary.cost_nanos == buy.cost_nanos + look.cost_nanos  # type: ignore[operator]
+    only = metrics.get_performance_summary(function="look")
+    assert list(only.functions) == ["look"]
+    assert only.tasks == 1
+
+
+def test_of_nothing_nothing_is_known(metrics: MetricsCollector) -> None:
+    summary = metrics.get_performance_summary(hours=1)
+    assert (summary.tasks, summary.llm_calls, summary.functions) == (0, 0, {})
+    unknown = ("success_rate", "success_interval", "cost", "input_tokens", "as_of")
+    assert [summary[name] for name in unknown] == [None] * 5
+    assert summary.llm_latency == (None, None, None)
+    with pytest.raises(KeyError):
+        summary["to_dict"]
+
+
+def test_calls_without_a_price_have_no_cost(metrics: MetricsCollector, tenant: TenantId) -> None:
+    metrics.record_llm_call(provider="nobody", llm_model="unheard-of", tokens_used=5)
+    ingest_and_sum(metrics, tenant)
+    summary = metrics.get_performance_summary()
+    assert (summary.llm_calls, summary.unpriced_calls) == (1, 1)
+    assert (summary.cost, summary.cost_nanos) == (None, None)
+
+
+@pytest.mark.parametrize("hours", [0, -1, 87_601])
+def test_hours_that_cannot_be_are_refused(metrics: MetricsCollector, hours: int) -> None:
+    with pytest.raises(ValueError, match="expected 1 to 87,600"):
+        metrics.get_performance_summary(hours=hours)
+
+
+def test_one_bad_event_is_put_aside_and_the_rest_is_stored(
+    metrics: MetricsCollector, tenant: TenantId
+) -> None:
+    the_documented_calls(metrics)
+    metrics.record_llm_call(input_tokens=-5)
+    metrics.record_llm_call(confidence=float("nan"))
+    ingest_and_sum(metrics, tenant)
+    with tenant_session(tenant) as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(EventRow)) == 6
+        refused = session.execute(sa.text("SELECT reason FROM mlops.rejected_events")).scalars()
+        reasons = sorted(refused)
+    assert [reason.partition(":")[0] for reason in reasons] == ["confidence", "input_tokens"]
+
+
+def test_a_batch_that_is_sent_again_changes_nothing(tenant: TenantId) -> None:
+    transport = DatabaseTransport(tenant)
+    line = (
+        b'{"kind":"llm_call","event_id":"%s","occurred_at":"%s","model":"m","function":"f"'
+        b',"cost_dollars":"0.25"}'
+    )
+    from datetime import UTC, datetime
+
+    said = line % (str(uuid4()).encode(), datetime.now(UTC).isoformat().encode())
+    batch_id = uuid4()
+    for _ in range(2):
+        transport.send(batch_id, batches.pack([said]), 1)
+        do_queued_jobs(tenant)
+    transport.send(batch_id, batches.pack([said]), 1)
+    do_queued_jobs(tenant)
+    with tenant_session(tenant) as session:
+        costs = session.scalars(sa.select(EventRow.cost_nanos)).all()
+    assert costs == [int(Decimal("0.25") * 10**9)]
+
+
+def test_what_the_store_answers_is_told_apart(
+    tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(error: Exception) -> None:
+        def accept(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(batches, "accept", accept)
+
+    answer(batches.StoreFullError(7.5))
+    with pytest.raises(WaitError) as wait:
+        DatabaseTransport().send(uuid4(), b"", 0)
+    assert wait.value.seconds == 7.5
+    answer(batches.BatchError("not compressed"))
+    with pytest.raises(RefusedBatchError, match="not compressed"):
+        DatabaseTransport().send(uuid4(), b"", 0)
+
+
+def test_a_database_that_is_away_is_told_when_it_is_back(
+    metrics: MetricsCollector,
+    tenant: TenantId,
+    services: Any,
+    with_environment: Callable[..., None],
+    until: Callable[[Callable[[], object]], None],
+) -> None:
+    with_environment(DATABASE_URL="postgresql://nobody:nothing@127.0.0.1:1/nowhere")
+    the_documented_calls(metrics)
+    assert metrics.flush()
+    assert (metrics.counts.sent, metrics.counts.spilled) == (0, 6)
+    with_environment(DATABASE_URL=services.database_url)
+    until(lambda: metrics.counts.sent == 6)
+    ingest_and_sum(metrics, tenant)
+    assert metrics.get_performance_summary().tasks == 1
