@@ -104,7 +104,7 @@ class MetricsCollector:
         names the task by the identifier, which is returned.
         """
         check(common, COMMON - {"task_id"})
-        task = self._tasks.start(name)
+        task = self._tasks.start(name[:KEPT_LENGTH] if isinstance(name, str) else UNKNOWN)
         self._record("task_start", {**common, "task_id": task.id}, task)
         return task.id
 

@@ -34,6 +34,8 @@ _FORK_SECONDS: Final = 1.0
 
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 
+_TOLD: Final = 100
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -95,6 +97,8 @@ class Outbox:
         self._failures = 0
         self._not_before = 0.0
         self._disk_complained = False
+        self._told: set[str] = set()
+        "Reasons that the log has; it is not told each of them a thousand times."
 
         self._taken = self._sent = self._spilled = self._dropped = self._refused = 0
 
@@ -123,7 +127,10 @@ class Outbox:
         with self._lock:
             self._refused += events
             self._taken += events
-        log.warning("telemetry was refused: %s", reason)
+        if reason not in self._told:
+            log.warning("telemetry was refused: %s", reason)
+        if len(self._told) < _TOLD:
+            self._told.add(reason)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Hand over what was recorded so far; False if it is still in memory after `timeout`.
@@ -181,7 +188,7 @@ class Outbox:
                 self._thread = None
                 return
             _outboxes.add(self)
-            _end_with_child(self)
+        _end_with_child()
 
     def _hurry(self, waiting: int) -> None:
         """A batch is full. With half the memory full, a thread that is busy sending gets help."""
@@ -204,15 +211,17 @@ class Outbox:
 
     def _spill_rest(self) -> None:
         """What a service that does not answer has left in memory, written by the caller."""
-        rest = list(self._held)
-        if self._in_hand is not None:
-            rest.insert(0, self._in_hand)
+        in_hand = self._in_hand
+        if in_hand is not None:
+            self._spill(in_hand)
+        for _ in range(len(self._held)):
+            held = self._unhold()
+            if not self._spill(held):
+                self._hold(held)
         while self._records:
             batch = self._take()
-            if batch is not None:
-                rest.append(batch)
-        for batch in rest:
-            self._spill(batch)
+            if batch is not None and not self._spill(batch):
+                self._hold(batch)
 
     def _rescue(self) -> None:
         """In a thread of its own: spill batches until a quarter of the memory is full."""
@@ -244,14 +253,14 @@ class Outbox:
                 self._pause(self._failed())
             if command is not None:
                 command.set()
-            if self._ending and not self._records and self._commands.empty():
+            if self._ending and not (self._records or self._held) and self._commands.empty():
                 break
             due = time.monotonic() + self._flush_seconds
         with self._lock:
             _outboxes.discard(self)
             self._ending = False
             self._thread = None
-        if self._records:
+        if self._records or not self._commands.empty():
             self._start()
 
     def _work(self, due: float) -> None:
@@ -266,10 +275,7 @@ class Outbox:
             if time.monotonic() < self._not_before:
                 break
             with self._working:
-                held = self._held.popleft()
-                with self._lock:
-                    self._held_events -= held.events
-                self._deliver(held)
+                self._deliver(self._unhold())
         while self._records:
             with self._working:
                 batch = self._take()
@@ -292,10 +298,10 @@ class Outbox:
             try:
                 lines.append(encode(record))
             except Exception as error:  # noqa: BLE001 (of whatever object the caller has passed)
-                log.warning("an event of kind %s was refused: %s", record[0], _said(error))
+                self.refuse(f"{record[0]}: {type(error).__name__}")
         with self._lock:
-            self._taken += taken
-            self._refused += taken - len(lines)
+            # What was refused is counted already.
+            self._taken += len(lines)
         return Batch(uuid4(), pack(lines), len(lines)) if lines else None
 
     def _deliver(self, batch: Batch) -> None:
@@ -310,6 +316,12 @@ class Outbox:
         with self._lock:
             self._held.append(batch)
             self._held_events += batch.events
+
+    def _unhold(self) -> Batch:
+        with self._lock:
+            batch = self._held.popleft()
+            self._held_events -= batch.events
+        return batch
 
     def _resend(self) -> bool:
         """Send the oldest file that nobody else is sending; False if there is nothing to do."""
@@ -432,11 +444,18 @@ def _end_all() -> None:
         outbox.end(EXIT_SECONDS)
 
 
-def _end_with_child(outbox: Outbox) -> None:
+_finalized: set[int] = set()
+"Processes whose end is looked after."
+
+
+def _end_with_child() -> None:
     """A child of `multiprocessing` ends without what is registered at exit."""
     children = sys.modules.get("multiprocessing.util")
-    if children is not None:
-        children.Finalize(None, outbox.end, args=(EXIT_SECONDS,), exitpriority=0)
+    if children is None or sys.modules["multiprocessing.process"].parent_process() is None:
+        return
+    if os.getpid() not in _finalized:
+        _finalized.add(os.getpid())
+        children.Finalize(None, _end_all, exitpriority=0)
 
 
 os.register_at_fork(
