@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from mlops.telemetry import usage
@@ -35,9 +35,6 @@ from mlops.telemetry.tracking import Tracker
 
 if TYPE_CHECKING:
     from mlops.telemetry.summary import PerformanceSummary
-
-UNKNOWN: Final = "unknown"
-"The model or function of events that state none."
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 
@@ -104,7 +101,7 @@ class MetricsCollector:
         names the task by the identifier, which is returned.
         """
         check(common, COMMON - {"task_id"})
-        task = self._tasks.start(name[:KEPT_LENGTH] if isinstance(name, str) else UNKNOWN)
+        task = self._tasks.start(name[:KEPT_LENGTH] if isinstance(name, str) else "?")
         self._record("task_start", {**common, "task_id": task.id}, task)
         return task.id
 
@@ -205,7 +202,7 @@ class MetricsCollector:
     ) -> None:
         """A figure of your own."""
         check(common, COMMON)
-        self._record("metric", {"name": name, "value": value, "unit": unit, **common})
+        self._record("metric", {"name": name, "value": value, "unit": unit or None, **common})
 
     def record_system_sample(self) -> None:
         """CPU, memory and disk of this machine now."""
@@ -307,14 +304,11 @@ class MetricsCollector:
                     fields["task_id"] = None if of_task is None else of_task.id
                 else:
                     of_task = self._tasks.find(task_id)
-            fields["model"] = get("model") or self._model or UNKNOWN
+            fields["model"] = get("model") or self._model
             fields["variant"] = get("variant") or self._variant
             named = fields.pop("named", None)
             fields["function"] = (
-                get("function")
-                or self._function
-                or (named if of_task is None else of_task.name)
-                or UNKNOWN
+                get("function") or self._function or (named if of_task is None else of_task.name)
             )
             if get("error") is not None:
                 _tell_error(fields, fields.pop("error"))

@@ -16,20 +16,20 @@ from typing import Any, Final
 from uuid import uuid4
 
 from mlops.telemetry import usage
+from shared.telemetry.redaction import redacted
 
 Record = tuple[str, float, dict[str, Any]]
 "The kind, the time (seconds since the epoch), and the fields by their names in `MetricsCollector`."
 
-KEPT_LENGTH: Final = 2_001
-"Characters of any text in memory: one more than are sent, to see that it was longer."
+KEPT_LENGTH: Final = 4_000
+"Characters of any text in memory: more than are sent, so that no secret is cut in half."
 
-_TEXT_LENGTH: Final = KEPT_LENGTH - 1
+_MESSAGE_LENGTH: Final = 2_000
 _NAME_LENGTH: Final = 200
 _ATTRIBUTE_LENGTH: Final = 1_000
 _ATTRIBUTES: Final = 32
-_json: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_json: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _NANO: Final = Decimal("1e-9")
-_REPLACED: Final = str.maketrans({"\0": "\ufffd"})
 
 
 def encode(record: Record) -> bytes:
@@ -42,11 +42,11 @@ def encode(record: Record) -> bytes:
         "occurred_at": _time(fields.pop("occurred_at", None), recorded_at),
     }
     for name, value in fields.items():
-        if value is None:
+        if value is None and name != "success":
             continue
         sent_as, convert = _FIELDS[name]
         said = convert(value)
-        if said is not None:
+        if said is not None or name == "success":
             event[sent_as] = said
     return _json(event).encode()
 
@@ -106,26 +106,35 @@ def _dollars(value: Any) -> str:
 
 
 def _flag(value: Any) -> Any:
+    """A truth value; None says nothing of success, and is to be said."""
     flag = _plain(value)
-    return flag if isinstance(flag, bool) else _name(flag)
+    return flag if flag is None or isinstance(flag, bool) else _name(flag)
 
 
-def _text_of(length: int) -> Callable[[Any], str]:
-    def text(value: Any) -> str:
-        said = value if type(value) is str else str(value)
-        if len(said) > length:
-            said = said[: length - 1] + "…"
-        if said.isascii() and "\0" not in said:
-            return said
-        # Lone surrogates have no UTF-8, and PostgreSQL's text no NUL.
-        return said.translate(_REPLACED).encode(errors="replace").decode()
-
-    return text
+def _text_of(value: Any) -> str:
+    """The text as UTF-8 and PostgreSQL can hold it: without lone surrogates and NUL."""
+    text = value if type(value) is str else str(value)
+    text = text[:KEPT_LENGTH]
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
-_name = _text_of(_NAME_LENGTH)
-_message = _text_of(_TEXT_LENGTH)
-_attribute_text = _text_of(_ATTRIBUTE_LENGTH)
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _name(value: Any) -> str:
+    return _cut(_text_of(value), _NAME_LENGTH)
+
+
+def _message(value: Any) -> str:
+    # Redacted here too: what waits on disk is stored as well.
+    return _cut(redacted(_text_of(value)), _MESSAGE_LENGTH)
+
+
+def _attribute_text(value: Any) -> str:
+    return _cut(redacted(_text_of(value)), _ATTRIBUTE_LENGTH)
 
 
 def _url(value: Any) -> str | None:
@@ -133,7 +142,7 @@ def _url(value: Any) -> str | None:
     from shared.telemetry.events import location_only
 
     try:
-        return _message(location_only(_message(value)))
+        return _message(location_only(_text_of(value)))
     except ValueError:
         return None
 
