@@ -9,6 +9,10 @@ batches are held in memory, and once that is full what comes is dropped and coun
 from __future__ import annotations
 
 import atexit
+
+# What a transport imports may want it, and it cannot be imported any more once a process ends: a
+# short script sends its only batch then.
+import concurrent.futures.thread  # noqa: F401
 import logging
 import os
 import sys
@@ -23,6 +27,7 @@ from uuid import uuid4
 from mlops.telemetry.encoding import KEPT_LENGTH, Record, encode
 from mlops.telemetry.sending import Batch, RefusedBatchError, Transport, WaitError
 from mlops.telemetry.spilling import SpillFolder
+from shared.telemetry.packing import pack
 
 log = logging.getLogger("mlops.metrics")
 
@@ -287,8 +292,6 @@ class Outbox:
 
     def _take(self) -> Batch | None:
         """The oldest records as a batch; None if none of them can be said."""
-        from shared.telemetry.batches import pack
-
         lines: list[bytes] = []
         size = 0
         while self._records and len(lines) < self._batch_events and size < _BATCH_BYTES:

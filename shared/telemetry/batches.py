@@ -8,7 +8,6 @@ because the batch's job is a row as well.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from shared.jobs.contracts import IngestBatch
 from shared.jobs.submission import enqueue
 from shared.jobs.tables import JobRow
 from shared.settings import settings
+from shared.telemetry.packing import pack as pack
 from shared.telemetry.tables import EventBatch
 
 MOST_EVENTS: Final = 5_000
@@ -27,9 +27,6 @@ MOST_BYTES: Final = 64 * 2**20
 "Of a batch once it is unpacked."
 
 RETRY_AFTER_SECONDS: Final = 10.0
-
-_LEVEL: Final = 1
-"Of zlib: higher ones take several times as long for a tenth less."
 
 
 class BatchError(ValueError):
@@ -45,11 +42,6 @@ class StoreFullError(Exception):
             f" send again in {RETRY_AFTER_SECONDS:g} s"
         )
         self.retry_after = RETRY_AFTER_SECONDS
-
-
-def pack(lines: Sequence[bytes]) -> bytes:
-    """A batch as it is sent and stored: events as JSON, one a line, compressed by zlib."""
-    return zlib.compress(b"\n".join(lines), _LEVEL)
 
 
 def unpack(packed: bytes) -> list[bytes]:

@@ -257,7 +257,7 @@ class Hostile:
         ({"confidence": math.nan}, {"confidence": "nan"}),
         ({"latency": math.inf}, {"latency_ms": "inf"}),
         ({"latency": timedelta(seconds=2)}, {"latency_ms": 2000}),
-        ({"cost": math.nan}, {"cost_dollars": "nan"}),
+        ({"cost": math.nan}, {"cost_dollars": "NaN"}),
         ({"cost": 0.1 + 0.2}, {"cost_dollars": "0.300000000"}),
         ({"cost": 1e300}, {"cost_dollars": "1e+300"}),
         ({"cost": Decimal("0.25")}, {"cost_dollars": "0.250000000"}),

@@ -365,7 +365,7 @@ def test_a_batch_whose_sender_is_killed_is_sent_by_another(
     killed_when_ready(
         process(
             "metrics.flush(0.01)\n"
-            "while not metrics._outbox._folder._claimed: time.sleep(0.01)\n"
+            "for _ in range(2000): metrics._outbox._folder._claimed or time.sleep(0.01)\n"
             "ready()"
         )
     )
