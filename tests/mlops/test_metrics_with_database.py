@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from shared.database import TenantId, tenant_session
 from shared.jobs.contracts import JobMessage
 from shared.jobs.tables import JobRow, JobStatus
 from shared.telemetry import batches
-from shared.telemetry.tables import EventRow
+from shared.telemetry.tables import EventRow, RejectedEvent
 from shared.tenancy.tables import Tenant
 
 
@@ -153,8 +156,7 @@ def test_one_bad_event_is_put_aside_and_the_rest_is_stored(
     ingest_and_sum(metrics, tenant)
     with tenant_session(tenant) as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(EventRow)) == 6
-        refused = session.execute(sa.text("SELECT reason FROM mlops.rejected_events")).scalars()
-        reasons = sorted(refused)
+        reasons = sorted(session.scalars(sa.select(RejectedEvent.reason)))
     assert [reason.partition(":")[0] for reason in reasons] == ["confidence", "input_tokens"]
 
 
@@ -164,8 +166,6 @@ def test_a_batch_that_is_sent_again_changes_nothing(tenant: TenantId) -> None:
         b'{"kind":"llm_call","event_id":"%s","occurred_at":"%s","model":"m","function":"f"'
         b',"cost_dollars":"0.25"}'
     )
-    from datetime import UTC, datetime
-
     said = line % (str(uuid4()).encode(), datetime.now(UTC).isoformat().encode())
     batch_id = uuid4()
     for _ in range(2):
@@ -178,6 +178,44 @@ def test_a_batch_that_is_sent_again_changes_nothing(tenant: TenantId) -> None:
     assert costs == [int(Decimal("0.25") * 10**9)]
 
 
+def run(code: str) -> None:
+    """In a process of its own, which ends at once."""
+    preamble = "import os; from mlops import MetricsCollector; metrics = MetricsCollector(); "
+    done = subprocess.run(
+        [sys.executable, "-c", preamble + code], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_script_that_ends_at_once_has_sent_its_events(tenant: TenantId) -> None:
+    run("metrics.record_llm_call(tokens_used=150, cost=0.003)")
+    do_queued_jobs(tenant)
+    with tenant_session(tenant) as session:
+        assert session.scalars(sa.select(EventRow.cost_nanos)).all() == [3_000_000]
+
+
+def test_a_fork_has_connections_of_its_own(tenant: TenantId) -> None:
+    run(
+        """
+metrics.record_llm_call(cost=1)
+assert metrics.flush()
+children = []
+for cost in (2, 3):
+    pid = os.fork()
+    if pid == 0:
+        metrics.record_llm_call(cost=cost)
+        os._exit(0 if metrics.flush() and metrics.counts.sent == 1 else 1)
+    children.append(pid)
+metrics.record_llm_call(cost=4)
+assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
+"""
+    )
+    do_queued_jobs(tenant)
+    with tenant_session(tenant) as session:
+        costs = sorted(session.scalars(sa.select(EventRow.cost_nanos)))
+    assert costs == [10**9, 2 * 10**9, 3 * 10**9, 4 * 10**9]
+
+
 def test_what_the_store_answers_is_told_apart(
     tenant: TenantId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,10 +225,10 @@ def test_what_the_store_answers_is_told_apart(
 
         monkeypatch.setattr(batches, "accept", accept)
 
-    answer(batches.StoreFullError(7.5))
+    answer(batches.StoreFullError(10, 5))
     with pytest.raises(WaitError) as wait:
         DatabaseTransport().send(uuid4(), b"", 0)
-    assert wait.value.seconds == 7.5
+    assert wait.value.seconds == batches.RETRY_AFTER_SECONDS
     answer(batches.BatchError("not compressed"))
     with pytest.raises(RefusedBatchError, match="not compressed"):
         DatabaseTransport().send(uuid4(), b"", 0)
