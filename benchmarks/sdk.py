@@ -34,16 +34,14 @@ class Nowhere:
 
 def figures() -> Iterator[Figure]:
     """Microseconds of `record_llm_call`: the documented call, and one with all that is known."""
-    for name, fields in (
-        ("record_llm_call", {"tokens_used": 150, "cost": 0.003}),
-        ("record_llm_call_in_full", FULL),
-    ):
+    for name, fields in (("record_llm_call", DOCUMENTED), ("record_llm_call_in_full", FULL)):
         times = sorted(_times(fields))
         for share, suffix in ((0.5, "median"), (0.99, "p99")):
             microseconds = times[int(share * len(times))] / 1000
             yield Figure(f"{name}_{suffix}", microseconds, LIMIT_MICROSECONDS, "us", "limit", 1)
 
 
+DOCUMENTED: dict[str, object] = {"tokens_used": 150, "cost": 0.003}
 FULL: dict[str, object] = {
     "provider": "openai",
     "llm_model": "gpt-4.1-mini",

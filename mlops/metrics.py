@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 from uuid import UUID
 
 from mlops.telemetry import usage
@@ -143,8 +143,7 @@ class MetricsCollector:
         **common: Unpack[Failing],
     ) -> None:
         """One step of the agent: what it did (click, type, navigate ...) and whether it worked."""
-        if common:
-            check(common, FAILING)
+        check(common, FAILING)
         fields = {
             "action": action,
             "success": success,
@@ -161,7 +160,7 @@ class MetricsCollector:
         model and tokens holds where nothing else is stated.
         """
         check(call, LLM_CALL)
-        fields: dict[str, Any] = dict(call)
+        fields = cast("dict[str, Any]", call)
         if response is not None:
             try:
                 captured = usage.capture(response)

@@ -69,7 +69,7 @@ LLM_CALL: Final = frozenset(LlmCall.__annotations__)
 
 def check(given: Mapping[str, Any], allowed: frozenset[str]) -> None:
     """Raises TypeError for a keyword that there is not, as Python does."""
-    if given.keys() - allowed:
+    if not given.keys() <= allowed:
         unknown = min(given.keys() - allowed)
         raise TypeError(
             f"unknown keyword {unknown!r}; expected one of {', '.join(sorted(allowed))}"

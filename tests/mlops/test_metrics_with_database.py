@@ -157,7 +157,10 @@ def test_one_bad_event_is_put_aside_and_the_rest_is_stored(
     with tenant_session(tenant) as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(EventRow)) == 6
         reasons = sorted(session.scalars(sa.select(RejectedEvent.reason)))
-    assert [reason.partition(":")[0] for reason in reasons] == ["confidence", "input_tokens"]
+    assert [reason.partition(":")[0] for reason in reasons] == [
+        "llm_call.confidence",
+        "llm_call.input_tokens",
+    ]
 
 
 def test_a_batch_that_is_sent_again_changes_nothing(tenant: TenantId) -> None:
