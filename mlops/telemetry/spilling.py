@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -75,6 +76,8 @@ class SpillFolder:
         self.path = path
         self._most_bytes = most_bytes
         self._claimed: set[int] = set()
+        self._listed: deque[_Entry] = deque()
+        "Of the last listing: thousands of files are not listed anew for each of them."
 
     def put(self, batch: Batch) -> bool:
         """Write the batch; False, and nothing is written, when the folder is full.
@@ -103,7 +106,10 @@ class SpillFolder:
 
         What is not `done` at the end stays for others and for later.
         """
-        for entry in self._entries():
+        if not self._listed:
+            self._listed.extend(self._entries())
+        while self._listed:
+            entry = self._listed.popleft()
             path = self.path / entry.name
             descriptor = self._lock(path)
             if descriptor is None:
@@ -113,6 +119,8 @@ class SpillFolder:
                     packed = file.read()
                 yield Claim(Batch(entry.batch_id, packed, entry.events), path)
             finally:
+                if os.fstat(descriptor).st_nlink:
+                    self._listed.appendleft(entry)
                 self._unlock(descriptor)
             return
         yield None
@@ -136,6 +144,7 @@ class SpillFolder:
             with suppress(OSError):
                 os.close(descriptor)
         self._claimed = set()
+        self._listed = deque()
 
     def _lock(self, path: Path) -> int | None:
         """A descriptor that holds the file's lock; None if it is another's, or gone."""

@@ -180,7 +180,7 @@ def test_a_folder_that_cannot_be_written_is_told_once_and_memory_holds(
 def test_recording_does_not_wait_for_a_service_that_does_not_answer(
     collector: Make, receiver: Any, until: Until
 ) -> None:
-    metrics = collector(flush_events=10, memory_events=100)
+    metrics = collector(flush_events=10, memory_events=100, flush_seconds=0.05)
     receiver.become("silent")
     record(metrics, range(10))
     until(lambda: metrics._outbox._in_hand)
