@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -109,6 +110,8 @@ class Outbox:
         "Reasons that the log has; it is not told each of them a thousand times."
 
         self._taken = self._sent = self._spilled = self._dropped = self._refused = 0
+        self._on_the_way = 0
+        "Events that are no longer records, and neither sent nor spilled, held or refused."
 
     # In the caller's thread
 
@@ -158,17 +161,16 @@ class Outbox:
             on_disk = self._folder.events_waiting()
         except OSError:
             on_disk = 0
-        in_hand = self._in_hand
-        buffered = len(self._records)
-        in_memory = self._held_events + (in_hand.events if in_hand else 0)
-        return Counts(
-            recorded=self._taken + buffered + self._dropped,
-            sent=self._sent,
-            spilled=self._spilled,
-            waiting=buffered + in_memory + on_disk,
-            dropped=self._dropped,
-            refused=self._refused,
-        )
+        with self._lock:
+            buffered = len(self._records)
+            return Counts(
+                recorded=self._taken + buffered + self._dropped,
+                sent=self._sent,
+                spilled=self._spilled,
+                waiting=buffered + self._on_the_way + self._held_events + on_disk,
+                dropped=self._dropped,
+                refused=self._refused,
+            )
 
     def end(self, timeout: float) -> None:
         """Hand over what can be in `timeout` seconds and spill the rest; the thread ends."""
@@ -177,6 +179,17 @@ class Outbox:
         self._ending = True
         self.flush(timeout)
         self._spill_rest()
+
+    def leave(self) -> None:
+        """At the end of the process: `end`, and keep what is still being sent, for all one knows.
+
+        Should it arrive none the less, the resend is absorbed.
+        """
+        self.end(EXIT_SECONDS)
+        in_hand = self._in_hand
+        if in_hand is not None:
+            with suppress(OSError):
+                self._folder.put(in_hand)
 
     def end_soon(self) -> None:
         """Let the thread end once it has handed over what there is; may run in a destructor."""
@@ -219,9 +232,6 @@ class Outbox:
 
     def _spill_rest(self) -> None:
         """What a service that does not answer has left in memory, written by the caller."""
-        in_hand = self._in_hand
-        if in_hand is not None:
-            self._spill(in_hand)
         for _ in range(len(self._held)):
             held = self._unhold()
             if not self._spill(held):
@@ -294,27 +304,37 @@ class Outbox:
         """The oldest records as a batch; None if none of them can be said."""
         lines: list[bytes] = []
         size = 0
-        while self._records and len(lines) < self._batch_events and size < _BATCH_BYTES:
-            try:
-                record = self._records.popleft()
-            except IndexError:
-                # Two threads take at the end of the process, or when one of them is stuck.
+        while len(lines) < self._batch_events and size < _BATCH_BYTES:
+            record = self._next()
+            if record is None:
                 break
             try:
                 lines.append(encode(record))
                 size += len(lines[-1])
             except Exception as error:  # noqa: BLE001 (of whatever object the caller has passed)
+                with self._lock:
+                    self._taken -= 1
+                    self._on_the_way -= 1
                 self.refuse(f"{record[0]}: {type(error).__name__}")
-        with self._lock:
-            # What was refused is counted already.
-            self._taken += len(lines)
         return Batch(uuid4(), pack(lines), len(lines)) if lines else None
+
+    def _next(self) -> Record | None:
+        # Two threads take at the end of the process, or when one of them is stuck.
+        with self._lock:
+            if not self._records:
+                return None
+            self._taken += 1
+            self._on_the_way += 1
+            return self._records.popleft()
 
     def _deliver(self, batch: Batch) -> None:
         """Send the batch, or spill it, or hold it."""
         self._in_hand = batch
         tried = time.monotonic() >= self._not_before
-        if not (tried and self._send(batch)) and not self._spill(batch):
+        if tried and self._send(batch):
+            with self._lock:
+                self._on_the_way -= batch.events
+        elif not self._spill(batch):
             self._hold(batch)
         self._in_hand = None
 
@@ -322,11 +342,13 @@ class Outbox:
         with self._lock:
             self._held.append(batch)
             self._held_events += batch.events
+            self._on_the_way -= batch.events
 
     def _unhold(self) -> Batch:
         with self._lock:
             batch = self._held.popleft()
             self._held_events -= batch.events
+            self._on_the_way += batch.events
         return batch
 
     def _resend(self) -> bool:
@@ -358,7 +380,8 @@ class Outbox:
             self._pause(self._failed())
             return False
         else:
-            self._sent += batch.events
+            with self._lock:
+                self._sent += batch.events
         if self._failures:
             log.warning("telemetry is being sent again")
         self._failures = 0
@@ -387,6 +410,7 @@ class Outbox:
             self._disk_complained = False
             with self._lock:
                 self._spilled += batch.events
+                self._on_the_way -= batch.events
         return written
 
     def _complain(self, error: OSError) -> None:
@@ -447,7 +471,7 @@ def _after_fork_in_child() -> None:
 
 def _end_all() -> None:
     for outbox in list(_outboxes):
-        outbox.end(EXIT_SECONDS)
+        outbox.leave()
 
 
 _finalized: set[int] = set()
