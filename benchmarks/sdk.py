@@ -36,9 +36,12 @@ def figures() -> Iterator[Figure]:
     """Microseconds of `record_llm_call`: the documented call, and one with all that is known."""
     for name, fields in (("record_llm_call", DOCUMENTED), ("record_llm_call_in_full", FULL)):
         times = sorted(_times(fields))
-        for share, suffix in ((0.5, "median"), (0.99, "p99")):
+        # The limit is the median's. Of a hundred calls one may wait for a processor.
+        for share, suffix, target in ((0.5, "median", 1), (0.99, "p99", 0.1)):
             microseconds = times[int(share * len(times))] / 1000
-            yield Figure(f"{name}_{suffix}", microseconds, LIMIT_MICROSECONDS, "us", "limit", 1)
+            yield Figure(
+                f"{name}_{suffix}", microseconds, LIMIT_MICROSECONDS, "us", "limit", target
+            )
 
 
 DOCUMENTED: dict[str, object] = {"tokens_used": 150, "cost": 0.003}

@@ -287,11 +287,20 @@ class MetricsCollector:
     ) -> None:
         self.close()
 
-    def _record_call(self, fields: dict[str, Any]) -> None:
-        self._record("llm_call", fields)
+    def _record_call(self, fields: dict[str, Any], named: str | None) -> None:
+        self._record("llm_call", fields, named=named)
 
-    def _record(self, kind: str, fields: dict[str, Any], task: OpenTask | None = None) -> None:
-        """Keep the event with what it does not state itself; `task` is that of the task's ends."""
+    def _record(
+        self,
+        kind: str,
+        fields: dict[str, Any],
+        task: OpenTask | None = None,
+        named: str | None = None,
+    ) -> None:
+        """Keep the event with what it does not state itself.
+
+        `task` is the one that begins or ends with it; `named` is the function where none is known.
+        """
         now = time.time()
         try:
             get = fields.get
@@ -305,7 +314,6 @@ class MetricsCollector:
                     of_task = self._tasks.find(task_id)
             fields["model"] = get("model") or self._model
             fields["variant"] = get("variant") or self._variant
-            named = fields.pop("named", None)
             fields["function"] = (
                 get("function") or self._function or (named if of_task is None else of_task.name)
             )

@@ -117,10 +117,10 @@ class Outbox:
 
     def add(self, record: Record) -> None:
         """Keep the record for the thread; when memory is full it is dropped and counted."""
-        fields = record[2]
-        for name, value in fields.items():
+        for value in record[2].values():
             if type(value) is str and len(value) > KEPT_LENGTH:
-                fields[name] = value[:KEPT_LENGTH]
+                record = _cut(record)
+                break
         records = self._records
         waiting = len(records)
         if waiting + self._held_events >= self._most_events:
@@ -439,6 +439,19 @@ class Outbox:
         """In the child, after a fork: what was recorded before is the parent's to send."""
         self._folder.forget_claims()
         self._begin()
+
+
+def _cut(record: Record) -> Record:
+    """The record without what no text is sent with."""
+    kind, at, fields = record
+    return (
+        kind,
+        at,
+        {
+            name: value[:KEPT_LENGTH] if type(value) is str else value
+            for name, value in fields.items()
+        },
+    )
 
 
 def _said(error: BaseException) -> str:

@@ -19,8 +19,9 @@ from mlops.telemetry.keywords import LLM_CALL, check
 Response = TypeVar("Response")
 Work = TypeVar("Work", bound=Callable[..., Any])
 
-Record = Callable[[dict[str, Any]], None]
-"Records a call from the fields of `record_llm_call`; raises nothing."
+Record = Callable[[dict[str, Any], str | None], None]
+"""Records a call from the fields of `record_llm_call` and the name of the function that made it,
+if any; raises nothing."""
 
 
 class TrackedCall:
@@ -30,9 +31,10 @@ class TrackedCall:
     `record_llm_call`, which holds before what they say.
     """
 
-    def __init__(self, record: Record, fields: Mapping[str, Any]) -> None:
+    def __init__(self, record: Record, fields: Mapping[str, Any], named: str | None = None) -> None:
         self._record = record
         self._fields = dict(fields)
+        self._named = named
         self._first_part: usage.Captured | None = None
         self._last_part: usage.Captured | None = None
         self._first_token: float | None = None
@@ -80,7 +82,7 @@ class TrackedCall:
         if error is not None and not isinstance(error, GeneratorExit):
             fields.setdefault("error", error)
         fields["response"] = [p for p in (self._first_part, self._last_part) if p is not None]
-        self._record(fields)
+        self._record(fields, self._named)
 
     def _take(self, value: object, capture: Callable[[object], usage.Captured | None]) -> None:
         try:
@@ -151,10 +153,10 @@ class Tracker:
     def __call__(self, work: Work) -> Work:
         """`work`, tracked: a function, a coroutine function, or a generator of either kind."""
         name = getattr(work, "__name__", None)
-        fields = {"named": None if name == "<lambda>" else name} | dict(self._fields)
+        named = None if name == "<lambda>" else name
 
         def tracked_call() -> TrackedCall:
-            return TrackedCall(self._record, fields)
+            return TrackedCall(self._record, self._fields, named)
 
         wrapper: Any
         if _is(inspect.isasyncgenfunction, work):
