@@ -20,11 +20,11 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
 from uuid import UUID
 
 from mlops.telemetry import usage
-from mlops.telemetry.encoding import KEPT_LENGTH
+from mlops.telemetry.encoding import KEPT_LENGTH, MOST_ATTRIBUTES
 from mlops.telemetry.keywords import COMMON, FAILING, LLM_CALL, Common, Failing, LlmCall, check
 from mlops.telemetry.outbox import EXIT_SECONDS, Counts, Outbox
 from mlops.telemetry.sampling import NoSampleError, Sampler, sample
@@ -35,6 +35,8 @@ from mlops.telemetry.tracking import Tracker
 
 if TYPE_CHECKING:
     from mlops.telemetry.summary import PerformanceSummary
+
+_ERRORS: Final = ("error", "error_type", "error_message")
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 
@@ -186,7 +188,7 @@ class MetricsCollector:
         """
         check(common, FAILING)
         if success is None:
-            success = not any(common.get(name) for name in ("error", "error_type", "error_message"))
+            success = all(common.get(name) is None for name in _ERRORS)
         fields = {
             "url": url,
             "success": success,
@@ -337,9 +339,12 @@ def _tell_error(fields: dict[str, Any], error: object) -> None:
 
 def _kept(attributes: Any, task: OpenTask | None) -> dict[str, Any]:
     """A copy, for the caller may go on with his own; long texts are cut."""
-    kept: dict[str, Any] = {} if task is None else {"task": task.name}
-    for name, value in dict(attributes or {}).items():
-        kept[name] = value[:KEPT_LENGTH] if type(value) is str else value
+    kept = {
+        name: value[:KEPT_LENGTH] if type(value) is str else value
+        for name, value in dict(attributes or {}).items()
+    }
+    if task is not None and len(kept) < MOST_ATTRIBUTES:
+        kept.setdefault("task", task.name)
     return kept
 
 

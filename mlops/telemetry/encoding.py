@@ -24,10 +24,11 @@ Record = tuple[str, float, dict[str, Any]]
 KEPT_LENGTH: Final = 4_000
 "Characters of any text in memory: more than are sent, so that no secret is cut in half."
 
+MOST_ATTRIBUTES: Final = 32
+
 _MESSAGE_LENGTH: Final = 2_000
 _NAME_LENGTH: Final = 200
 _ATTRIBUTE_LENGTH: Final = 1_000
-_ATTRIBUTES: Final = 32
 _json: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _NANO: Final = Decimal("1e-9")
 
@@ -151,7 +152,7 @@ def _attributes(value: Any) -> dict[str, Any] | str:
     if not isinstance(value, Mapping):
         return _name(value)
     # One more than are allowed, so that the service refuses the event with its reason.
-    return {_name(key): _attribute(one) for key, one in list(value.items())[: _ATTRIBUTES + 1]}
+    return {_name(key): _attribute(one) for key, one in list(value.items())[: MOST_ATTRIBUTES + 1]}
 
 
 def _attribute(value: Any) -> Any:
