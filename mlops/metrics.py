@@ -245,11 +245,11 @@ class MetricsCollector:
         function: str | None = None,
         variant: str | None = None,
     ) -> PerformanceSummary:
-        """What was done in the last `hours`, from the start of the hour that they begin in.
+        """What was done in the current hour and as many before it as make `hours`.
 
         Read from the hourly sums, of all processes: events of the last minute may be missing, see
         its `as_of`. Of the model, function and variant that are named here or that the collector
-        was made with, else of all the tenant's. Raises ValueError unless `hours` is 1 to 87,600.
+        was made with, else of all the tenant's. Raises ValueError unless `hours` is 1 to 8,784.
         """
         from mlops.telemetry.summary import read_summary
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.evaluation.intervals import Interval, wilson
 from shared.telemetry.histograms import Histogram
-from shared.telemetry.rollups import Metric
+from shared.telemetry.metrics import Metric
 
 if TYPE_CHECKING:
     from shared.telemetry.reading import Sums
 
-MOST_HOURS: Final = 87_600
+MOST_HOURS: Final = 24 * 366
 _NANOS: Final = 10**9
-_LATENCIES: Final = (Metric.LLM_LATENCY, Metric.STEP_LATENCY, Metric.PAGE_LOAD)
+_LATENCIES: Final = (
+    Metric.LLM_LATENCY,
+    Metric.FIRST_TOKEN,
+    Metric.STEP_LATENCY,
+    Metric.PAGE_LOAD,
+)
 
 
 class Seconds(NamedTuple):
@@ -52,6 +57,7 @@ class Performance(Mapping[str, Any]):
     llm_errors: int
     llm_error_rate: float | None
     llm_latency: Seconds
+    first_token: Seconds
     input_tokens: int | None
     cached_input_tokens: int | None
     cache_write_tokens: int | None
@@ -94,18 +100,21 @@ class PerformanceSummary(Performance):
 def read_summary(
     hours: int, *, model: str | None, function: str | None, variant: str | None
 ) -> PerformanceSummary:
-    """The last `hours` of this process's tenant; a filter that is None is none."""
+    """The current hour, and as many before it as make `hours`, of this process's tenant.
+
+    A filter that is None is none. Raises ValueError.
+    """
+    from mlops.monitoring.windows import last_hours
     from shared.database import tenant_session
     from shared.telemetry import reading
     from shared.tenancy.tenants import current_tenant
 
     if not 1 <= hours <= MOST_HOURS:
         raise ValueError(f"{hours} hours; expected 1 to {MOST_HOURS:,}")
-    until = datetime.now(UTC)
-    since = (until - timedelta(hours=hours)).replace(minute=0, second=0, microsecond=0)
-    window = reading.Window(since, until)
+    now = datetime.now(UTC)
+    window = last_hours(now, hours)
     chosen = (model, function, variant)
-    by = reading.Dimension.FUNCTION
+    by = reading.Group.FUNCTION
     with tenant_session(current_tenant()) as session:
         sums = reading.sums(session, window, *chosen, by=by)
         latencies = {
@@ -123,7 +132,7 @@ def read_summary(
         for name, one in sorted(sums.items())
     }
     return PerformanceSummary(
-        **everything, since=since, until=until, as_of=as_of, functions=functions
+        **everything, since=window.start, until=now, as_of=as_of, functions=functions
     )
 
 
@@ -162,6 +171,7 @@ def _figures(parts: Sequence[Sums], latencies: Mapping[Metric, Histogram]) -> di
         "action_latency": _seconds(latencies.get(Metric.STEP_LATENCY)),
         "page_load_time": _seconds(latencies.get(Metric.PAGE_LOAD)),
         "llm_latency": _seconds(latencies.get(Metric.LLM_LATENCY)),
+        "first_token": _seconds(latencies.get(Metric.FIRST_TOKEN)),
         "cost_nanos": nanos,
         "cost": None if nanos is None else nanos / _NANOS,
     }

@@ -125,6 +125,26 @@ def sums(
     }
 
 
+def computed_at(
+    session: Session,
+    window: Window,
+    model: str | None = None,
+    function: str | None = None,
+    variant: str | None = None,
+) -> datetime | None:
+    """When the newest of the window's sums was made; None if it has none. A None filter is none."""
+    hours = ModelPerformance.__table__
+    wanted = {"model": model, "function": function, "variant": variant}
+    newest: datetime | None = session.scalar(
+        sa.select(sa.func.max(hours.c.computed_at)).where(
+            hours.c.hour >= window.start,
+            hours.c.hour < window.end,
+            *(hours.c[name] == value for name, value in wanted.items() if value is not None),
+        )
+    )
+    return newest
+
+
 Filters = tuple[str | None, str | None, str | None]
 "Model, function and variant."
 
