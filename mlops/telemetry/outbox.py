@@ -32,7 +32,7 @@ from shared.telemetry.packing import pack
 
 log = logging.getLogger("mlops.metrics")
 
-EXIT_SECONDS: Final = 3.0
+EXIT_SECONDS: Final = 5.0
 "How long the end of a process waits for the service before it spills what is left."
 
 _FORK_SECONDS: Final = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -56,6 +57,9 @@ class Performance(Mapping[str, Any]):
     llm_calls: int
     llm_errors: int
     llm_error_rate: float | None
+    error_rate: float | None
+    "Of the actions and model calls together."
+    errors_by_category: Mapping[str, int]
     llm_latency: Seconds
     first_token: Seconds
     input_tokens: int | None
@@ -168,6 +172,10 @@ def _figures(parts: Sequence[Sums], latencies: Mapping[Metric, Histogram]) -> di
         "success_interval": wilson(counts["successes"], counts["tasks"]),
         "action_error_rate": _rate(counts["action_errors"], counts["actions"]),
         "llm_error_rate": _rate(counts["llm_errors"], calls),
+        "error_rate": _rate(
+            counts["action_errors"] + counts["llm_errors"], counts["actions"] + calls
+        ),
+        "errors_by_category": dict(sum((Counter(p.errors_by_category) for p in parts), Counter())),
         "action_latency": _seconds(latencies.get(Metric.STEP_LATENCY)),
         "page_load_time": _seconds(latencies.get(Metric.PAGE_LOAD)),
         "llm_latency": _seconds(latencies.get(Metric.LLM_LATENCY)),

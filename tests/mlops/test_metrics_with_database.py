@@ -114,7 +114,8 @@ def test_the_summary_adds_up_its_functions(metrics: MetricsCollector, tenant: Te
     assert (buy.tasks, buy.successes, look.tasks, look.successes) == (2, 1, 1, 1)
     assert (summary.tasks, summary.successes) == (3, 2)
     assert (summary.llm_calls, summary.llm_errors, summary.unpriced_calls) == (6, 3, 3)
-    assert summary.llm_error_rate == 0.5
+    assert (summary.llm_error_rate, summary.error_rate) == (0.5, 0.5)
+    assert sum(summary.errors_by_category.values()) == 3
     assert (summary.input_tokens, summary.output_tokens) == (300, 30)
     assert None not in (buy.cost_nanos, look.cost_nanos)
     assert summary.cost_nanos == buy.cost_nanos + look.cost_nanos  # type: ignore[operator]
