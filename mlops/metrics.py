@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
@@ -29,12 +29,15 @@ from mlops.telemetry.keywords import COMMON, FAILING, LLM_CALL, Common, Failing,
 from mlops.telemetry.outbox import EXIT_SECONDS, Counts, Outbox
 from mlops.telemetry.sampling import NoSampleError, Sampler, sample
 from mlops.telemetry.sending import DatabaseTransport, Transport
+from mlops.telemetry.spending import BudgetExceededError, HardStops
 from mlops.telemetry.spilling import SpillFolder, folder_name
 from mlops.telemetry.tasks import OpenTask, Tasks
 from mlops.telemetry.tracking import Tracker
 
 if TYPE_CHECKING:
     from mlops.telemetry.summary import PerformanceSummary
+
+__all__ = ["BudgetExceededError", "MetricsCollector"]
 
 _ERRORS: Final = ("error", "error_type", "error_message")
 
@@ -67,10 +70,13 @@ class MetricsCollector:
         spill_folder: Path | None = None,
         spill_bytes: int = 64 * 2**20,
         sample_seconds: float | None = None,
+        obey_budgets: bool = False,
     ) -> None:
         """A batch is sent with `flush_events` events or after `flush_seconds`. `memory_events` may
         wait in memory, and `spill_bytes` on disk: in `spill_folder`, by default `spill/<tenant>` of
-        the state folder. With `sample_seconds` the machine is sampled that often.
+        the state folder. With `sample_seconds` the machine is sampled that often. With
+        `obey_budgets` a tracked call is not made once a budget with a hard stop is used up: it
+        raises `BudgetExceededError`. To ask takes each of them a round trip to Redis.
 
         Raises ValueError for a limit that cannot be, and SettingsError for malformed settings.
         """
@@ -82,6 +88,7 @@ class MetricsCollector:
         self._function = function
         self._variant = variant
         self._tasks = Tasks()
+        self._hard_stops = HardStops() if obey_budgets else None
         self._outbox = Outbox(
             transport or DatabaseTransport(),
             SpillFolder(spill_folder or _default_folder(), spill_bytes),
@@ -234,7 +241,7 @@ class MetricsCollector:
         response says of model and tokens; values and exceptions go their way unchanged.
         """
         check(call, LLM_CALL)
-        tracker = Tracker(self._record_call, call)
+        tracker = Tracker(self, call)
         return tracker if work is None else tracker(work)
 
     def get_performance_summary(
@@ -289,8 +296,27 @@ class MetricsCollector:
     ) -> None:
         self.close()
 
-    def _record_call(self, fields: dict[str, Any], named: str | None) -> None:
+    def call_begins(self, fields: Mapping[str, Any], named: str | None) -> object:
+        """Of `track`: leave to spend, where budgets are obeyed."""
+        if self._hard_stops is None:
+            return None
+        function = self._function_of(fields, self._task_of(fields), named)
+        return self._hard_stops.begin(fields.get("model") or self._model, function)
+
+    def call_ended(self, fields: dict[str, Any], named: str | None, leave: Any) -> None:
+        """Of `track`: the call is settled, if there was leave to be asked for, and recorded."""
+        if self._hard_stops is not None and leave is not None:
+            self._hard_stops.end(leave, fields)
         self._record("llm_call", fields, named=named)
+
+    def _task_of(self, fields: Mapping[str, Any]) -> OpenTask | None:
+        task_id = fields.get("task_id")
+        return self._tasks.current() if task_id is None else self._tasks.find(task_id)
+
+    def _function_of(
+        self, fields: Mapping[str, Any], task: OpenTask | None, named: str | None
+    ) -> str | None:
+        return fields.get("function") or self._function or (task.name if task else named)
 
     def _record(
         self,
@@ -306,19 +332,12 @@ class MetricsCollector:
         now = time.time()
         try:
             get = fields.get
-            of_task = task
-            if of_task is None:
-                task_id = get("task_id")
-                if task_id is None:
-                    of_task = self._tasks.current()
-                    fields["task_id"] = None if of_task is None else of_task.id
-                else:
-                    of_task = self._tasks.find(task_id)
+            of_task = task or self._task_of(fields)
+            if of_task is not None:
+                fields["task_id"] = of_task.id
             fields["model"] = get("model") or self._model
             fields["variant"] = get("variant") or self._variant
-            fields["function"] = (
-                get("function") or self._function or (named if of_task is None else of_task.name)
-            )
+            fields["function"] = self._function_of(fields, of_task, named)
             if get("error") is not None:
                 _tell_error(fields, fields.pop("error"))
             if get("attributes") is not None or task is not None:

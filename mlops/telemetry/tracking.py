@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from functools import wraps
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from mlops.telemetry import usage
 from mlops.telemetry.keywords import LLM_CALL, check
@@ -19,9 +19,15 @@ from mlops.telemetry.keywords import LLM_CALL, check
 Response = TypeVar("Response")
 Work = TypeVar("Work", bound=Callable[..., Any])
 
-Record = Callable[[dict[str, Any], str | None], None]
-"""Records a call from the fields of `record_llm_call` and the name of the function that made it,
-if any; raises nothing."""
+
+class Recorder(Protocol):
+    """Who is told of calls: with fields of `record_llm_call`, and the name of what makes them."""
+
+    def call_begins(self, fields: Mapping[str, Any], named: str | None) -> object:
+        """Leave for the call, which is handed back at its end; may raise to have it not made."""
+
+    def call_ended(self, fields: dict[str, Any], named: str | None, leave: Any) -> None:
+        """Raises nothing."""
 
 
 class TrackedCall:
@@ -31,14 +37,17 @@ class TrackedCall:
     `record_llm_call`, which holds before what they say.
     """
 
-    def __init__(self, record: Record, fields: Mapping[str, Any], named: str | None = None) -> None:
-        self._record = record
+    def __init__(
+        self, recorder: Recorder, fields: Mapping[str, Any], named: str | None = None
+    ) -> None:
+        self._recorder = recorder
         self._fields = dict(fields)
         self._named = named
         self._first_part: usage.Captured | None = None
         self._last_part: usage.Captured | None = None
         self._first_token: float | None = None
         self._unfinished = False
+        self._leave = recorder.call_begins(fields, named)
         self._started = time.perf_counter()
 
     def read(self, response: Response) -> Response:
@@ -82,7 +91,7 @@ class TrackedCall:
         if error is not None and not isinstance(error, GeneratorExit):
             fields.setdefault("error", error)
         fields["response"] = [p for p in (self._first_part, self._last_part) if p is not None]
-        self._record(fields, self._named)
+        self._recorder.call_ended(fields, self._named, self._leave)
 
     def _take(self, value: object, capture: Callable[[object], usage.Captured | None]) -> None:
         try:
@@ -121,13 +130,13 @@ class TrackedCall:
 class Tracker:
     """What `metrics.track(...)` returns: a decorator, and a context manager sync and async."""
 
-    def __init__(self, record: Record, fields: Mapping[str, Any]) -> None:
-        self._record = record
+    def __init__(self, recorder: Recorder, fields: Mapping[str, Any]) -> None:
+        self._recorder = recorder
         self._fields = fields
         self._entered: list[TrackedCall] = []
 
     def __enter__(self) -> TrackedCall:
-        call = TrackedCall(self._record, self._fields)
+        call = TrackedCall(self._recorder, self._fields)
         self._entered.append(call)
         return call
 
@@ -156,7 +165,7 @@ class Tracker:
         named = None if name == "<lambda>" else name
 
         def tracked_call() -> TrackedCall:
-            return TrackedCall(self._record, self._fields, named)
+            return TrackedCall(self._recorder, self._fields, named)
 
         wrapper: Any
         if _is(inspect.isasyncgenfunction, work):
