@@ -67,7 +67,7 @@ def test_a_call_that_may_exceed_a_hard_stop_is_not_made(
 
     ask()
     ask()
-    with pytest.raises(BudgetExceededError, match="budget of .*1.00 a day"):
+    with pytest.raises(BudgetExceededError, match=r"budget of \$1\.00 a day"):
         ask()
     assert len(made) == 2
     assert metrics.flush()
