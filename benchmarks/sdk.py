@@ -33,7 +33,7 @@ class Nowhere:
 
 
 def figures() -> Iterator[Figure]:
-    """Microseconds of `record_llm_call`: the documented call, and one with all that is known."""
+    """Microseconds of `record_llm_call`: the documented call, and one of which all is known."""
     for name, fields in (("record_llm_call", DOCUMENTED), ("record_llm_call_in_full", FULL)):
         times = sorted(_times(fields))
         # The limit is the median's. Of a hundred calls one may wait for a processor.
@@ -56,7 +56,6 @@ FULL: dict[str, object] = {
     "reasoning_tokens": 0,
     "query_length": 3000,
     "confidence": 0.75,
-    "error": TimeoutError("the model has not answered within 30 s"),
     "attributes": {"retry": 1, "region": "eu"},
 }
 
