@@ -1,6 +1,6 @@
 """From the caller's thread to the transport: a bounded buffer and the one thread that empties it.
 
-`add` takes no lock and does no input or output, so it may be called from anywhere, a signal's
+`add` does no input or output and waits for nobody, so it may be called from anywhere, a signal's
 handler and a destructor included. The thread encodes, packs and sends; what cannot be sent at once
 is spilled, so that memory holds only what was not flushed yet. Where the disk takes nothing either,
 batches are held in memory, and once that is full what comes is dropped and counted.
@@ -8,14 +8,10 @@ batches are held in memory, and once that is full what comes is dropped and coun
 
 from __future__ import annotations
 
-import atexit
-
 # What a transport imports may want it, and it cannot be imported any more once a process ends: a
 # short script sends its only batch then.
 import concurrent.futures.thread  # noqa: F401
 import logging
-import os
-import sys
 import threading
 import time
 from collections import deque
@@ -25,6 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 from uuid import uuid4
 
+from mlops.telemetry import processes
 from mlops.telemetry.encoding import KEPT_LENGTH, Record, encode
 from mlops.telemetry.sending import Batch, RefusedBatchError, Transport, WaitError
 from mlops.telemetry.spilling import SpillFolder
@@ -208,8 +205,7 @@ class Outbox:
                 # The process is ending, or may have no more threads: `end` spills what there is.
                 self._thread = None
                 return
-            _outboxes.add(self)
-        _end_with_child()
+            processes.look_after(self)
 
     def _hurry(self, waiting: int) -> None:
         """A batch is full. With half the memory full, a thread that is busy sending gets help."""
@@ -275,7 +271,7 @@ class Outbox:
                 break
             due = time.monotonic() + self._flush_seconds
         with self._lock:
-            _outboxes.discard(self)
+            processes.let_go(self)
             self._ending = False
             self._thread = None
         if self._records or not self._commands.empty():
@@ -457,53 +453,3 @@ def _cut(record: Record) -> Record:
 def _said(error: BaseException) -> str:
     """An error in one line, without what follows its first."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
-
-
-_outboxes: set[Outbox] = set()
-"Those with a thread in this process."
-
-_held_still: list[Outbox] = []
-
-
-def _before_fork() -> None:
-    _held_still[:] = [outbox for outbox in list(_outboxes) if outbox.hold_still()]
-
-
-def _after_fork_in_parent() -> None:
-    for outbox in _held_still:
-        outbox.go_on()
-    _held_still.clear()
-
-
-def _after_fork_in_child() -> None:
-    _held_still.clear()
-    for outbox in list(_outboxes):
-        outbox.begin_anew()
-    _outboxes.clear()
-
-
-def _end_all() -> None:
-    for outbox in list(_outboxes):
-        outbox.leave()
-
-
-_finalized: set[int] = set()
-"Processes whose end is looked after."
-
-
-def _end_with_child() -> None:
-    """A child of `multiprocessing` ends without what is registered at exit."""
-    children = sys.modules.get("multiprocessing.util")
-    if children is None or sys.modules["multiprocessing.process"].parent_process() is None:
-        return
-    if os.getpid() not in _finalized:
-        _finalized.add(os.getpid())
-        children.Finalize(None, _end_all, exitpriority=0)
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=_after_fork_in_parent,
-    after_in_child=_after_fork_in_child,
-)
-atexit.register(_end_all)
