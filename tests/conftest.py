@@ -102,11 +102,12 @@ def clean_redis(services: TemporaryServices) -> redis.Redis:
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A state folder of the test's own."""
     monkeypatch.setenv("MLOPS_STATE_DIR", str(tmp_path / "state"))
     settings.cache_clear()
-    return tmp_path / "state"
+    yield tmp_path / "state"
+    settings.cache_clear()
 
 
 @pytest.fixture

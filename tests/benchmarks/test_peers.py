@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from shared.settings import settings
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MLOPS_STATE_DIR", str(tmp_path))
     monkeypatch.delenv(peers.ASKED_FOR, raising=False)
     settings.cache_clear()
-    return tmp_path
+    yield tmp_path
+    settings.cache_clear()
 
 
 @pytest.fixture
