@@ -16,7 +16,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from mlops.telemetry import usage
-from shared.telemetry.redaction import redacted
+from shared.redaction import redacted
 
 Record = tuple[str, float, dict[str, Any]]
 "The kind, the time (seconds since the epoch), and the fields by their names in `MetricsCollector`."

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from shared.jobs.errors import InvalidJobError
+from shared.redaction import redacted, redacted_value
 
 
 class Queue(StrEnum):
@@ -154,13 +155,34 @@ class EvaluateEpisode(Contract):
     episode_id: UUID
 
 
+def _without_secrets(
+    events: tuple[dict[str, JsonValue], ...],
+) -> tuple[dict[str, JsonValue], ...]:
+    return tuple({name: _redacted(name, value) for name, value in e.items()} for e in events)
+
+
+def _redacted(name: str, value: JsonValue) -> JsonValue:
+    if isinstance(value, str):
+        return redacted_value(name, value)
+    if isinstance(value, dict):
+        return {redacted(key): _redacted(key, inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_redacted(name, inner) for inner in value]
+    return value
+
+
 class IngestEvents(Contract):
     """Store one batch of telemetry. Events are validated one by one when they are stored."""
 
     queue: ClassVar[Queue] = Queue.INGEST
     keeps_payload: ClassVar[bool] = False
     job: Literal["ingest_events"] = "ingest_events"
-    events: Annotated[tuple[dict[str, JsonValue], ...], Field(min_length=1, max_length=5000)]
+    events: Annotated[
+        tuple[dict[str, JsonValue], ...],
+        Field(min_length=1, max_length=5000),
+        AfterValidator(_without_secrets),
+    ]
+    "Without the secrets that are in their texts: a job's row holds them until they are stored."
 
 
 class IngestBatch(Contract):

@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from shared.jobs.contracts import one_line
-from shared.telemetry.redaction import redacted, redacted_name
+from shared.redaction import redacted, redacted_name, redacted_value
 
 UNKNOWN: Final = "unknown"
 "The model or function of an event whose sender does not say."
@@ -103,15 +103,9 @@ AttributeValue = (
 def _without_secrets(attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
     """Values are redacted, also those that only their attribute's name tells to be secret."""
     return {
-        name: _redacted_value(name, value) if isinstance(value, str) else value
+        name: redacted_value(name, value) if isinstance(value, str) else value
         for name, value in attributes.items()
     }
-
-
-def _redacted_value(name: str, value: str) -> str:
-    introduced = f"{name}={value}"
-    shown = redacted(introduced)
-    return value if shown == introduced else shown.removeprefix(f"{name}=")
 
 
 Attributes = Annotated[

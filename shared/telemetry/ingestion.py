@@ -21,10 +21,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
+from shared.redaction import redacted
 from shared.telemetry.errors import categorize, folded
 from shared.telemetry.events import Event, LlmCallEvent, Rejected, parse_events
 from shared.telemetry.names import CAPS, OTHER, Names, beyond_the_caps
-from shared.telemetry.redaction import redacted
 from shared.telemetry.tables import EventRow, RejectedEvent
 from shared.tenancy.tables import Tenant
 

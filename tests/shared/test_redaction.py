@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.telemetry.redaction import REDACTED, redacted
-from tests.shared.telemetry.canaries import CANARIES, SECRETS
+from shared.redaction import REDACTED, redacted
+from tests.shared.canaries import CANARIES, SECRETS
 
 
 @pytest.mark.parametrize("kind", CANARIES)

@@ -66,6 +66,13 @@ def redacted(text: str) -> str:
     return text
 
 
+def redacted_value(name: str, value: str) -> str:
+    """`redacted`, for the value of a field that its name may tell to be secret."""
+    introduced = f"{name}={value}"
+    shown = redacted(introduced)
+    return value if shown == introduced else shown.removeprefix(f"{name}=")
+
+
 @lru_cache(maxsize=20_000)
 def redacted_name(name: str) -> str:
     """`redacted` for short texts that come again and again, such as names of models."""
