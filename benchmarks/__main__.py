@@ -24,7 +24,7 @@ from shared.local.errors import ServiceError
 
 RESULTS = Path(__file__).with_name("results.json")
 
-SUBJECTS = ("jobs", "evaluation", "telemetry", "drift", "abtest", "sdk")
+SUBJECTS = ("jobs", "evaluation", "telemetry", "costs", "drift", "abtest", "sdk")
 "Every subject that can be named; those that exist are the modules of these names, see `existing`."
 
 Figures = Callable[[], Iterable[Figure | Skipped]]
