@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
@@ -119,6 +121,7 @@ def upgrade() -> None:
     for column in ROLLUP_COLUMNS:
         op.add_column("model_performance", column, schema="mlops")
     _make_tables()
+    _pack_histograms_anew()
     _keep_histograms_as_they_are()
     _make_days()
     for table, rights in RIGHTS.items():
@@ -240,6 +243,42 @@ def _keep_histograms_as_they_are() -> None:
         op.execute(
             f"ALTER TABLE mlops.model_performance ALTER COLUMN {column} SET STORAGE EXTERNAL"
         )
+
+
+def _pack_histograms_anew() -> None:
+    """Records of (bin: uint32, count: uint64) become those of `shared.telemetry.histograms`."""
+    connection = op.get_bind()
+    columns = ", ".join(name for name in HISTOGRAMS if name not in ("first_token_ms", "quality"))
+    op.execute("ALTER TABLE mlops.model_performance NO FORCE ROW LEVEL SECURITY")
+    rows = connection.exec_driver_sql(
+        f"SELECT tenant_id, hour, model, function, variant, {columns} FROM mlops.model_performance"  # noqa: S608
+    ).mappings()
+    for row in rows.all():
+        changed = {
+            name: _packed_anew(bytes(value))
+            for name, value in row.items()
+            if isinstance(value, bytes | memoryview)
+        }
+        assignments = ", ".join(f"{name} = %({name})s" for name in changed)
+        connection.exec_driver_sql(
+            f"UPDATE mlops.model_performance SET {assignments} WHERE tenant_id = %(tenant_id)s"  # noqa: S608
+            " AND hour = %(hour)s AND model = %(model)s AND function = %(function)s"
+            " AND variant = %(variant)s",
+            dict(row) | changed,
+        )
+    op.execute("ALTER TABLE mlops.model_performance FORCE ROW LEVEL SECURITY")
+
+
+def _packed_anew(packed: bytes) -> bytes:
+    records = []
+    for bin_, count in struct.iter_unpack("<IQ", packed):
+        place = 0
+        while count:
+            count, digit = divmod(count, 65_536)
+            if digit:
+                records.append(struct.pack("<HH", place << 12 | bin_, digit))
+            place += 1
+    return b"".join(records)
 
 
 def _make_days() -> None:

@@ -30,7 +30,10 @@ BINS = 4096
 LARGEST_VALUE = 2**38 - 1
 "Larger values are counted as this one."
 
-_RECORD = np.dtype([("bin", "<u4"), ("count", "<u8")])
+_RECORD = np.dtype([("bin", "<u2"), ("digit", "<u2")])
+_BIN_BITS = 12
+_DIGIT_BITS = 16
+_DIGITS = 4
 # Beyond this a float64 no longer holds every integer; no real window comes near it.
 _LARGEST_COUNT = 2**53
 
@@ -87,9 +90,13 @@ class Histogram:
                 f"a packed histogram of {size} bytes; expected a multiple of {_RECORD.itemsize}"
             )
         records = np.frombuffer(packed, dtype=_RECORD)
-        over = records["count"] > _LARGEST_COUNT
-        _require(records["count"], over, "a count is 0 to 2**53")
-        return cls.from_counts(records["bin"], records["count"])
+        place = (records["bin"] >> _BIN_BITS).astype(np.int64)
+        amount = records["digit"].astype(np.float64) * np.exp2(_DIGIT_BITS * place)
+        _require(amount, amount > _LARGEST_COUNT, "a count is 0 to 2**53")
+        # A float64 holds every integer up to 2**53, and what is added to one below it.
+        dense = np.bincount(records["bin"] & (BINS - 1), weights=amount, minlength=BINS)
+        _require(dense, dense > _LARGEST_COUNT, "a count is 0 to 2**53")
+        return cls._from_dense(dense.astype(np.int64))
 
     @classmethod
     def sum(cls, histograms: Iterable[Histogram]) -> Self:
@@ -108,11 +115,20 @@ class Histogram:
         return cls(bins.astype(np.int32), dense[bins].astype(np.int64))
 
     def to_bytes(self) -> bytes:
-        """Packed little-endian records of (bin: uint32, count: uint64), 12 bytes each."""
-        records = np.empty(self.bins.size, dtype=_RECORD)
-        records["bin"] = self.bins
-        records["count"] = self.counts
-        return records.tobytes()
+        """Packed little-endian records of 4 bytes: nearly always one for each bin that holds any.
+
+        A record is (place << 12 | bin: uint16, digit: uint16) and counts digit * 65536**place; a
+        count of 65,536 or more takes a record for each of its digits that is not zero.
+        """
+        digits = [(self.counts >> (_DIGIT_BITS * place)) & 0xFFFF for place in range(_DIGITS)]
+        parts = []
+        for place, digit in enumerate(digits):
+            some = np.flatnonzero(digit)
+            part = np.empty(some.size, dtype=_RECORD)
+            part["bin"] = self.bins[some] | place << _BIN_BITS
+            part["digit"] = digit[some]
+            parts.append(part)
+        return b"".join(part.tobytes() for part in parts)
 
     def __add__(self, other: Histogram) -> Histogram:
         return Histogram.sum((self, other))

@@ -15,6 +15,7 @@ from migrations.run import configuration, upgrade
 from shared.database import Base, psycopg_url
 from shared.evaluation.protocol import PAGE_ACTIONS
 from shared.local.ephemeral import TemporaryServices
+from shared.telemetry.histograms import Histogram
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_episodes_of_the_telemetry_of_earlier_versions_are_tasks(
             " unpriced_calls, simulated_calls, step_latency_ms, llm_latency_ms, page_load_ms,"
             " query_length, confidence, tokens, dom_nodes) VALUES (:tenant, now(), 'a@1', 'f', '',"
             " 3, 2, 0, 0, 0, 0, 0, '{\"episode.failure\": 1}', 0, 0, 0, 0, 0, 0,"
-            " '', '', '', '', '', '', '')",
+            " '\\x050000000300000000000000ff0f00000100010000000000', '', '', '', '', '', '')",
         ):
             # A colon within JSON is no parameter.
             text = sa.text(statement.replace('": 1', '"\\: 1'))
@@ -104,10 +105,15 @@ def test_episodes_of_the_telemetry_of_earlier_versions_are_tasks(
     with as_superuser(database, services).begin() as connection:
         event = connection.execute(sa.text("SELECT kind, task_id FROM mlops.events")).one()
         rollup = connection.execute(
-            sa.text("SELECT tasks, successes, errors_by_type FROM mlops.model_performance")
+            sa.text(
+                "SELECT tasks, successes, errors_by_type, step_latency_ms"
+                " FROM mlops.model_performance"
+            )
         ).one()
     assert tuple(event) == ("task_end", episode)
-    assert tuple(rollup) == (3, 2, {"task_end.failure": 1})
+    *counts, histogram = rollup
+    assert counts == [3, 2, {"task_end.failure": 1}]
+    assert Histogram.from_bytes(bytes(histogram)) == Histogram.from_counts([5, 4095], [3, 65_537])
 
 
 def test_the_migrations_make_the_tables_that_the_code_describes(
