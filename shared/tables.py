@@ -8,6 +8,7 @@ import shared.drift.tables
 import shared.evaluation.tables
 import shared.jobs.tables
 import shared.registry.tables
+import shared.telemetry.features.tables
 import shared.telemetry.tables
 import shared.tenancy.tables  # noqa: F401
 from shared.database import Base

@@ -146,7 +146,16 @@ def test_the_tenant_of_a_session_ends_with_it(tenant: TenantId) -> None:
             assert session.scalar(sa.text("SELECT count(*) FROM mlops.tenants")) == 0
 
 
-KEPT = ("audit_log", "benchmark_runs", "drift_detection", "events", "model_cards", "models")
+KEPT = (
+    "audit_log",
+    "benchmark_runs",
+    "drift_detection",
+    "events",
+    "feature_store",
+    "feature_values",
+    "model_cards",
+    "models",
+)
 REMOVED = (
     "artifacts",
     "budgets",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,20 +20,14 @@ from shared.drift.statistics import (
 from shared.drift.verdicts import DEFAULT_RULE, ComparedMetric, MetricRule
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.registry.models import key, resolve
+from shared.telemetry.features.watching import watched_features
 from shared.telemetry.histograms import Histogram, aligned, representatives
-from shared.telemetry.metrics import Metric
+from shared.telemetry.metrics import Metric, Share
 from shared.telemetry.reading import Sums, Window, histograms, sums
-
-SUCCESS: Final = "success"
-"Share of tasks that succeed."
-ERROR_RATE: Final = "error_rate"
-"Share of actions and model calls that end in an error."
-
-METRICS: Final = (*(metric.value for metric in Metric), SUCCESS, ERROR_RATE)
 
 _RULES: Final[Mapping[str, MetricRule]] = {
     # Errors are rare: five in a hundred more is what people are woken for.
-    ERROR_RATE: MetricRule(minimum_effect=0.05),
+    Share.ERROR_RATE: MetricRule(minimum_effect=0.05),
 }
 
 
@@ -44,19 +38,21 @@ class WatchedMetric:
 
 
 def read_metrics(session: Session, job: DetectDrift) -> list[WatchedMetric]:
-    """Every metric of every model that has rows in either window, or of the models of the job.
+    """Every watched feature of every model that has rows in either window, or of the job's models.
 
     Raises `RegistryError` for a model of the job that has no rows and is not registered.
     """
     overlap = _overlap(job.baseline, job.current)
     before, after = _sums(session, job.baseline), _sums(session, job.current)
     models = _models(session, job.models, before.keys() | after.keys())
+    names = [feature.source.name for feature in watched_features(session)]
     by_metric = {
         metric: (
             _histograms(session, job.baseline, metric),
             _histograms(session, job.current, metric),
         )
         for metric in Metric
+        if metric in names
     }
     watched = []
     for model in models:
@@ -65,8 +61,11 @@ def read_metrics(session: Session, job: DetectDrift) -> list[WatchedMetric]:
             for metric, (old, new) in by_metric.items()
         }
         old_sums, new_sums = before.get(model), after.get(model)
-        comparisons[SUCCESS] = compare_shares(_successes(old_sums), _successes(new_sums))
-        comparisons[ERROR_RATE] = compare_shares(_errors(old_sums), _errors(new_sums))
+        comparisons |= {
+            share.value: compare_shares(count(old_sums), count(new_sums))
+            for share, count in _SHARES.items()
+            if share in names
+        }
         watched += [
             WatchedMetric(
                 model,
@@ -157,3 +156,10 @@ def _errors(found: Sums | None) -> tuple[int, int]:
         return (0, 0)
     errors = found.action_errors + found.llm_errors
     return (found.actions + found.llm_calls - errors, errors)
+
+
+_SHARES: Final[Mapping[Share, Callable[[Sums | None], tuple[int, int]]]] = {
+    Share.SUCCESS: _successes,
+    Share.ERROR_RATE: _errors,
+}
+"How many there were without, and with."

@@ -1,4 +1,4 @@
-"""What rollups count in histograms."""
+"""What is monitored: what rollups count in histograms, and the shares of what they count."""
 
 from __future__ import annotations
 
@@ -17,3 +17,10 @@ class Metric(StrEnum):
     QUALITY = "quality"
     TOKENS = "tokens"
     DOM_NODES = "dom_nodes"
+
+
+class Share(StrEnum):
+    """What is judged as a share of two counts of `model_performance`."""
+
+    SUCCESS = "success"
+    ERROR_RATE = "error_rate"

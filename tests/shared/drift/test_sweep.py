@@ -17,16 +17,19 @@ from shared.drift.sweep import MetricFinding, SweepResult, detect
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DriftState
 from shared.drift.watching import watch_for_drift
-from shared.drift.windows import METRICS, compare_shares
+from shared.drift.windows import compare_shares
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.jobs.tables import JobRow
 from shared.registry.models import RegistryError, register
+from shared.telemetry.features.built_in import MONITORED
+from shared.telemetry.features.watching import unwatch
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.tables import ModelPerformance
 from shared.tenancy.tenants import create_tenant
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 WALKER = "walker@1.0.0"
+METRICS = [feature.name for feature in MONITORED]
 
 Values = dict[str, Any]
 
@@ -89,6 +92,19 @@ def test_a_shift_of_latency_is_drift_and_the_same_distribution_is_stable(session
     assert found[WALKER, "step_latency_ms"].verdict.state is DriftState.DRIFT
     assert found[WALKER, "tokens"].verdict.state is DriftState.STABLE
     assert {metric for _, metric in found} == set(METRICS)
+
+
+def test_a_feature_that_is_not_watched_is_not_compared(session: Session) -> None:
+    before = {"step_latency_ms": latencies(1), "tokens": latencies(2)}
+    roll_up(session, JOB.baseline.start, before, tasks=90, successes=80)
+    roll_up(session, JOB.current.start, before, tasks=90, successes=10)
+    unwatch(session, "tokens")
+    unwatch(session, "success")
+    found = findings(detect(session, JOB, uuid4()))
+    assert {metric for _, metric in found} == set(METRICS) - {"tokens", "success"}
+    for name in METRICS:
+        unwatch(session, name)
+    assert detect(session, JOB, uuid4()).findings == ()
 
 
 def test_every_test_is_stored_with_all_its_numbers(session: Session) -> None:
