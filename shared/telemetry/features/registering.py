@@ -9,6 +9,7 @@ from dataclasses import astuple
 from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
@@ -102,7 +103,7 @@ def features(session: Session) -> tuple[Feature, ...]:
     """The newest version of every feature: those that come with the product, then by name."""
     rows = session.scalars(
         sa.select(FeatureRow)
-        .distinct(FeatureRow.name)
+        .ext(distinct_on(FeatureRow.name))
         .order_by(FeatureRow.name, FeatureRow.version.desc())
     )
     return (*MONITORED, *map(_feature, rows))

@@ -72,8 +72,9 @@ def write_values(
     latest = now.astimezone(UTC) + FURTHEST_AHEAD
     last: dict[tuple[str, datetime], Value] = {}
     given = 0
-    for given, (entity, event_time, value) in enumerate(rows, start=1):
+    for given, row in enumerate(rows, start=1):
         try:
+            entity, event_time, value = _three(row)
             key = _entity(entity), _event_time(event_time, latest)
             last[key] = fit_value(feature.data_type, value)
         except UnfitFeatureError as error:
@@ -91,7 +92,7 @@ def fit_entity(entity: str) -> str:
     if not isinstance(entity, str) or not 1 <= len(entity) <= LONGEST_ENTITY:
         raise UnfitFeatureError(f"an entity is a text of 1 to {LONGEST_ENTITY} characters")
     if not entity.isprintable():
-        raise UnfitFeatureError(f"entity {entity!r} has a character that cannot be printed")
+        raise UnfitFeatureError("the entity has a character that cannot be printed")
     return entity
 
 
@@ -111,10 +112,18 @@ def fit_value(data_type: DataType, value: Any) -> Value:
         return value
     if data_type is DataType.TEXT and isinstance(value, str):
         return _text(value)
-    if data_type is DataType.NUMBER and isinstance(value, Real) and not isinstance(value, bool):
+    if data_type is DataType.NUMBER and not isinstance(value, bool) and isinstance(value, Real):
         return _number(value)
     # The value itself may be a secret, or endless.
     raise UnfitFeatureError(f"a value of the type {type(value).__name__}; expected a {data_type}")
+
+
+def _three(row: Any) -> tuple[Any, Any, Any]:
+    try:
+        entity, event_time, value = row
+    except (TypeError, ValueError):
+        raise UnfitFeatureError("expected an entity, an event time and a value") from None
+    return entity, event_time, value
 
 
 def _entity(entity: str) -> str:
@@ -146,7 +155,7 @@ def _text(value: str) -> str:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, Integral) and abs(value) > _EXACT:
+    if isinstance(value, Integral) and abs(int(value)) > _EXACT:
         raise UnfitFeatureError("a whole number beyond 2**53, which a double does not hold exactly")
     number = float(value)
     if not math.isfinite(number):
