@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlops.client import Job, submit
     from mlops.cost_monitor import MLOpsCostMonitor
     from mlops.metrics import MetricsCollector
+    from mlops.feature_store import FeatureStore
     from shared.evaluation.custom import Criterion, CustomBenchmark, CustomTask, Start
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Job",
     "MLOpsCostMonitor",
     "MetricsCollector",
+    "FeatureStore",
     "Start",
     "submit",
 ]
@@ -32,6 +34,7 @@ _MODULES = {
     "Job": "mlops.client",
     "MLOpsCostMonitor": "mlops.cost_monitor",
     "MetricsCollector": "mlops.metrics",
+    "FeatureStore": "mlops.feature_store",
     "submit": "mlops.client",
 }
 

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from mlops import abtests, admin, cards, costs, evaluations, jobs, monitoring, reports, services
+from mlops import (
+    abtests,
+    admin,
+    cards,
+    costs,
+    evaluations,
+    features,
+    jobs,
+    monitoring,
+    reports,
+    services,
+)
 from mlops.console import Commands, Exit, Json, complain, err, note, one_line_errors, say
 
 app = typer.Typer(
@@ -25,6 +36,7 @@ app.add_typer(evaluations.app, name="evaluate")
 app.add_typer(abtests.app, name="ab")
 app.add_typer(cards.app, name="card")
 app.add_typer(monitoring.app, name="monitor")
+app.add_typer(features.app, name="feature")
 app.add_typer(reports.drift, name="drift")
 app.add_typer(reports.alert, name="alert")
 app.add_typer(costs.app, name="cost")

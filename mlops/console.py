@@ -170,12 +170,14 @@ _MISTAKES = {
         "shared.costs.overrides.PriceTableError",
         "shared.jobs.errors.InvalidJobError",
         "shared.tenancy.tenants.UnfitNameError",
+        "shared.telemetry.features.definitions.UnfitFeatureError",
     ),
     Exit.NOT_FOUND: (
         "shared.jobs.errors.UnknownJobError",
         "shared.tenancy.tenants.UnknownKeyError",
         "shared.costs.budgeting.NoBudgetError",
         "shared.evaluation.benchmarks.UnknownBenchmarkError",
+        "shared.telemetry.features.definitions.UnknownFeatureError",
     ),
     Exit.FAILURE: (
         "shared.tenancy.tenants.NameTakenError",

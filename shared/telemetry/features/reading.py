@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.telemetry.features.built_in import BY_NAME
-from shared.telemetry.features.definitions import UnfitFeatureError, Value
+from shared.telemetry.features.definitions import Feature, UnfitFeatureError, Value
 from shared.telemetry.features.registering import find_features
+from shared.telemetry.features.tables import FeatureValueRow
 from shared.telemetry.features.writing import fit_entity, fit_time
 
 MOST_READINGS: Final = 1_000_000
@@ -98,6 +99,16 @@ def read_as_of(
         FeatureVector(entity, time, found)
         for (entity, time), found in zip(checked, readings, strict=True)
     )
+
+
+def stored_values(session: Session, feature: Feature) -> int | None:
+    """How many values a version of a feature has, corrections counted; None where none can be."""
+    if feature.name in BY_NAME:
+        return None
+    values = sa.select(sa.func.count()).where(
+        FeatureValueRow.feature == feature.name, FeatureValueRow.version == feature.version
+    )
+    return int(session.scalar(values) or 0)
 
 
 _END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC)
