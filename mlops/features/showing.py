@@ -11,6 +11,8 @@ from mlops.console import Json, one_line_errors, print_json, print_table, say
 if TYPE_CHECKING:
     from shared.telemetry.features.definitions import Feature
 
+_SAID = {True: "watched", False: "not watched", None: None}
+
 
 def list_features(as_json: Json = False) -> None:
     """List the newest version of every feature, and whether drift is looked for in it.
@@ -40,7 +42,7 @@ def list_features(as_json: Json = False) -> None:
                 row["unit"] or None,
                 row["owner"],
                 row["source"],
-                {True: "watched", False: "not watched", None: None}[row["watched"]],
+                _SAID[row["watched"]],
                 row["description"],
             )
             for row in rows
@@ -72,19 +74,19 @@ def show(
         print_json(shown | {"values": stored})
         return
     say(f"{found.key}: {found.description}")
-    print_table(
-        ["", ""],
-        [
-            ("type", found.data_type),
-            ("unit", found.unit or None),
-            ("owner", found.owner),
-            ("source", found.source),
-            ("versions", ", ".join(map(str, of_all))),
-            ("made", found.created_at or "comes with the product"),
-            ("values", "measured from events, in the rollups" if stored is None else f"{stored:,}"),
-            ("drift", {True: "watched", False: "not watched", None: None}[shown["watched"]]),
-        ],
-    )
+    made = found.created_at
+    lines = {
+        "type": found.data_type,
+        "unit": found.unit or "none",
+        "owner": found.owner,
+        "source": found.source,
+        "versions": ", ".join(map(str, of_all)),
+        "made": "comes with the product" if made is None else f"{made:%Y-%m-%d %H:%M} UTC",
+        "values": "measured from events, in the rollups" if stored is None else f"{stored:,}",
+        "drift": _SAID[shown["watched"]] or "cannot be watched",
+    }
+    for name, line in lines.items():
+        say(f"{name}: {line}")
 
 
 def described(feature: Feature) -> dict[str, Any]:

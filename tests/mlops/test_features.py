@@ -126,7 +126,9 @@ def test_a_feature_is_registered_and_shown(mlops: Mlops) -> None:
     shown = json.loads(mlops("feature", "show", "basket", "--json").stdout)
     assert (shown["feature"], shown["versions"], shown["values"]) == ("basket@2", [1, 2], 0)
     assert shown["source"] == "query:nightly sum of the orders"
-    assert "not watched" not in mlops("feature", "show", "basket@1").stdout
+    lines = mlops("feature", "show", "basket@1").stdout.splitlines()
+    assert lines[0] == "basket@1: Items in the basket."
+    assert {"unit: none", "versions: 1, 2", "values: 0", "drift: cannot be watched"} <= set(lines)
     listed = {row["feature"]: row for row in json.loads(mlops("feature", "list", "--json").stdout)}
     assert (listed["basket@2"]["watched"], listed["tokens@1"]["watched"]) == (None, True)
     assert listed["confidence@1"]["owner"] == "mlops"
