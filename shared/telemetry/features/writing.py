@@ -41,7 +41,10 @@ class UnfitRowError(UnfitFeatureError):
 
 @dataclass(frozen=True)
 class Written:
-    """What came of writing: rows that are stored, and values that were there just like that."""
+    """What came of writing: rows that are stored, and those that changed nothing.
+
+    `unchanged` were there just like that, or a later row of the same call took their place.
+    """
 
     stored: int
     unchanged: int
