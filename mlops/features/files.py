@@ -75,7 +75,7 @@ def read(path: Path, time: str) -> Table:
     if rows is None:
         raise FileError(path, None, "expected a file that ends in .csv or .jsonl")
     columns: dict[str, None] = {}
-    lines = []
+    lines: list[_Line] = []
     try:
         for number, row in rows(path):
             if len(lines) >= MOST_LINES:
