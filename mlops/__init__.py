@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlops.client import Job, submit
     from mlops.cost_monitor import MLOpsCostMonitor
-    from mlops.metrics import MetricsCollector
     from mlops.feature_store import FeatureStore
+    from mlops.metrics import MetricsCollector
     from shared.evaluation.custom import Criterion, CustomBenchmark, CustomTask, Start
 
 __all__ = [
     "Criterion",
     "CustomBenchmark",
     "CustomTask",
+    "FeatureStore",
     "Job",
     "MLOpsCostMonitor",
     "MetricsCollector",
-    "FeatureStore",
     "Start",
     "submit",
 ]
