@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mlops import budgets, cost_anomalies, prices
+from mlops import budgets, cost_anomalies, costs_advice, prices
 from mlops.agent_table import dollars
 from mlops.console import Exit, Json, complain, one_line_errors, out, print_json, print_table, say
 
@@ -20,6 +20,7 @@ app.add_typer(budgets.app, name="budget")
 app.add_typer(prices.app, name="prices")
 app.command("anomalies")(cost_anomalies.anomalies)
 app.command("forecast")(cost_anomalies.forecast)
+app.command("advise")(costs_advice.advise)
 
 NANOS = 1_000_000_000
 _DAYS = 30

@@ -145,6 +145,32 @@ def computed_at(
     return newest
 
 
+def by_model_and_function(
+    session: Session, window: Window, metrics: Sequence[Metric]
+) -> dict[tuple[str, str], tuple[Sums, Mapping[Metric, Histogram]]]:
+    """The sums, and the histograms of `metrics`, for each model and function in the window.
+
+    One statement; the errors of these sums are not counted by what they were.
+    """
+    wanted = (*_SUMMED, *(metric.value for metric in metrics))
+    rows = _rows(window, (Group.FUNCTION.value, *wanted), Group.MODEL, (None, None, None))
+    of = (rows.c.name, rows.c[Group.FUNCTION.value])
+    added = [sa.cast(sa.func.sum(rows.c[name]), sa.BigInteger) for name in _SUMMED]
+    nothing = sa.literal(b"", sa.LargeBinary)
+    packed = [sa.func.string_agg(rows.c[metric.value], nothing) for metric in metrics]
+    found: dict[tuple[str, str], tuple[Sums, Mapping[Metric, Histogram]]] = {}
+    for model, function, *values in session.execute(sa.select(*of, *added, *packed).group_by(*of)):
+        counts, histograms = values[: len(_SUMMED)], values[len(_SUMMED) :]
+        found[model, function] = (
+            Sums(**dict(zip(_SUMMED, counts, strict=True))),
+            {
+                metric: Histogram.from_bytes(one)
+                for metric, one in zip(metrics, histograms, strict=True)
+            },
+        )
+    return found
+
+
 Filters = tuple[str | None, str | None, str | None]
 "Model, function and variant."
 

@@ -1,0 +1,201 @@
+"""`mlops cost advise`: what would save money, how much, and how that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlops.console import Exit, Json, complain, one_line_errors, out, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from shared.costs.advice.advising import Advised
+    from shared.costs.advice.pieces import Advice, Figure, Saving
+
+_NAMES = {
+    "cheaper_model": "cheaper model",
+    "prompt_caching": "prompt caching",
+    "failed_calls": "failed calls",
+    "long_prompts": "long prompts",
+    "never_succeeds": "never succeeds",
+}
+
+
+def advise(
+    days: Annotated[int, typer.Option(min=1, max=366, help="What the last so many showed.")] = 30,
+    margin: Annotated[
+        float,
+        typer.Option(help="Points of success that a cheaper model may lose at most."),
+    ] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Advise what would save money, the largest known saving first, with the evidence.
+
+    A cheaper model is advised only where both were tried on the same tasks and the most that it
+    can lose is below the margin. Savings are for 30 days, and may overlap: do not add them up.
+
+    Example: mlops cost advise --days 30
+    """
+    with one_line_errors():
+        from shared.abtest.costing import split_tests
+        from shared.costs.advice.advising import advise as advise_on
+        from shared.costs.prices import shipped_prices
+        from shared.database import tenant_session
+        from shared.tenancy.tenants import current_tenant
+
+        if not 0 < margin < 100:
+            raise complain(
+                f"--margin {margin:g}: expected points above 0 and below 100", Exit.USAGE
+            )
+        now = datetime.now(UTC)
+        window = _last_days(now, days)
+        with tenant_session(current_tenant()) as session:
+            found = advise_on(
+                session,
+                window,
+                shipped_prices(),
+                split_tests(session),
+                now=now,
+                margin=margin / 100,
+            )
+    if as_json:
+        print_json(_described(found, margin))
+        return
+    _print(found, days)
+
+
+def _last_days(now: datetime, days: int) -> Any:
+    from shared.telemetry.reading import Window
+
+    end = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    return Window(end - timedelta(days=days), end)
+
+
+def _print(found: Advised, days: int) -> None:
+    if not found.advice:
+        say(f"no advice for the last {days} days; what was looked at, and what is missing:")
+        _print_sections(found, every=True)
+        return
+    print_table(
+        ["", "advice", "model", "function", "saving in 30 days", "interval"],
+        [
+            (
+                number,
+                _NAMES[one.kind],
+                one.model,
+                one.function,
+                _amount(one),
+                _interval(one.saving),
+            )
+            for number, one in enumerate(found.advice, 1)
+        ],
+        title=f"Advice from the last {days} days; savings may overlap, do not add them up",
+    )
+    for number, one in enumerate(found.advice, 1):
+        out.print()
+        say(f"{number}. {one.action}")
+        say(f"   saving: {_amount(one)}; {one.saving.explanation}")
+        for figure in one.evidence:
+            say(f"   - {_shown(figure)}")
+    out.print()
+    _print_sections(found, every=False)
+
+
+def _print_sections(found: Advised, *, every: bool) -> None:
+    """What was looked at of each kind, of those without advice or of all, and what is missing."""
+    for section in found.sections:
+        if every or not section.advice:
+            say(f"{_NAMES[section.kind]}: no advice; looked at {section.looked_at}")
+        for missing in section.missing[:_MOST_MISSING]:
+            say(f"   missing for {_NAMES[section.kind]}: {missing}")
+        if len(section.missing) > _MOST_MISSING:
+            say(f"   and {len(section.missing) - _MOST_MISSING} more (--json has all)")
+
+
+_MOST_MISSING = 3
+
+
+def _amount(one: Advice) -> str:
+    from shared.costs.wording import dollars
+
+    saving = one.saving
+    words = {"at_least": "at least ", "at_most": "at most "}.get(saving.certainty, "")
+    text = "unknown" if saving.nanos is None else words + dollars(saving.nanos)
+    return text + (" (simulated)" if one.simulated else "")
+
+
+def _interval(saving: Saving) -> str | None:
+    from shared.costs.wording import dollars
+
+    if saving.interval is None:
+        return None
+    return f"{dollars(round(saving.interval.low))} to {dollars(round(saving.interval.high))}"
+
+
+def _shown(figure: Figure) -> str:
+    text = f"{figure.name}: {_value(figure.value, figure.unit)}"
+    if figure.interval is not None:
+        low, high = (_value(bound, figure.unit) for bound in figure.interval)
+        text += f" ({low} to {high})"
+    return f"{text}, n = {figure.n:,}; {figure.source}"
+
+
+def _value(value: float, unit: str) -> str:
+    from shared.costs.wording import dollars
+
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    if unit == "nanos":
+        return dollars(round(value))
+    return f"{value:,.0f} {unit}"
+
+
+def _described(found: Advised, margin: float) -> dict[str, Any]:
+    return {
+        "from": found.window.start,
+        "to": found.window.end,
+        "margin_points": margin,
+        "advice": [_piece(one) for one in found.advice],
+        "looked_at": [
+            {
+                "kind": section.kind.value,
+                "advice": len(section.advice),
+                "looked_at": section.looked_at,
+                "missing": section.missing,
+            }
+            for section in found.sections
+        ],
+    }
+
+
+def _piece(one: Advice) -> Mapping[str, Any]:
+    return {
+        "kind": one.kind.value,
+        "model": one.model,
+        "function": one.function,
+        "saving": {
+            "nanos_in_30_days": one.saving.nanos,
+            "certainty": one.saving.certainty.value,
+            "interval": _pair(one.saving.interval),
+            "explanation": one.saving.explanation,
+        },
+        "simulated": one.simulated,
+        "action": one.action,
+        "evidence": [
+            {
+                "name": figure.name,
+                "value": figure.value,
+                "unit": figure.unit,
+                "n": figure.n,
+                "interval": _pair(figure.interval),
+                "source": figure.source,
+            }
+            for figure in one.evidence
+        ],
+    }
+
+
+def _pair(interval: Sequence[float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)
