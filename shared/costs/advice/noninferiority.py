@@ -26,7 +26,7 @@ def paired_loss_bounds(differences: Sequence[Sequence[int]]) -> tuple[float, flo
     `differences` are of one task each: 1 where only the base succeeded, -1 where only the other
     one did, else 0. None for fewer than two tasks.
 
-    Score bounds of T. Tango (Statistics in Medicine 17 (1998), 891-908, section 3), which hold for
+    Score bounds of T. Tango (Statistics in Medicine 17 (1998), 891-908), which hold for
     pairs that seldom differ and are z**2 / (n + z**2) where none does, with as many pairs as those
     of clustered tasks are worth and Student's quantile, as `results.clustering.rate_interval` has
     it for a rate. Where the pairs show no spread, each task counts as one.
@@ -83,7 +83,7 @@ def _tango_upper(lost: float, gained: float, n: float, z: float) -> float:
 
 
 def _tango_score(lost: float, gained: float, n: float, difference: float) -> float:
-    # The share of gained pairs that is likeliest, given the difference (Tango's eq. 11).
+    # The likeliest share of gained pairs, given the difference (Tango 1998).
     a = 2 * n
     b = -lost - gained + (2 * n - lost + gained) * difference
     c = -gained * difference * (1 - difference)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -16,7 +17,14 @@ from shared.telemetry.days import sum_past_days
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.ingestion import CallCost, ingest
 from shared.telemetry.metrics import Metric
-from shared.telemetry.reading import Group, Sums, Window, histograms, sums
+from shared.telemetry.reading import (
+    Group,
+    Sums,
+    Window,
+    by_model_and_function,
+    histograms,
+    sums,
+)
 from shared.telemetry.rollups import roll_up_dirty_hours
 from shared.telemetry.tables import DailyPerformance, DirtyDay
 
@@ -77,6 +85,24 @@ def test_days_that_were_added_up_change_no_answer(tenant: TenantId, start: int, 
     assert add_up(tenant) == 3
     assert (looked_at(tenant, window), looked_at(tenant, window, Group.FUNCTION)) == before
     assert before[0][0]
+
+
+def test_sums_by_model_and_function_are_parts_of_those_by_model(tenant: TenantId) -> None:
+    send(tenant, *hours_of_days(2))
+    add_up(tenant)
+    window = Window(TODAY - timedelta(hours=30), TODAY + timedelta(hours=1))
+    by_model, latencies = looked_at(tenant, window)
+    with tenant_session(tenant) as session:
+        found = by_model_and_function(session, window, (Metric.LLM_LATENCY, Metric.TOKENS))
+        both = {key: sums(session, window, *key)[key[0]] for key in found}
+    assert {function for _, function in found} == {"f", "g"}
+    for key, (counted, histograms_of) in found.items():
+        assert replace(both[key], errors_by_type={}, errors_by_category={}) == counted
+        assert histograms_of[Metric.TOKENS].total == counted.llm_calls
+    for model, whole in by_model.items():
+        parts = [found[key] for key in found if key[0] == model]
+        assert sum(counted.llm_calls for counted, _ in parts) == whole.llm_calls
+        assert Histogram.sum(of[Metric.LLM_LATENCY] for _, of in parts) == latencies[model]
 
 
 def test_a_late_event_is_in_the_answer_before_and_after_its_day_is_added_up_again(
