@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from shared.costs.advice.advising import Advised
     from shared.costs.advice.pieces import Advice, Figure, Saving
 
+_MOST_OF_A_KIND = 4
+_MOST_MISSING = 3
+
 _NAMES = {
     "cheaper_model": "cheaper model",
     "prompt_caching": "prompt caching",
@@ -78,6 +81,7 @@ def _print(found: Advised, days: int) -> None:
         say(f"no advice for the last {days} days; what was looked at, and what is missing:")
         _print_sections(found, every=True)
         return
+    shown = _foremost(found.advice)
     print_table(
         ["", "advice", "model", "function", "saving in 30 days", "interval"],
         [
@@ -89,11 +93,13 @@ def _print(found: Advised, days: int) -> None:
                 _amount(one),
                 _interval(one.saving),
             )
-            for number, one in enumerate(found.advice, 1)
+            for number, one in enumerate(shown, 1)
         ],
         title=f"Advice from the last {days} days; savings may overlap, do not add them up",
     )
-    for number, one in enumerate(found.advice, 1):
+    if len(found.advice) > len(shown):
+        say(f"and {len(found.advice) - len(shown)} more like these (--json has all)")
+    for number, one in enumerate(shown, 1):
         out.print()
         say(f"{number}. {one.action}")
         say(f"   saving: {_amount(one)}; {one.saving.explanation}")
@@ -101,6 +107,15 @@ def _print(found: Advised, days: int) -> None:
             say(f"   - {_shown(figure)}")
     out.print()
     _print_sections(found, every=False)
+
+
+def _foremost(advice: Sequence[Advice]) -> list[Advice]:
+    """The first of each kind, in their order: many of one kind must not hide the others."""
+    return [
+        one
+        for place, one in enumerate(advice)
+        if sum(before.kind is one.kind for before in advice[:place]) < _MOST_OF_A_KIND
+    ]
 
 
 def _print_sections(found: Advised, *, every: bool) -> None:
@@ -112,9 +127,6 @@ def _print_sections(found: Advised, *, every: bool) -> None:
             say(f"   missing for {_NAMES[section.kind]}: {missing}")
         if len(section.missing) > _MOST_MISSING:
             say(f"   and {len(section.missing) - _MOST_MISSING} more (--json has all)")
-
-
-_MOST_MISSING = 3
 
 
 def _amount(one: Advice) -> str:
@@ -139,7 +151,8 @@ def _shown(figure: Figure) -> str:
     if figure.interval is not None:
         low, high = (_value(bound, figure.unit) for bound in figure.interval)
         text += f" ({low} to {high})"
-    return f"{text}, n = {figure.n:,}; {figure.source}"
+    unit = "" if figure.unit in ("share", "nanos") else f" {figure.unit}"
+    return f"{text}{unit}, n = {figure.n:,}; {figure.source}"
 
 
 def _value(value: float, unit: str) -> str:
@@ -147,9 +160,7 @@ def _value(value: float, unit: str) -> str:
 
     if unit == "share":
         return f"{100 * value:.1f} %"
-    if unit == "nanos":
-        return dollars(round(value))
-    return f"{value:,.0f} {unit}"
+    return dollars(round(value)) if unit == "nanos" else f"{value:,.0f}"
 
 
 def _described(found: Advised, margin: float) -> dict[str, Any]:

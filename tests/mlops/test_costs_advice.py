@@ -51,7 +51,13 @@ def mlops(name: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch) -> Mlops
     return run
 
 
-def send(tenant: TenantId, price: CallCost, calls: int = 100, failed: int = 20) -> None:
+def send(
+    tenant: TenantId,
+    price: CallCost,
+    calls: int = 100,
+    failed: int = 20,
+    function: str = "checkout",
+) -> None:
     """Calls with 5,000 input tokens, none of them cached; the first ones failed."""
     events = [
         {
@@ -59,7 +65,7 @@ def send(tenant: TenantId, price: CallCost, calls: int = 100, failed: int = 20) 
             "event_id": str(uuid.uuid4()),
             "occurred_at": (NOW - timedelta(hours=2)).isoformat(),
             "model": "buyer@1",
-            "function": "checkout",
+            "function": function,
             "provider": "openai",
             "llm_model": "gpt-4.1",
             "input_tokens": 5000,
@@ -131,3 +137,15 @@ def test_no_advice_says_what_was_looked_at_and_what_is_missing(mlops: Mlops) -> 
 def test_options_that_cannot_be_are_one_line(mlops: Mlops, options: tuple[str, str]) -> None:
     result = mlops("cost", "advise", *options)
     assert result.exit_code == Exit.USAGE
+
+
+def test_a_long_list_shows_the_largest_savings_of_each_kind_and_json_has_all(
+    tenant: TenantId, mlops: Mlops
+) -> None:
+    for number in range(12):
+        send(tenant, CallCost(10_000_000 * (number + 1), "a price"), 12, 12, f"f{number}")
+    assert len(json.loads(mlops("cost", "advise", "--json").stdout)["advice"]) == 12
+    shown = mlops("cost", "advise").stdout
+    assert "and 8 more like these (--json has all)" in shown
+    assert "in f11 fail" in shown
+    assert "in f7 fail" not in shown

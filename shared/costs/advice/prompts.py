@@ -70,7 +70,8 @@ def long_prompts(
 ) -> Section:
     """Models and functions of which a tenth or more of the input is far above what is usual.
 
-    The saving is that share of what the input costs, if these calls were brought to the median.
+    The saving is that share of what the input costs, if these calls were brought to the median:
+    an estimate where other models show that the function can be done with less, else at most that.
     """
     by_function: defaultdict[str, list[Traffic]] = defaultdict(list)
     for each in traffic:
@@ -176,41 +177,58 @@ def _advise(
         else:
             saving, simulated = _saving(excess, cost[0]), cost[1]
     total = measured.own.total
-    median = measured.own.quantile(0.5) or 0.0
+    figures = [
+        Figure(
+            f"median {measured.what}",
+            measured.own.quantile(0.5) or 0.0,
+            measured.unit,
+            total,
+            "rollups",
+            quantile_interval(measured.own, 0.5),
+        ),
+        Figure("calls far above it", excess.calls / total, "share", total, "rollups"),
+        Figure(
+            "of all that is sent, beyond it in these calls",
+            excess.share,
+            "share",
+            total,
+            "rollups",
+            excess.interval,
+        ),
+    ]
+    if excess.against is _Against.OTHERS:
+        others = Figure(
+            str(excess.against),
+            excess.reference,
+            measured.unit,
+            excess.n_reference,
+            "rollups",
+            excess.reference_interval,
+        )
+        figures.insert(1, others)
     return Advice(
         Kind.LONG_PROMPTS,
         own.model,
         own.function,
         saving,
-        (
-            Figure(
-                f"median {measured.what}", median, measured.unit, total, "rollups",
-                quantile_interval(measured.own, 0.5),
-            ),
-            Figure(
-                str(excess.against), excess.reference, measured.unit, excess.n_reference,
-                "rollups", excess.reference_interval,
-            ),
-            Figure("calls far above it", excess.calls / total, "share", total, "rollups"),
-            Figure(
-                "of all that is sent, beyond it in these calls", excess.share, "share", total,
-                "rollups", excess.interval,
-            ),
-        ),
+        tuple(figures),
         f"Shorten the longest prompts of {own.model} in {own.function}: {excess.calls:,} of"
         f" {total:,} calls send far more than {excess.against} of {excess.reference:,.0f}"
         f" {measured.unit}, and {100 * excess.share:.0f} % of all that is sent is beyond it. Look"
         " at what fills them: whole pages, histories that only grow, tool results that are kept.",
         simulated,
-    )  # fmt: skip
+    )
 
 
 def _saving(excess: _Excess, input_cost: int) -> Saving:
-    return Saving(
-        Certainty.ESTIMATE,
-        round(excess.share * input_cost),
-        None
-        if excess.interval is None
-        else Interval(*(round(bound * input_cost) for bound in excess.interval)),
-        f"if these calls were brought to {excess.against}: their share of what the input costs",
-    )
+    nanos = round(excess.share * input_cost)
+    said = f"if these calls were brought to {excess.against}: their share of what the input costs"
+    if excess.against is _Against.OWN:
+        # Nothing shows that the function can be done with less: long ones may have to be long.
+        said += "; how much of it can be left out is not known"
+        return Saving(Certainty.AT_MOST, nanos, Interval(0, nanos), f"from nothing to this, {said}")
+    if excess.interval is None:
+        return Saving(Certainty.ESTIMATE, nanos, None, said)
+    low, high = (round(bound * input_cost) for bound in excess.interval)
+    said += "; the interval is that of the median"
+    return Saving(Certainty.ESTIMATE, nanos, Interval(low, high), said)

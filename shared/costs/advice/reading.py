@@ -20,7 +20,7 @@ from shared.telemetry.reading import Window, by_model_and_function, sums
 from shared.tenancy.tables import Tenant
 
 CALLS_LOOKED_AT: Final = 200_000
-"The newest ones: a second or less to read."
+"The newest ones: about a second to read."
 EPISODES_LOOKED_AT: Final = 200_000
 EVIDENCE: Final = timedelta(days=90)
 "How far back benchmark runs count as evidence, or as far as the window if that is longer."

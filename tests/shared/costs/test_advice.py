@@ -414,6 +414,8 @@ def test_calls_far_above_the_median_save_their_share_of_the_input() -> None:
     # Five million tokens at $2.00 a million.
     assert one.saving.nanos == pytest.approx(share * 10_000_000_000, rel=0.001)
     assert figure(one, "calls far above it") == 0.1
+    # Nothing shows that the long ones need not be long.
+    assert one.saving.certainty is Certainty.AT_MOST
 
 
 def test_a_model_that_sends_far_more_than_others_to_a_function_is_told() -> None:
@@ -424,6 +426,7 @@ def test_a_model_that_sends_far_more_than_others_to_a_function_is_told() -> None
     ]
     one = only(long_prompts(used, recent(calls()), PRICES, NOW))
     assert (one.model, one.function) == ("dear@1", "checkout")
+    assert one.saving.certainty is Certainty.ESTIMATE
     assert one.saving.nanos == pytest.approx(8 / 9 * 10_000_000_000, rel=0.01)
     assert one.saving.interval is not None
 
