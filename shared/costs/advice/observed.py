@@ -23,11 +23,6 @@ class Traffic:
     tokens: Histogram
     "Input and output of a call."
 
-    @property
-    def unpriced(self) -> bool:
-        """Whether calls were made and none of them has a price."""
-        return 0 < self.sums.llm_calls == self.sums.unpriced_calls
-
 
 @dataclass(frozen=True)
 class CallGroup:
@@ -40,10 +35,9 @@ class CallGroup:
     calls: int
     simulated: int
     counted: int
-    "Calls whose input, cached reads and output are known; the three sums are of these."
+    "Calls whose input and cached reads are known; the two sums are of these."
     input_tokens: int
     cached_tokens: int
-    output_tokens: int
     silent: int
     "Calls whose input is known, and how much of it was read from the cache is not."
     failed: int

@@ -59,10 +59,9 @@ _CALLS: Final = sa.text(
     """
     WITH recent AS (
         SELECT occurred_at, model, function, provider, llm_model, input_tokens,
-               cached_input_tokens AS cached, output_tokens, cost_nanos, price_simulated,
+               cached_input_tokens AS cached, cost_nanos, price_simulated,
                error_type, error_type IS NOT NULL AS failed,
-               input_tokens IS NOT NULL AND cached_input_tokens IS NOT NULL
-                   AND output_tokens IS NOT NULL AS counted,
+               input_tokens IS NOT NULL AND cached_input_tokens IS NOT NULL AS counted,
                CASE jsonb_typeof(attributes->'attempt')
                    WHEN 'number' THEN CAST(attributes->>'attempt' AS numeric) > 1 ELSE false END
                    AND error_type IS NULL AS repeated
@@ -75,7 +74,6 @@ _CALLS: Final = sa.text(
            count(*) FILTER (WHERE counted) AS counted,
            coalesce(sum(input_tokens) FILTER (WHERE counted), 0)::bigint AS input_tokens,
            coalesce(sum(cached) FILTER (WHERE counted), 0)::bigint AS cached_tokens,
-           coalesce(sum(output_tokens) FILTER (WHERE counted), 0)::bigint AS output_tokens,
            count(*) FILTER (WHERE input_tokens IS NOT NULL AND cached IS NULL) AS silent,
            count(*) FILTER (WHERE failed) AS failed,
            coalesce(sum(cost_nanos) FILTER (WHERE failed), 0)::bigint AS failed_nanos,

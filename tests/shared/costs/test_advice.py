@@ -85,7 +85,6 @@ def calls(**changes: Any) -> CallGroup:
         "counted": 1000,
         "input_tokens": 5_000_000,
         "cached_tokens": 0,
-        "output_tokens": 100_000,
         "commonest_error": None,
     }
     unset = {name: 0 for name in CallGroup.__dataclass_fields__ if name not in values}
