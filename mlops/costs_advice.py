@@ -44,7 +44,7 @@ def advise(
     with one_line_errors():
         from shared.abtest.costing import split_tests
         from shared.costs.advice.advising import advise as advise_on
-        from shared.costs.prices import shipped_prices
+        from shared.costs.pricing import tenant_prices
         from shared.database import tenant_session
         from shared.tenancy.tenants import current_tenant
 
@@ -58,7 +58,7 @@ def advise(
             found = advise_on(
                 session,
                 window,
-                shipped_prices(),
+                tenant_prices(session),
                 split_tests(session),
                 now=now,
                 margin=margin / 100,

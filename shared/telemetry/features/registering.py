@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
+from shared.redaction import redacted
 from shared.telemetry.features.built_in import BY_NAME, MONITORED
 from shared.telemetry.features.definitions import (
     DataType,
@@ -23,7 +24,6 @@ from shared.telemetry.features.definitions import (
     UnknownFeatureError,
 )
 from shared.telemetry.features.tables import FeatureRow
-from shared.telemetry.redaction import redacted
 from shared.tenancy.tenants import audit
 
 LONGEST_NAME: Final = 100

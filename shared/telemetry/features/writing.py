@@ -12,11 +12,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.redaction import redacted, redacted_name
 from shared.telemetry.events import FURTHEST_AHEAD
 from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.features.definitions import DataType, Feature, UnfitFeatureError, Value
 from shared.telemetry.features.registering import find_features
-from shared.telemetry.redaction import redacted, redacted_name
 
 LONGEST_ENTITY: Final = 200
 LONGEST_VALUE: Final = 10_000

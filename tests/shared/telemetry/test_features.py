@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
-from tests.shared.telemetry.canaries import CANARIES, SECRETS
 
 from shared.database import TenantId, tenant_session
 from shared.telemetry.features import reading
@@ -41,6 +40,7 @@ from shared.telemetry.features.writing import UnfitRowError, Written, write_valu
 from shared.telemetry.metrics import Metric, Share
 from shared.tenancy.tables import AuditEntry
 from shared.tenancy.tenants import create_tenant
+from tests.shared.canaries import CANARIES, SECRETS
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
