@@ -24,6 +24,8 @@ from shared.tenancy.tenants import audit
 STATED: Final = "stated by the caller"
 "Why a cost is known that no table gave."
 _NANOS: Final = 10**9
+MOST_NANOS: Final = 10_000 * _NANOS
+"Of one call. More is a mistake, and a few of it would be more than the sums of an hour can hold."
 _TENANTS_KEPT: Final = 64
 
 
@@ -53,13 +55,19 @@ def call_cost(prices: PriceTable, call: RecordedCall) -> CallCost:
     price = prices.price(call, call.occurred_at)
     if isinstance(price, Unpriced):
         return CallCost(None, price.reason)
+    if price.nanos > MOST_NANOS:
+        return CallCost(None, _beyond(f"the price gives ${price.nanos / _NANOS:,.0f}"))
     return CallCost(price.nanos, price.version, price.simulated)
 
 
 def _stated(dollars: Decimal) -> CallCost:
-    if not dollars.is_finite() or not 0 <= dollars < Decimal(2**63 - 1) / _NANOS:
-        return CallCost(None, f"a cost of ${dollars:.3g} was stated; expected an amount from 0 on")
+    if not dollars.is_finite() or not 0 <= dollars <= MOST_NANOS // _NANOS:
+        return CallCost(None, _beyond(f"a cost of ${dollars:.3g} was stated"))
     return CallCost(int((dollars * _NANOS).to_integral_value(ROUND_HALF_EVEN)), STATED)
+
+
+def _beyond(what: str) -> str:
+    return f"{what} for one call; expected 0 to ${MOST_NANOS // _NANOS:,}"
 
 
 class _Cache:

@@ -89,7 +89,7 @@ Url = Annotated[
 ]
 Message = Annotated[str, BeforeValidator(_message)]
 StatedCost = Annotated[
-    Decimal, Field(ge=0, lt=1_000_000, max_digits=15, decimal_places=9, allow_inf_nan=False)
+    Decimal, Field(ge=0, le=10_000, max_digits=14, decimal_places=9, allow_inf_nan=False)
 ]
 AttributeValue = (
     Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]

@@ -144,12 +144,19 @@ def test_a_call_keeps_the_cost_that_its_caller_stated() -> None:
     assert (free.nanos, free.reason) == (0, "stated by the caller")
 
 
-@pytest.mark.parametrize("dollars", ["-0.01", "nan", "inf", "1e20"])
+@pytest.mark.parametrize("dollars", ["-0.01", "nan", "inf", "10000.01", "1e20"])
 def test_a_stated_cost_that_cannot_be_is_unknown(dollars: str) -> None:
     stated = SimpleNamespace(cost_dollars=Decimal(dollars))
     found = call_cost(shipped_prices(), stated)  # type: ignore[arg-type]
     assert found.nanos is None
-    assert "was stated; expected an amount from 0 on" in found.reason
+    assert "was stated for one call; expected 0 to $10,000" in found.reason
+
+
+def test_a_price_that_would_be_more_than_any_call_costs_gives_none() -> None:
+    table = PriceTable([own(rate="900000000")], shipped_prices().shipped)
+    found = call_cost(table, call(input_tokens=10**9))
+    assert found.nanos is None
+    assert found.reason == "the price gives $900,000,000,000 for one call; expected 0 to $10,000"
 
 
 def test_an_event_keeps_the_version_of_the_prices_or_why_there_is_none() -> None:
