@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
@@ -70,16 +71,20 @@ def drop_closed_days() -> int:
         return int(session.scalar(sa.text("SELECT mlops.drop_closed_event_partitions()")) or 0)
 
 
-def keep_no_longer(now: datetime) -> int:
-    """`close_old_hours` and what follows from it, for all tenants; return how many events went.
+def keep_no_longer(now: datetime, tenants: Collection[TenantId] | None = None) -> int:
+    """`close_old_hours` and what follows from it, for all tenants unless they are given.
+
+    Returns how many events were removed one by one.
 
     A batch that began before its hours were closed may still store into them: what was closed by
     an earlier call is removed, and what this one closes by the next.
     """
-    with system_session() as session:
-        tenants = session.scalars(sa.text("SELECT mlops.tenant_ids()")).all()
+    if tenants is None:
+        with system_session() as session:
+            found = session.scalars(sa.text("SELECT mlops.tenant_ids()")).all()
+        tenants = tuple(map(TenantId, found))
     closed: dict[TenantId, datetime] = {}
-    for tenant in map(TenantId, tenants):
+    for tenant in tenants:
         with tenant_session(tenant) as session:
             before = session.scalar(sa.select(Tenant.events_from))
             close_old_hours(session, now)

@@ -209,7 +209,7 @@ def accepted(session: Session) -> uuid.UUID:
 def test_health_tells_of_batches_and_hours_that_wait_too_long(
     tenant: TenantId, mlops: Mlops
 ) -> None:
-    long_ago = NOW - timedelta(minutes=30)
+    long_ago = datetime.now(UTC) - timedelta(minutes=30)
     with tenant_session(tenant) as session:
         accepted(session)
         session.execute(sa.insert(DirtyHour).values(tenant_id=tenant, hour=NOW, marked_at=long_ago))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -17,8 +16,8 @@ from shared.costs.watching import forecast_period, judge_hours
 from shared.database import TenantId, tenant_session
 from shared.jobs.contracts import FindCostAnomalies
 from shared.jobs.tables import JobRow
-from shared.telemetry.ingestion import CallCost, ingest
-from shared.telemetry.rollups import roll_up_dirty_hours
+from shared.telemetry.metrics import Metric
+from shared.telemetry.tables import ModelPerformance
 from tasks.costs import enqueue_anomalies, find_anomalies
 
 NOW = datetime.now(UTC)
@@ -27,32 +26,24 @@ CENT = 10_000_000
 
 
 def send(tenant: TenantId, hours_ago: int, calls: int, cents: float | None, hours: int = 1) -> None:
-    """So many calls in each of so many hours, the last of them ended `hours_ago` - 1 hours ago."""
-    cost = None if cents is None else round(cents * CENT)
-    lines = [
-        json.dumps(
-            {
-                "kind": "llm_call",
-                "event_id": str(uuid4()),
-                "occurred_at": (HOUR - timedelta(hours=hours_ago + n) + AT[k]).isoformat(),
-                "model": "buyer@1",
-                "function": "checkout",
-                "latency_ms": 5,
-            }
-        ).encode()
-        for n in range(hours)
-        for k in range(calls)
-    ]
+    """So many calls in each of so many hours, the last of which began `hours_ago` hours ago."""
+    row = dict.fromkeys(NUMBERS, 0) | dict.fromkeys((m.value for m in Metric), b"")
+    row |= {"tenant_id": tenant, "model": "buyer@1", "function": "checkout", "variant": ""}
+    row |= {"errors_by_type": {}, "llm_calls": calls}
+    if cents is None:
+        row["unpriced_calls"] = calls
+    else:
+        row["cost_nanos"] = round(calls * cents * CENT)
+    rows = [row | {"hour": HOUR - timedelta(hours=hours_ago + n)} for n in range(hours)]
     with tenant_session(tenant) as session:
-        ingest(session, lines, lambda _: CallCost(cost, "a price"), NOW)
+        session.execute(sa.insert(ModelPerformance), rows)
 
 
-AT = [timedelta(seconds=20 * k) for k in range(180)]
-
-
-def roll_up(tenant: TenantId) -> None:
-    with tenant_session(tenant) as session:
-        roll_up_dirty_hours(session, at_most=3000)
+NUMBERS = [
+    column.name
+    for column in ModelPerformance.__table__.columns
+    if isinstance(column.type, sa.BigInteger)
+]
 
 
 def states(tenant: TenantId, hours: int = 6) -> dict[CostRule, list[CostState]]:
@@ -82,7 +73,6 @@ def test_a_spike_raises_one_alert_for_each_rule_and_resolves_when_it_is_over(
 ) -> None:
     send(tenant, 2, 5, 1.0, hours=24 * 15)
     send(tenant, 1, 100, 1.0)
-    roll_up(tenant)
     found = states(tenant)
     assert found[CostRule.HOUR_OF_WEEK][-2:] == [CostState.NORMAL, CostState.ANOMALY]
     assert found[CostRule.FIVE_TIMES][-1] is CostState.ANOMALY
@@ -108,14 +98,12 @@ def test_a_spike_raises_one_alert_for_each_rule_and_resolves_when_it_is_over(
 def test_calls_without_a_price_are_unknown_and_neither_raise_nor_resolve(tenant: TenantId) -> None:
     send(tenant, 7, 5, 1.0, hours=24 * 10)
     send(tenant, 1, 100, None, hours=6)
-    roll_up(tenant)
     assert set(states(tenant)[CostRule.HOUR_OF_WEEK]) == {CostState.UNKNOWN}
     assert run(tenant) == {"hours": 6, "alerts_raised": 0, "alerts_resolved": 0}
 
 
 def test_a_young_series_has_no_verdict(tenant: TenantId) -> None:
     send(tenant, 1, 5, 1.0, hours=10)
-    roll_up(tenant)
     assert set(states(tenant)[CostRule.HOUR_OF_WEEK]) == {CostState.INSUFFICIENT}
 
 
@@ -127,7 +115,6 @@ def test_nothing_reported_is_nothing_to_judge(tenant: TenantId) -> None:
 
 def test_the_timetable_asks_once_an_hour_for_those_that_spent(tenant: TenantId) -> None:
     send(tenant, 1, 1, 1.0)
-    roll_up(tenant)
     for _ in range(2):
         enqueue_anomalies(NOW)
     with tenant_session(tenant) as session:
@@ -138,7 +125,6 @@ def test_the_timetable_asks_once_an_hour_for_those_that_spent(tenant: TenantId) 
 
 def test_the_forecast_of_a_steady_week_is_what_it_will_be(tenant: TenantId) -> None:
     send(tenant, 1, 2, 1.0, hours=24 * 17)
-    roll_up(tenant)
     with tenant_session(tenant) as session:
         found = forecast_period(session, Period.WEEK, NOW)
     assert found is not None
@@ -153,7 +139,6 @@ def test_the_forecast_of_a_steady_week_is_what_it_will_be(tenant: TenantId) -> N
 def test_calls_without_a_price_make_a_forecast_a_lower_bound(tenant: TenantId) -> None:
     send(tenant, 2, 2, 1.0, hours=24 * 17)
     send(tenant, 1, 2, None)
-    roll_up(tenant)
     with tenant_session(tenant) as session:
         found = forecast_period(session, Period.WEEK, NOW)
     assert found is not None

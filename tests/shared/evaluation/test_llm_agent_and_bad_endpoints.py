@@ -106,7 +106,9 @@ async def drip(number: int, writer: asyncio.StreamWriter) -> None:
 
 
 def test_an_endpoint_that_hangs_ends_within_the_tasks_time_and_not_by_it() -> None:
-    with pytest.raises(EndpointError, match=r"no answer from http://127\.0\.0\.1:\d+/v1") as error:
+    # Which of its two clocks runs out first depends on how busy the machine is.
+    told = r"no answer from http://127\.0\.0\.1:\d+/v1|/v1 kept the agent waiting"
+    with pytest.raises(EndpointError, match=told) as error:
         play(hang, seconds=2)
     assert [call.error_type for call in error.value.calls] == ["timeout"] * len(error.value.calls)
     assert not error.value.permanent

@@ -15,6 +15,8 @@ from shared.telemetry.ingestion import CallCost, IngestCounts, ingest
 from shared.telemetry.retention import keep_for, keep_no_longer
 from shared.telemetry.rollups import roll_up_dirty_hours
 from shared.telemetry.tables import DirtyHour, EventRow, ModelPerformance
+from shared.tenancy.tables import Tenant
+from shared.tenancy.tenants import create_tenant
 
 NOW = datetime.now(UTC)
 
@@ -62,10 +64,10 @@ def test_events_are_removed_after_their_days_and_their_rollups_stay(
     with_old_events: TenantId,
 ) -> None:
     keep(with_old_events, 30)
-    keep_no_longer(NOW)
+    keep_no_longer(NOW, [with_old_events])
     # What has just been closed may still be written by a batch that began before.
     assert len(ages(with_old_events, EventRow.occurred_at)) == 4
-    keep_no_longer(NOW)
+    keep_no_longer(NOW, [with_old_events])
     assert ages(with_old_events, EventRow.occurred_at) == [1, 20]
     assert len(ages(with_old_events, ModelPerformance.hour)) == 4
 
@@ -74,9 +76,9 @@ def test_an_event_of_a_closed_hour_is_refused_also_when_more_days_are_kept_later
     with_old_events: TenantId,
 ) -> None:
     keep(with_old_events, 30)
-    keep_no_longer(NOW)
+    keep_no_longer(NOW, [with_old_events])
     keep(with_old_events, 90)
-    keep_no_longer(NOW)
+    keep_no_longer(NOW, [with_old_events])
     counts = send(with_old_events, 40)
     assert (counts.stored, len(counts.rejected)) == (0, 1)
     assert "not kept longer" in counts.rejected[0].reason
@@ -87,24 +89,22 @@ def test_nothing_is_removed_before_it_is_summed(with_old_events: TenantId) -> No
     assert send(with_old_events, 81).stored == 1
     keep(with_old_events, 30)
     for _ in range(3):
-        keep_no_longer(NOW)
+        keep_no_longer(NOW, [with_old_events])
     assert len(ages(with_old_events, EventRow.occurred_at)) == 5
     roll_up(with_old_events)
-    keep_no_longer(NOW)
+    keep_no_longer(NOW, [with_old_events])
     assert ages(with_old_events, EventRow.occurred_at) == [1, 20]
     with tenant_session(with_old_events) as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(DirtyHour)) == 0
 
 
 def test_other_tenants_keep_theirs(with_old_events: TenantId, tenant: TenantId) -> None:
-    from shared.tenancy.tenants import create_tenant
-
     other = create_tenant(f"other-{uuid4()}")
     send(other, 40)
     roll_up(other)
     keep(with_old_events, 30)
     for _ in range(2):
-        keep_no_longer(NOW)
+        keep_no_longer(NOW, [with_old_events, other])
     assert len(ages(other, EventRow.occurred_at)) == 1
 
 
@@ -112,3 +112,9 @@ def test_other_tenants_keep_theirs(with_old_events: TenantId, tenant: TenantId) 
 def test_the_days_have_bounds(tenant: TenantId, days: int) -> None:
     with tenant_session(tenant) as session, pytest.raises(ValueError, match="expected 1 to 800"):
         keep_for(session, days)
+
+
+def test_every_tenant_is_looked_after_unless_some_are_named(tenant: TenantId) -> None:
+    keep_no_longer(NOW)
+    with tenant_session(tenant) as session:
+        assert session.scalar(sa.select(Tenant.events_from)) is not None
