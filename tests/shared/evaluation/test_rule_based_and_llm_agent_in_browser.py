@@ -59,7 +59,7 @@ def test_the_documentation_names_enough_tasks_that_the_rule_based_agent_solves()
 @pytest.mark.parametrize(
     "tasks",
     [
-        pytest.param(documented_as_always_solved()[::3], id="every third task"),
+        pytest.param(documented_as_always_solved()[::5], id="every fifth task"),
         pytest.param(documented_as_always_solved(), id="all tasks", marks=pytest.mark.proof),
     ],
 )
