@@ -39,12 +39,14 @@ _PATTERNS: Final = (
     (r"\bxox[a-z]-[\w-]{10,}", REDACTED),
     (r"\bAIza[\w-]{30,}", REDACTED),
     (
-        rf"(?i)\b({_NAMED}[\"']?\s*[:=]\s*)(?!\[redacted\])(\"[^\"]*\"|'[^']*'|[^\s,;&\"'}}]+)",
+        rf"(?i)\b({_NAMED}[\"']?\s*[:=]\s*)(?!\[redacted\])(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,;&\"'}}]+)",
         rf"\1{REDACTED}",
     ),
 )
 
 _COMPILED: Final = tuple((re.compile(found, re.DOTALL), by) for found, by in _PATTERNS)
+
+_SECRET_NAME: Final = re.compile(_NAMED, re.IGNORECASE)
 
 # A text without any of these holds nothing that a pattern could find: most texts are done here.
 _HINT: Final = re.compile(
@@ -68,6 +70,8 @@ def redacted(text: str) -> str:
 
 def redacted_value(name: str, value: str) -> str:
     """`redacted`, for the value of a field that its name may tell to be secret."""
+    if _SECRET_NAME.fullmatch(name):
+        return REDACTED if value else value
     introduced = f"{name}={value}"
     shown = redacted(introduced)
     return value if shown == introduced else shown.removeprefix(f"{name}=")

@@ -121,8 +121,8 @@ def upgrade() -> None:
     for column in ROLLUP_COLUMNS:
         op.add_column("model_performance", column, schema="mlops")
     _make_tables()
-    _pack_histograms_anew()
     _keep_histograms_as_they_are()
+    _pack_histograms_anew()
     _make_days()
     for table, rights in RIGHTS.items():
         op.execute(f"GRANT {rights} ON mlops.{table} TO mlops_app")
@@ -312,6 +312,14 @@ def _make_days() -> None:
         schema="mlops",
     )
     op.execute("ALTER TABLE mlops.model_performance NO FORCE ROW LEVEL SECURITY")
+    op.execute("ALTER TABLE mlops.dirty_hours NO FORCE ROW LEVEL SECURITY")
+    # Their events are all there: what this version counts besides is counted of them as well.
+    op.execute(
+        "INSERT INTO mlops.dirty_hours (tenant_id, hour) SELECT DISTINCT tenant_id, hour"
+        " FROM mlops.model_performance WHERE hour > now() - interval '89 days'"
+        " ON CONFLICT DO NOTHING"
+    )
+    op.execute("ALTER TABLE mlops.dirty_hours FORCE ROW LEVEL SECURITY")
     op.execute(
         "INSERT INTO mlops.dirty_days SELECT DISTINCT tenant_id,"
         " CAST(hour AT TIME ZONE 'UTC' AS date) FROM mlops.model_performance"

@@ -16,7 +16,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from mlops.telemetry import usage
-from shared.redaction import redacted
+from shared.redaction import redacted, redacted_name, redacted_value
 
 Record = tuple[str, float, dict[str, Any]]
 "The kind, the time (seconds since the epoch), and the fields by their names in `MetricsCollector`."
@@ -126,16 +126,12 @@ def _cut(text: str, length: int) -> str:
 
 
 def _name(value: Any) -> str:
-    return _cut(_text_of(value), _NAME_LENGTH)
+    return _cut(redacted_name(_text_of(value)), _NAME_LENGTH)
 
 
 def _message(value: Any) -> str:
     # Redacted here too: what waits on disk is stored as well.
     return _cut(redacted(_text_of(value)), _MESSAGE_LENGTH)
-
-
-def _attribute_text(value: Any) -> str:
-    return _cut(redacted(_text_of(value)), _ATTRIBUTE_LENGTH)
 
 
 def _url(value: Any) -> str | None:
@@ -152,18 +148,19 @@ def _attributes(value: Any) -> dict[str, Any] | str:
     if not isinstance(value, Mapping):
         return _name(value)
     # One more than are allowed, so that the service refuses the event with its reason.
-    return {_name(key): _attribute(one) for key, one in list(value.items())[: MOST_ATTRIBUTES + 1]}
+    first = list(value.items())[: MOST_ATTRIBUTES + 1]
+    return {(key := _name(name)): _attribute(key, one) for name, one in first}
 
 
-def _attribute(value: Any) -> Any:
+def _attribute(name: str, value: Any) -> Any:
     value = _plain(value)
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else _attribute_text(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else _attribute_text(value)
-    return _attribute_text(value)
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return _cut(redacted_value(name, _text_of(value)), _ATTRIBUTE_LENGTH)
 
 
 _FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {

@@ -6,7 +6,9 @@ here: it is counted as refused, and the log says why.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from functools import wraps
@@ -127,17 +129,26 @@ class TrackedCall:
         self.ended(error)
 
 
+def _flow() -> object:
+    """What the calls are nested in: the asyncio task, or the thread where there is none."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return task or threading.get_ident()
+
+
 class Tracker:
     """What `metrics.track(...)` returns: a decorator, and a context manager sync and async."""
 
     def __init__(self, recorder: Recorder, fields: Mapping[str, Any]) -> None:
         self._recorder = recorder
         self._fields = fields
-        self._entered: list[TrackedCall] = []
+        self._entered: dict[object, list[TrackedCall]] = {}
 
     def __enter__(self) -> TrackedCall:
         call = TrackedCall(self._recorder, self._fields)
-        self._entered.append(call)
+        self._entered.setdefault(_flow(), []).append(call)
         return call
 
     def __exit__(
@@ -146,7 +157,12 @@ class Tracker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._entered.pop().ended(error)
+        flow = _flow()
+        calls = self._entered[flow]
+        call = calls.pop()
+        if not calls:
+            del self._entered[flow]
+        call.ended(error)
 
     async def __aenter__(self) -> TrackedCall:
         return self.__enter__()

@@ -20,7 +20,7 @@ Bools = npt.NDArray[np.bool_]
 HOURS_PER_DAY = 24
 HOURS_PER_WEEK = 168
 _HOUR = timedelta(hours=1)
-_MOST_NANOS = 2**53
+MOST_NANOS = 2**53
 "Of one hour: nine million dollars, and what a float still holds to the nano-dollar."
 
 
@@ -57,9 +57,9 @@ class HourlySeries:
         if len(sizes) != 1:
             raise ValueError(f"arrays of {sorted(sizes)} hours; expected equal lengths")
         for name, values, most in (
-            ("cost", self.cost_nanos, _MOST_NANOS),
-            ("number of requests", self.requests, _MOST_NANOS),
-            ("number of unpriced calls", self.unpriced, _MOST_NANOS),
+            ("cost", self.cost_nanos, MOST_NANOS),
+            ("number of requests", self.requests, MOST_NANOS),
+            ("number of unpriced calls", self.unpriced, MOST_NANOS),
         ):
             if values.size and not (values.min() >= 0 and values.max() <= most):
                 wrong = values.min() if values.min() < 0 else values.max()

@@ -70,10 +70,6 @@ def accept(session: Session, batch_id: UUID, packed: bytes, events: int) -> None
         raise BatchError(f"a batch of {events} events; expected 1 to {MOST_EVENTS}")
     if not packed or len(packed) > MOST_BYTES:
         raise BatchError(f"a batch of {len(packed)} bytes; expected 1 to {MOST_BYTES}")
-    limit = settings().batches_bytes
-    waiting = int(session.scalar(sa.select(sa.func.sum(EventBatch.size_bytes))) or 0)
-    if waiting + len(packed) > limit:
-        raise StoreFullError(waiting, limit)
     # The job stays after the batch has gone, and says that it was there. Of two senders of one
     # batch the second looks when the first has committed.
     session.execute(_ONE_AT_A_TIME, {"batch": str(batch_id)})
@@ -82,6 +78,10 @@ def accept(session: Session, batch_id: UUID, packed: bytes, events: int) -> None
     )
     if session.scalar(known) is not None:
         return
+    limit = settings().batches_bytes
+    waiting = int(session.scalar(sa.select(sa.func.sum(EventBatch.size_bytes))) or 0)
+    if waiting + len(packed) > limit:
+        raise StoreFullError(waiting, limit)
     session.add(
         EventBatch(
             tenant_id=tenant_of(session),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    model_validator,
 )
 
 from shared.jobs.contracts import one_line
@@ -70,17 +71,28 @@ def _message(text: object) -> object:
     return redacted(looked_at.encode("utf-8", "replace").decode())[:MESSAGE_LENGTH]
 
 
+NAME_BYTES: Final = 500
+"Of a name, in UTF-8: several of them must fit into the key of an index."
+
+LARGEST_VALUE: Final = 1e150
+"Of a metric, either way: its square must still be a number."
+
+
+def _name(text: str) -> str:
+    if not text.isascii() and len(text.encode()) > NAME_BYTES:
+        raise ValueError(f"a name has at most {NAME_BYTES} bytes")
+    return redacted_name(text)
+
+
 Name = Annotated[
     str,
     Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$"),
-    AfterValidator(redacted_name),
+    AfterValidator(_name),
 ]
 Count = Annotated[int, Field(ge=0, le=10**9)]
 Milliseconds = Annotated[int, Field(ge=0, le=10**9)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Variant = Annotated[
-    str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$"), AfterValidator(redacted_name)
-]
+Variant = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$"), AfterValidator(_name)]
 Url = Annotated[
     str,
     BeforeValidator(location_only),
@@ -130,6 +142,13 @@ class _Event(BaseModel):
     "The task that it is part of, from its start to its end; an episode's identifier is one."
     attributes: Attributes = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _one_value_each(self) -> Self:
+        for name in self.IN_ATTRIBUTES:
+            if name in self.attributes:
+                raise ValueError(f"{name} is a field of this event, and no attribute")
+        return self
+
     def stored_attributes(self) -> dict[str, Any]:
         """`attributes` and the known fields of `IN_ATTRIBUTES`, as one JSON object."""
         if not self.IN_ATTRIBUTES:
@@ -146,7 +165,7 @@ class _Fallible(_Event):
 
 
 class LlmCallEvent(_Fallible):
-    """One call of a language model. It failed if it has an `error_type`."""
+    """One call of a language model. It failed if there is an error, by type or message."""
 
     kind: Literal["llm_call"] = "llm_call"
     provider: Name | None = None
@@ -175,7 +194,7 @@ class LlmCallEvent(_Fallible):
 
     @property
     def success(self) -> bool:
-        return self.error_type is None
+        return self.error_type is None and self.error_message is None
 
 
 class ActionEvent(_Fallible):
@@ -228,7 +247,7 @@ class MetricEvent(_Event):
 
     kind: Literal["metric"] = "metric"
     name: Name
-    value: Annotated[float, Field(allow_inf_nan=False)]
+    value: Annotated[float, Field(ge=-LARGEST_VALUE, le=LARGEST_VALUE, allow_inf_nan=False)]
     unit: Annotated[Name, Field(max_length=20)] | None = None
 
 
@@ -239,7 +258,7 @@ class SystemEvent(_Event):
 
     kind: Literal["system"] = "system"
     host: Name
-    cpu_percent: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    cpu_percent: Annotated[float, Field(ge=0, le=10**6)] | None = None
     memory_percent: Annotated[float, Field(ge=0, le=100)] | None = None
     memory_bytes: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     disk_percent: Annotated[float, Field(ge=0, le=100)] | None = None

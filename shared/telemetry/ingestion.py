@@ -222,15 +222,17 @@ def _row(event: Event, price: PriceCall) -> list[Any]:
     values = {**_EMPTY, **vars(event)}
     values["attributes"] = event.stored_attributes() or None
     if isinstance(event, LlmCallEvent):
-        values["success"] = event.error_type is None
+        values["success"] = event.success
         cost = price(event)
         values["cost_nanos"] = cost.nanos
         values["cost_reason"] = cost.reason
         values["price_simulated"] = cost.simulated
     error_type, message = values["error_type"], values["error_message"]
-    if error_type is not None or message is not None:
+    # A task that was not solved is a failure of the agent, and an error only if it says one.
+    failed = values["success"] is False and event.kind in ("action", "page_load")
+    if failed or error_type is not None or message is not None:
         values["error_category"] = categorize(error_type, message).value
-        values["error_shape"] = folded(message or str(error_type))
+        values["error_shape"] = folded(message or error_type or "(no message)")
     return list(_values(values))
 
 
@@ -245,8 +247,9 @@ def _names_in(rows: Sequence[Sequence[Any]]) -> Names:
 
 
 def _rename(rows: Sequence[list[Any]], refused: Names) -> None:
-    for field, name in refused:
-        place = _PLACES[field]
-        for row in rows:
-            if row[place] == name:
-                row[place] = OTHER
+    for field, place in _PLACES.items():
+        names = {name for of, name in refused if of == field}
+        if names:
+            for row in rows:
+                if row[place] in names:
+                    row[place] = OTHER

@@ -45,9 +45,13 @@ def beyond_the_caps(session: Session, used: Names) -> Names:
     The others are stored with the session's transaction.
     """
     tenant_id = tenant_of(session)
-    unseen = used - _known.get(tenant_id, frozenset())
-    if not unseen:
-        return frozenset()
+    known = _known.get(tenant_id, frozenset())
+    unseen = used - known
+    # Names are never removed, so a field that is full stays full: nobody need be asked or waited
+    # for.
+    full = {field for field, cap in CAPS.items() if sum(of == field for of, _ in known) >= cap}
+    if all(field in full for field, _ in unseen):
+        return unseen
     # Two workers that counted at the same time would both find room.
     session.execute(_ONE_AT_A_TIME)
     stored = frozenset(

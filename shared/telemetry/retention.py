@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.database import TenantId, system_session, tenant_session
-from shared.telemetry.tables import RejectedEvent
+from shared.telemetry.tables import EventBatch, RejectedEvent
 from shared.tenancy.tables import Tenant
 from shared.tenancy.tenants import audit
 
@@ -51,10 +51,12 @@ def remove_closed_events(session: Session, closed_before: datetime, now: datetim
     """Remove the tenant's events from before `closed_before`; return how many there were.
 
     None is removed while an hour that old still waits to be summed: the next call does it.
-    Events that were rejected are removed after 30 days.
+    Events that were rejected, and batches that could not be stored, are removed after 30 days.
     """
-    rejected_long_ago = RejectedEvent.received_at < now - timedelta(days=_REJECTED_DAYS)
-    session.execute(sa.delete(RejectedEvent).where(rejected_long_ago))
+    long_ago = now - timedelta(days=_REJECTED_DAYS)
+    session.execute(sa.delete(RejectedEvent).where(RejectedEvent.received_at < long_ago))
+    # What could not be stored in that time never will be, and takes the room of others.
+    session.execute(sa.delete(EventBatch).where(EventBatch.received_at < long_ago))
     removed = session.scalar(
         sa.text("SELECT mlops.remove_closed_events(:before)"), {"before": closed_before}
     )
@@ -83,6 +85,7 @@ def keep_no_longer(now: datetime, tenants: Collection[TenantId] | None = None) -
         with system_session() as session:
             found = session.scalars(sa.text("SELECT mlops.tenant_ids()")).all()
         tenants = tuple(map(TenantId, found))
+    drop_closed_days()
     closed: dict[TenantId, datetime] = {}
     for tenant in tenants:
         with tenant_session(tenant) as session:
@@ -90,7 +93,6 @@ def keep_no_longer(now: datetime, tenants: Collection[TenantId] | None = None) -
             close_old_hours(session, now)
         if before is not None:
             closed[tenant] = before
-    drop_closed_days()
     removed = 0
     for tenant, before in closed.items():
         with tenant_session(tenant) as session:

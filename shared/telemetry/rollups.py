@@ -5,6 +5,7 @@ An hour is replaced and never added to, so summing it twice gives the same rows.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -12,6 +13,8 @@ from typing import Final
 
 import numpy as np
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
@@ -19,7 +22,9 @@ from shared.telemetry.days import mark_days
 from shared.telemetry.errors import ErrorCategory
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import Metric
-from shared.telemetry.tables import CustomMetric, ErrorMessage, ModelPerformance
+from shared.telemetry.tables import CustomMetric, DirtyHour, ErrorMessage, ModelPerformance
+
+log = logging.getLogger(__name__)
 
 HOURS_AT_ONCE: Final = 500
 "How many hours one transaction sums: batches for the same hours wait for its end."
@@ -68,10 +73,29 @@ def roll_up_dirty_hours(session: Session, at_most: int = HOURS_AT_ONCE) -> tuple
         # The marks are locked first and the events read by later statements: a batch that held a
         # mark has then committed and is seen, and one that comes now waits and marks again.
         session.execute(_TAKE_MARKS, {"hours": list(hours)})
-    for hour in hours:
-        _roll_up(session, hour)
-    mark_days(session, hours)
-    return hours
+    summed = tuple(hour for hour in hours if _summed(session, hour))
+    mark_days(session, summed)
+    return summed
+
+
+def _summed(session: Session, hour: datetime) -> bool:
+    """Sum an hour; one that cannot be summed is marked again and does not stop the others."""
+    try:
+        with session.begin_nested():
+            _roll_up(session, hour)
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlstate", None) or ""
+        # A lost connection, a deadlock, a full disk: the whole transaction is to be tried again.
+        if error.connection_invalidated or code[:2] in ("", "08", "40", "53", "57"):
+            raise
+        log.error("the hour %s cannot be summed (SQLSTATE %s): it stays marked", hour, code)
+        session.execute(
+            insert(DirtyHour)
+            .values(tenant_id=tenant_of(session), hour=hour)
+            .on_conflict_do_nothing()
+        )
+        return False
+    return True
 
 
 _LOCK_MARKS: Final = sa.text(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.redaction import REDACTED, redacted
+from shared.redaction import REDACTED, redacted, redacted_value
 from tests.shared.canaries import CANARIES, SECRETS
 
 
@@ -53,3 +53,14 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
 def test_no_surroundings_hide_a_secret(before: str, kind: str, after: str) -> None:
     text = f"{before} {CANARIES[kind]} {after}"
     assert SECRETS[kind] not in redacted(text)
+
+
+@pytest.mark.parametrize("value", ["correct horse battery staple", "a,b;c&d", "'x", '"', "1"])
+def test_the_value_of_a_field_that_is_named_like_a_secret_goes_whole(value: str) -> None:
+    assert redacted_value("password", value) == REDACTED
+    assert redacted_value("db_api_key", value) == REDACTED
+    assert redacted_value("note", value) == value
+
+
+def test_a_quoted_secret_with_quotes_in_it_goes_whole() -> None:
+    assert "battery" not in redacted(r'{"password": "correct \"horse battery"}')

@@ -97,11 +97,13 @@ def everything_stored(services: TemporaryServices, tenant: TenantId) -> Iterator
         ).all()  # fmt: skip
         assert {"events", "jobs", "rejected_events", "error_messages"} <= set(tables)
         for table in tables:
-            of_tenant = f"""
-                SELECT t::text FROM mlops."{table}" t
-                WHERE coalesce(to_jsonb(t) ->> 'tenant_id', :tenant) = :tenant
-            """
-            for row in connection.scalars(sa.text(of_tenant), {"tenant": str(tenant)}):
+            columns = connection.scalars(
+                sa.text("SELECT attname FROM pg_attribute WHERE attrelid = CAST(:t AS regclass)"),
+                {"t": f"mlops.{table}"},
+            ).all()
+            of_tenant = "WHERE tenant_id = :tenant" if "tenant_id" in columns else ""
+            rows = sa.text(f'SELECT t::text FROM mlops."{table}" t {of_tenant}')
+            for row in connection.scalars(rows, {"tenant": tenant} if of_tenant else {}):
                 yield table, row
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -17,7 +18,7 @@ from shared.database import TenantId, tenant_session
 from shared.jobs.contracts import FindCostAnomalies
 from shared.jobs.tables import JobRow
 from shared.telemetry.metrics import Metric
-from shared.telemetry.tables import ModelPerformance
+from shared.telemetry.tables import DirtyHour, ModelPerformance
 from tasks.costs import enqueue_anomalies, find_anomalies
 
 NOW = datetime.now(UTC)
@@ -25,10 +26,17 @@ HOUR = NOW.replace(minute=0, second=0, microsecond=0)
 CENT = 10_000_000
 
 
-def send(tenant: TenantId, hours_ago: int, calls: int, cents: float | None, hours: int = 1) -> None:
+def send(
+    tenant: TenantId,
+    hours_ago: int,
+    calls: int,
+    cents: float | None,
+    hours: int = 1,
+    model: str = "buyer@1",
+) -> None:
     """So many calls in each of so many hours, the last of which began `hours_ago` hours ago."""
     row = dict.fromkeys(NUMBERS, 0) | dict.fromkeys((m.value for m in Metric), b"")
-    row |= {"tenant_id": tenant, "model": "buyer@1", "function": "checkout", "variant": ""}
+    row |= {"tenant_id": tenant, "model": model, "function": "checkout", "variant": ""}
     row |= {"errors_by_type": {}, "llm_calls": calls}
     if cents is None:
         row["unpriced_calls"] = calls
@@ -144,3 +152,33 @@ def test_calls_without_a_price_make_a_forecast_a_lower_bound(tenant: TenantId) -
     assert found is not None
     if found.starts_at < HOUR - timedelta(hours=1):
         assert found.state is ForecastState.AT_LEAST
+
+
+def test_a_new_model_is_judged_by_its_own_hours_alone(tenant: TenantId) -> None:
+    send(tenant, 1, 5, 1.0, hours=24 * 15)
+    send(tenant, 1, 5, 20.0, hours=24, model="new@1")
+    with tenant_session(tenant) as session:
+        judged = {
+            found.model: found for found in judge_hours(session, HOUR - timedelta(hours=6), HOUR)
+        }
+    verdicts = [verdict for hour in judged["new@1"].hours for verdict in hour.all]
+    assert not [verdict for verdict in verdicts if verdict.anomalous]
+
+
+@pytest.mark.parametrize("hours", [3, 30, 60, 120])
+def test_a_young_tenant_has_no_forecast_and_no_traceback(tenant: TenantId, hours: int) -> None:
+    send(tenant, 1, 2, 1.0, hours=hours)
+    with tenant_session(tenant) as session:
+        found = forecast_period(session, Period.MONTH, NOW)
+    assert found is not None
+    assert (found.state, found.total_nanos) == (ForecastState.INSUFFICIENT, None)
+    assert found.spent_nanos > 0
+
+
+def test_hours_that_are_not_summed_yet_are_unknown(tenant: TenantId) -> None:
+    send(tenant, 1, 5, 1.0, hours=24 * 15)
+    with tenant_session(tenant) as session:
+        session.execute(
+            sa.insert(DirtyHour).values(tenant_id=tenant, hour=HOUR - timedelta(hours=1))
+        )
+    assert states(tenant)[CostRule.HOUR_OF_WEEK][-1] is CostState.UNKNOWN

@@ -407,3 +407,41 @@ def test_the_most_frequent_messages_are_counted_apart_and_the_rest_together(
             ("network", "network <n>", 4),
             ("other", "(other messages)", 3),
         ]
+
+
+def test_an_hour_that_cannot_be_summed_stays_marked_and_stops_no_other(
+    tenant: TenantId, services: TemporaryServices
+) -> None:
+    later = HOUR + timedelta(hours=1)
+    send(tenant, [event("metric", name="speed", value=1.0), event("action", later)])
+    with psycopg.connect(services.database_owner_url) as connection:
+        connection.execute("SELECT set_config('app.tenant', %s, true)", [str(tenant)])
+        connection.execute("SELECT set_config('role', 'mlops_app', true)")
+        # As an earlier version might have stored it.
+        connection.execute(
+            "INSERT INTO mlops.events (tenant_id, event_id, occurred_at, kind, model, function,"
+            " variant, host, attributes) VALUES (%s, gen_random_uuid(), %s, 'system', 'm', 'f', '',"
+            """ 'h', '{"cpu_percent": "n/a"}')""",
+            [str(tenant), HOUR],
+        )
+    assert roll_up(tenant) == (later,)
+    with tenant_session(tenant) as session:
+        assert session.scalars(sa.select(DirtyHour.hour)).all() == [HOUR]
+        assert [row["hour"] for row in rows(session)] == [later]
+
+
+def test_what_failed_without_a_word_is_an_error_too(tenant: TenantId) -> None:
+    send(
+        tenant,
+        [
+            event("action", success=False),
+            event("page_load", success=False),
+            event("llm_call", error_message="it broke"),
+            event("task_end", success=False),
+        ],
+    )
+    roll_up(tenant)
+    with tenant_session(tenant) as session:
+        found = sums(session, Window(HOUR, HOUR + timedelta(hours=1)))["buyer@1"]
+    assert found.errors_by_category == {"other": 3}
+    assert (found.llm_errors, found.action_errors) == (1, 1)
