@@ -104,8 +104,9 @@ def _performance(sums: Sums, measured: Mapping[str, Histogram], seconds: float) 
         / 10_000
         if confidence.total
         else None,
-        "input_tokens": sums.input_tokens if counted else None,
-        "output_tokens": sums.output_tokens if counted else None,
+        # No call has none: where only totals were stated, the parts are not known.
+        "input_tokens": (sums.input_tokens or None) if counted else None,
+        "output_tokens": (sums.output_tokens or None) if counted else None,
         "uncounted_calls": sums.uncounted_calls,
         "cost_dollars": sums.cost_nanos / NANOS if priced else None,
         "unpriced_calls": sums.unpriced_calls,

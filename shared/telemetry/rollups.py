@@ -62,7 +62,10 @@ Key = tuple[str, str, str]
 
 
 def roll_up_dirty_hours(session: Session, at_most: int = HOURS_AT_ONCE) -> tuple[datetime, ...]:
-    """Sum the tenant's changed hours again, oldest first, and return which they were.
+    """Sum the tenant's changed hours again, the newest of them, and return which they were.
+
+    The newest first, because budgets and alerts are about today: hours that come late by the
+    hundred must not keep it waiting.
 
     Their marks go with the same transaction. As many as `at_most` hours mean that there may be
     more. Needs READ COMMITTED, PostgreSQL's default: each statement sees what was committed
@@ -99,7 +102,10 @@ def _summed(session: Session, hour: datetime) -> bool:
 
 
 _LOCK_MARKS: Final = sa.text(
-    "SELECT hour FROM mlops.dirty_hours ORDER BY hour LIMIT :at_most FOR UPDATE"
+    # Locked in the order in which batches mark them, so that neither waits for the other.
+    "SELECT hour FROM mlops.dirty_hours WHERE hour IN"
+    " (SELECT hour FROM mlops.dirty_hours ORDER BY hour DESC LIMIT :at_most)"
+    " ORDER BY hour FOR UPDATE"
 )
 _TAKE_MARKS: Final = sa.text(
     "DELETE FROM mlops.dirty_hours WHERE hour = ANY (CAST(:hours AS timestamptz[]))"
