@@ -6,10 +6,11 @@ import typer
 
 from mlops.monitoring.errors import errors
 from mlops.monitoring.health import health
+from mlops.monitoring.metrics import metrics
 from mlops.monitoring.performance import performance
 
 app = typer.Typer(
     no_args_is_help=True, help="Monitor: how agents do in use, from what they report."
 )
-for command in (performance, errors, health):
+for command in (performance, errors, metrics, health):
     app.command()(command)

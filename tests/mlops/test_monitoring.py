@@ -79,6 +79,12 @@ def send(tenant: TenantId, *events: dict[str, Any]) -> None:
         roll_up_dirty_hours(session)
 
 
+def measured(at: datetime, value: float) -> dict[str, Any]:
+    kept = ("event_id", "model", "function")
+    fields = {"kind": "metric", "occurred_at": at.isoformat(), "name": "basket", "value": value}
+    return {key: call()[key] for key in kept} | fields
+
+
 def ended(success: bool) -> dict[str, Any]:
     kept = ("event_id", "occurred_at", "model", "function")
     return {key: call()[key] for key in kept} | {"kind": "task_end", "success": success}
@@ -263,3 +269,20 @@ def test_a_tenant_keeps_its_events_as_long_as_it_wants(tenant: TenantId, mlops: 
     assert tuple(audited) == ("tenant.retention", {"event_days": 30, "before": 90})
     refused = mlops("tenant", "retention", "0")
     assert refused.exit_code == Exit.USAGE
+
+
+def test_metrics_of_ones_own_are_added_up_over_their_hours(tenant: TenantId, mlops: Mlops) -> None:
+    values = {0: [1.0, 2.0], 3: [6.0]}
+    send(
+        tenant,
+        *(
+            measured(NOW - timedelta(hours=hours), value)
+            for hours, of in values.items()
+            for value in of
+        ),
+    )
+    (found,) = json.loads(mlops("monitor", "metrics", "--name", "basket", "--json").stdout)
+    assert (found["n"], found["mean"], found["minimum"], found["maximum"]) == (3, 3.0, 1.0, 6.0)
+    assert found["standard_deviation"] == pytest.approx((14 / 3) ** 0.5)
+    assert "basket" in mlops("monitor", "metrics").stdout
+    assert "no metric" in mlops("monitor", "metrics", "--name", "other").stdout
