@@ -56,6 +56,9 @@ def unpack(packed: bytes) -> list[bytes]:
         raise BatchError(f"a batch has at most {MOST_BYTES} bytes once it is unpacked")
     if not unpacking.eof:
         raise BatchError("the batch breaks off: its end is missing")
+    lines = body.count(b"\n") + 1
+    if lines > MOST_EVENTS:
+        raise BatchError(f"a batch of {lines} lines; expected at most {MOST_EVENTS}")
     return [line for line in body.split(b"\n") if line.strip()]
 
 

@@ -39,7 +39,9 @@ def close_old_hours(session: Session, now: datetime) -> datetime:
     kept, closed_before = session.execute(
         sa.select(Tenant.event_days, Tenant.events_from).with_for_update()
     ).one()
-    first_day = now.astimezone(UTC).date() - timedelta(days=kept)
+    # A worker whose clock is ahead must not close what cannot be opened again.
+    known: datetime = session.scalars(sa.select(sa.func.now())).one()
+    first_day = min(now, known).astimezone(UTC).date() - timedelta(days=kept)
     edge = datetime.combine(first_day, time(), UTC)
     if closed_before is not None and closed_before >= edge:
         return closed_before

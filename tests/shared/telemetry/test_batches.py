@@ -106,8 +106,13 @@ def test_bad_events_are_put_aside_and_the_rest_goes_in(
 
 @pytest.mark.parametrize(
     "packed",
-    [b"no zlib", zlib.compress(b"x" * 100)[:-5], zlib.compress(b"\0" * (batches.MOST_BYTES + 1))],
-    ids=["other bytes", "a part", "a bomb"],
+    [
+        b"no zlib",
+        zlib.compress(b"x" * 100)[:-5],
+        zlib.compress(b"\0" * (batches.MOST_BYTES + 1)),
+        zlib.compress(b"{}\n" * (batches.MOST_EVENTS + 1)),
+    ],
+    ids=["other bytes", "a part", "a bomb", "more lines than were said"],
 )
 def test_a_batch_that_cannot_be_unpacked_is_told_and_let_go_of(
     tenant: TenantId, clean_redis: redis.Redis, packed: bytes

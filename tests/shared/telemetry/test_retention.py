@@ -118,3 +118,10 @@ def test_every_tenant_is_looked_after_unless_some_are_named(tenant: TenantId) ->
     keep_no_longer(NOW)
     with tenant_session(tenant) as session:
         assert session.scalar(sa.select(Tenant.events_from)) is not None
+
+
+def test_a_clock_that_is_ahead_closes_nothing_that_is_kept(with_old_events: TenantId) -> None:
+    for _ in range(2):
+        keep_no_longer(NOW + timedelta(days=400), [with_old_events])
+    assert len(ages(with_old_events, EventRow.occurred_at)) == 4
+    assert send(with_old_events, 80).stored == 1
