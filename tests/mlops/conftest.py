@@ -1,4 +1,4 @@
-"""Where the tests of `MetricsCollector` send to: a folder that any process can write."""
+"""Commands in a tenant of the test's own, and a folder that `MetricsCollector` sends to."""
 
 from __future__ import annotations
 
@@ -13,9 +13,42 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from mlops.cli import app
 from mlops.metrics import MetricsCollector
 from mlops.telemetry.sending import RefusedBatchError, WaitError
+from shared.database import TenantId
+from shared.settings import settings
+from shared.tenancy.tenants import create_tenant
+
+
+@pytest.fixture
+def name(services: object) -> str:
+    """Of the test's own tenant."""
+    return f"commands-{uuid4()}"
+
+
+@pytest.fixture
+def tenant(name: str) -> TenantId:
+    return create_tenant(name)
+
+
+@pytest.fixture
+def mlops(name: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """A command in this process, in the test's own tenant."""
+
+    def run(*arguments: str) -> Result:
+        with monkeypatch.context() as patch:
+            patch.setenv("MLOPS_TENANT", name)
+            patch.setattr("mlops.console.out.width", 250)
+            settings.cache_clear()
+            result = CliRunner().invoke(app, list(arguments))
+        settings.cache_clear()
+        return result
+
+    return run
 
 
 @dataclass(frozen=True)

@@ -9,46 +9,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import Result
-from typer.testing import CliRunner
 
-from mlops.cli import app
 from mlops.console import Exit
 from shared.database import TenantId, tenant_session
-from shared.settings import settings
 from shared.telemetry.ingestion import CallCost, ingest
 from shared.telemetry.rollups import roll_up_dirty_hours
-from shared.tenancy.tenants import create_tenant
 
 Mlops = Callable[..., Result]
 
 NOW = datetime.now(UTC)
 KINDS = {"cheaper_model", "prompt_caching", "failed_calls", "long_prompts", "never_succeeds"}
-
-
-@pytest.fixture
-def name(services: object) -> str:
-    return f"advice-{uuid.uuid4()}"
-
-
-@pytest.fixture
-def tenant(name: str) -> TenantId:
-    return create_tenant(name)
-
-
-@pytest.fixture
-def mlops(name: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch) -> Mlops:
-    """A command in this process, in the test's own tenant."""
-
-    def run(*arguments: str) -> Result:
-        with monkeypatch.context() as patch:
-            patch.setenv("MLOPS_TENANT", name)
-            patch.setattr("mlops.console.out.width", 250)
-            settings.cache_clear()
-            result = CliRunner().invoke(app, list(arguments))
-        settings.cache_clear()
-        return result
-
-    return run
 
 
 def send(

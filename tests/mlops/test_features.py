@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import Result
-from typer.testing import CliRunner
 
 from mlops import FeatureStore
-from mlops.cli import app
 from mlops.console import Exit
 from shared.database import TenantId, tenant_session
-from shared.settings import settings
 from shared.telemetry.features.definitions import (
     DataType,
     FeatureError,
@@ -26,7 +22,6 @@ from shared.telemetry.features.definitions import (
     UnknownFeatureError,
 )
 from shared.telemetry.features.watching import watched_features
-from shared.tenancy.tenants import create_tenant
 
 Mlops = Callable[..., Result]
 
@@ -36,32 +31,6 @@ BASKET = (
     "feature", "register", "basket", "--owner", "shop", "--source", "nightly sum of the orders",
     "--description", "Items in the basket.",
 )  # fmt: skip
-
-
-@pytest.fixture
-def name(services: object) -> str:
-    return f"features-{uuid.uuid4()}"
-
-
-@pytest.fixture
-def tenant(name: str) -> TenantId:
-    return create_tenant(name)
-
-
-@pytest.fixture
-def mlops(name: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch) -> Mlops:
-    """A command in this process, in the test's own tenant."""
-
-    def run(*arguments: str) -> Result:
-        with monkeypatch.context() as patch:
-            patch.setenv("MLOPS_TENANT", name)
-            patch.setattr("mlops.console.out.width", 250)
-            settings.cache_clear()
-            result = CliRunner().invoke(app, list(arguments))
-        settings.cache_clear()
-        return result
-
-    return run
 
 
 @pytest.fixture

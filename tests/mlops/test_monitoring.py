@@ -12,49 +12,19 @@ import pytest
 import sqlalchemy as sa
 from click.testing import Result
 from sqlalchemy.orm import Session
-from typer.testing import CliRunner
 
-from mlops.cli import app
 from mlops.console import Exit
 from shared.database import TenantId, tenant_session
 from shared.jobs.tables import JobRow
-from shared.settings import settings
 from shared.telemetry.batches import accept, pack
 from shared.telemetry.ingestion import CallCost, ingest
 from shared.telemetry.rollups import roll_up_dirty_hours
 from shared.telemetry.tables import DirtyHour, EventBatch
 from shared.tenancy.tables import Tenant
-from shared.tenancy.tenants import create_tenant
 
 Mlops = Callable[..., Result]
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-def name(services: object) -> str:
-    return f"monitor-{uuid.uuid4()}"
-
-
-@pytest.fixture
-def tenant(name: str) -> TenantId:
-    return create_tenant(name)
-
-
-@pytest.fixture
-def mlops(name: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch) -> Mlops:
-    """A command in this process, in the test's own tenant."""
-
-    def run(*arguments: str) -> Result:
-        with monkeypatch.context() as patch:
-            patch.setenv("MLOPS_TENANT", name)
-            patch.setattr("mlops.console.out.width", 250)
-            settings.cache_clear()
-            result = CliRunner().invoke(app, list(arguments))
-        settings.cache_clear()
-        return result
-
-    return run
 
 
 def call(at: datetime = NOW, **changes: object) -> dict[str, Any]:
