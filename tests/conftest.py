@@ -6,6 +6,7 @@ also what keeps the tests apart: nothing is rolled back and nothing is truncated
 
 from __future__ import annotations
 
+import functools
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import hypothesis
 import pytest
 import redis
+import typer.testing
 from sqlalchemy.orm import Session
 from xdist.scheduler import LoadScopeScheduling
 
@@ -34,6 +36,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes says nothing on a shared machine.
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
+
+# To build all commands takes most of the time of a command in a test; once in a process is enough.
+typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
 class _ByFile(LoadScopeScheduling):

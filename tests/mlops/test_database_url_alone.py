@@ -5,15 +5,16 @@ import os
 import subprocess
 import sys
 import uuid
+from contextlib import contextmanager
 from urllib.parse import quote
 
 import psycopg
 import pytest
 
 
-@pytest.fixture
-def database(services):
-    """An empty database, and roles of a server that is shared: names that no other test has."""
+@contextmanager
+def empty_database(services):
+    """And roles of a server that is shared: names that no other test has."""
     name = f"alone_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(services.superuser_url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name}_powerful LOGIN CREATEROLE PASSWORD 'hunter2'")
@@ -26,18 +27,39 @@ def database(services):
 
 
 @pytest.fixture
+def database(services):
+    with empty_database(services) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def upgraded(services, mlops):
+    """The one URL of a database that `mlops db upgrade` was called for with nothing else."""
+    with empty_database(services) as name:
+        url = superusers_url(services, name)
+        done = mlops(url, "db", "upgrade", "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["revision"]
+        yield url
+
+
+def superusers_url(services, database):
+    return services.superuser_url.rpartition("/")[0] + f"/{database}"
+
+
+@pytest.fixture
 def url(services, database):
     place = services.superuser_url.partition("@")[2].partition("/")[0]
 
     def of(role):
         if role == "postgres":
-            return services.superuser_url.rpartition("/")[0] + f"/{database}"
+            return superusers_url(services, database)
         return f"postgresql://{database}_{role}:hunter2@{place}/{database}"
 
     return of
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def mlops(services):
     environment = {k: v for k, v in os.environ.items() if k != "DATABASE_OWNER_URL"}
 
@@ -53,18 +75,36 @@ def mlops(services):
     return run
 
 
-def test_one_url_migrates_and_works(mlops, url):
-    upgraded = mlops(url("postgres"), "db", "upgrade", "--json")
-    assert (upgraded.returncode, upgraded.stderr) == (0, "")
-    assert json.loads(upgraded.stdout)["revision"]
-    submitted = mlops(url("postgres"), "job", "submit", '{"job": "roll_up"}', "--json")
+def test_one_url_migrates_and_works(mlops, upgraded):
+    submitted = mlops(upgraded, "job", "submit", '{"job": "roll_up"}', "--json")
     assert (submitted.returncode, submitted.stderr) == (0, "")
-    listed = json.loads(mlops(url("postgres"), "job", "list", "--json").stdout)
+    listed = json.loads(mlops(upgraded, "job", "list", "--json").stdout)
     assert [job["id"] for job in listed] == [json.loads(submitted.stdout)["id"]]
     # A superuser sees over every wall, unless its statements run as another role.
-    assert mlops(url("postgres"), "tenant", "create", "other").returncode == 0
-    other = mlops(url("postgres"), "job", "list", "--json", MLOPS_TENANT="other")
+    assert mlops(upgraded, "tenant", "create", "other").returncode == 0
+    other = mlops(upgraded, "job", "list", "--json", MLOPS_TENANT="other")
     assert json.loads(other.stdout) == []
+
+
+def test_the_first_tenant_leaves_one_audit_row(mlops, upgraded):
+    assert mlops(upgraded, "db", "upgrade").returncode == 0
+    with psycopg.connect(upgraded) as connection:
+        rows = connection.execute(
+            "SELECT a.action, a.subject FROM mlops.audit_log a"
+            " JOIN mlops.tenants t ON t.id = a.tenant_id WHERE t.name = 'default'"
+        ).fetchall()
+    assert rows == [("tenant.create", "default")]
+
+
+def test_a_schema_of_a_later_version_is_left_alone(mlops, upgraded):
+    with psycopg.connect(upgraded) as connection:
+        own = connection.execute("SELECT version_num FROM mlops.alembic_version").fetchone()[0]
+        connection.execute("UPDATE mlops.alembic_version SET version_num = '9999'")
+    later = mlops(upgraded, "db", "upgrade")
+    assert (later.returncode, later.stderr.count("\n")) == (1, 1)
+    assert "9999" in later.stderr
+    with psycopg.connect(upgraded) as connection:
+        connection.execute("UPDATE mlops.alembic_version SET version_num = %s", [own])
 
 
 def test_a_role_that_may_not_migrate_will_do_once_it_was_done_for_it(mlops, url):
@@ -131,26 +171,7 @@ def test_a_login_is_made_with_any_password_and_the_password_stays_here(
     assert stored[0].startswith("SCRAM-SHA-256$")
 
 
-def test_the_first_tenant_leaves_one_audit_row(mlops, url):
-    for _ in range(2):
-        assert mlops(url("postgres"), "db", "upgrade").returncode == 0
-    with psycopg.connect(url("postgres")) as connection:
-        rows = connection.execute(
-            "SELECT t.name, a.action, a.subject FROM mlops.audit_log a"
-            " JOIN mlops.tenants t ON t.id = a.tenant_id"
-        ).fetchall()
-    assert rows == [("default", "tenant.create", "default")]
-
-
-def test_a_schema_of_a_later_version_is_left_alone(mlops, url):
-    assert mlops(url("postgres"), "db", "upgrade").returncode == 0
-    with psycopg.connect(url("postgres")) as connection:
-        connection.execute("UPDATE mlops.alembic_version SET version_num = '9999'")
-    later = mlops(url("postgres"), "db", "upgrade")
-    assert (later.returncode, later.stderr.count("\n")) == (1, 1)
-    assert "9999" in later.stderr
-
-
+@pytest.mark.proof
 def test_mlops_up_migrates_with_the_one_url(mlops, url, tmp_path, services):
     state = {"MLOPS_STATE_DIR": str(tmp_path / "state"), "MLOPS_FLOWER_PORT": "0"}
     try:

@@ -205,7 +205,7 @@ def test_a_mistake_is_told_in_one_line_and_submits_nothing(
     ("arguments", "queue"),
     [
         (("run", "--model", "rules", "--task", "click-test"), "control"),
-        (("resume",), "evaluation"),
+        pytest.param(("resume",), "evaluation", marks=pytest.mark.proof),
     ],
 )
 def test_who_waits_in_vain_is_told_where_to_look(

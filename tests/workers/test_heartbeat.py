@@ -80,7 +80,7 @@ def long_ago(file):
     os.utime(file, (time.time() - 90_000,) * 2)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.proof)])
 def test_a_worker_beats_while_the_broker_is_away_and_is_forgotten_when_stopped(
     services, tmp_path, pool
 ):
