@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NewType
 from uuid import UUID
 
@@ -23,6 +24,19 @@ TenantId = NewType("TenantId", UUID)
 
 APPLICATION_ROLE = "mlops_app"
 "The role every statement of the application runs as: neither owner nor superuser."
+
+
+class WholeNumber(sa.TypeDecorator[int]):
+    """An integer of any size.
+
+    Of the type of a sum of nano-dollars: a bigint ends at nine billion dollars.
+    """
+
+    impl = sa.Numeric(38, 0)
+    cache_ok = True
+
+    def process_result_value(self, value: Decimal | None, dialect: sa.Dialect) -> int | None:
+        return None if value is None else int(value)
 
 
 class Base(DeclarativeBase):

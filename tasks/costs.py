@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.alerts.cost_anomalies import tell_of_anomalies
 from shared.alerts.spending import tell_of_spending
+from shared.alerts.unsummed import tell_of_unsummed_hours
 from shared.costs.aggregation import aggregate
 from shared.costs.series import series_by_subject
 from shared.costs.watching import judge_hours
@@ -26,7 +27,8 @@ from tasks.declaring import transactional_task
 def sum_changed_hours(session: Session, job: RollUp) -> Mapping[str, Any]:
     """Roll up the tenant's changed hours and its cost, and judge its budgets: all or nothing."""
     now = datetime.now(UTC)
-    hours = roll_up_dirty_hours(session)
+    hours = roll_up_dirty_hours(session, HOURS_AT_ONCE)
+    tell_of_unsummed_hours(session)
     sum_past_days(session, now.date())
     aggregate(session, hours)
     told: Mapping[str, Any] = {}

@@ -120,6 +120,13 @@ def _ingest(backlog: Backlog, now: datetime) -> Check:
 
 
 def _rollups(summing: Summing, now: datetime) -> Check:
+    stuck = summing.unsummed
+    if stuck is not None:
+        said = (
+            f"{stuck.hours} hours cannot be summed, the oldest {stuck.oldest:%Y-%m-%d %H:%M} UTC:"
+            f" {stuck.failure}; their events are kept, and summing them is tried every hour"
+        )
+        return Check("rollups", Verdict.WRONG, said)
     if summing.oldest_mark is not None and now - summing.oldest_mark > _LATE:
         said = (
             f"{summing.hours} hours wait to be summed, one for {_age(now, summing.oldest_mark)}: do"

@@ -314,6 +314,8 @@ def _tokens(source: _Source, name: str, value: int, used: Any) -> Figure:
 def _cost_figures(source: _Source, spent: Any) -> dict[str, Figure]:
     """Unknown cost is never shown as none: without rollups, or without a price, there is no sum."""
     calls, unpriced, simulated = spent.llm_calls, spent.unpriced_calls, spent.simulated_calls
+    # A sum may be beyond PostgreSQL's integers.
+    nanos = int(spent.cost_nanos)
     known = spent.days > 0 and not 0 < calls == unpriced
     without = f"unpriced: {unpriced:,} calls" if unpriced else ""
     assumed = f"simulated prices: {simulated:,} calls" if simulated else ""
@@ -322,18 +324,18 @@ def _cost_figures(source: _Source, spent: Any) -> dict[str, Figure]:
     def counted(name: str, value: int | None, n: int) -> Figure:
         return source.figure(name, value, Unit.CALLS, n=n, method="sum of the days")
 
-    def money(name: str, nanos: float | None, n: int, method: str) -> Figure:
-        why = without if nanos is None else note
-        return source.figure(name, nanos, Unit.NANO_DOLLARS, n=n, method=method, note=why)
+    def money(name: str, amount: float | None, n: int, method: str) -> Figure:
+        why = without if amount is None else note
+        return source.figure(name, amount, Unit.NANO_DOLLARS, n=n, method=method, note=why)
 
     per_success = (
-        spent.cost_nanos / spent.successes
+        nanos / spent.successes
         # A part of the cost over all of the successes would be too low.
         if known and not unpriced and spent.successes >= LEAST_FOR_A_RATE
         else None
     )
     return {
-        "cost": money("cost", spent.cost_nanos if known else None, calls, "sum of the days"),
+        "cost": money("cost", nanos if known else None, calls, "sum of the days"),
         "cost_per_success": money(
             "cost per success", per_success, spent.successes, "cost / successes"
         ),

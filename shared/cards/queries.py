@@ -52,7 +52,7 @@ STATEMENTS: Final = {
                coalesce(sum(llm_calls), 0)::bigint AS llm_calls,
                coalesce(sum(unpriced_calls), 0)::bigint AS unpriced_calls,
                coalesce(sum(simulated_calls), 0)::bigint AS simulated_calls,
-               coalesce(sum(cost_nanos), 0)::bigint AS cost_nanos,
+               coalesce(sum(cost_nanos), 0) AS cost_nanos,
                coalesce(sum(successes), 0)::bigint AS successes
         FROM mlops.cost_tracking WHERE model = :model AND period = 'day'
         """

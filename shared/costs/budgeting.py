@@ -113,15 +113,13 @@ def spent(session: Session, asked: Iterable[tuple[Budget, date]]) -> list[Spent]
             "functions": [b.name if b.scope is Scope.FUNCTION else None for b, _ in asked],
         },
     )
-    return [Spent(*row) for row in rows]
+    return [Spent(*map(int, row)) for row in rows]
 
 
 _SPENT: Final = sa.text(
     """
-    SELECT CAST(coalesce(sum(c.cost_nanos), 0) AS bigint),
-           CAST(coalesce(sum(c.llm_calls), 0) AS bigint),
-           CAST(coalesce(sum(c.unpriced_calls), 0) AS bigint),
-           CAST(coalesce(sum(c.simulated_calls), 0) AS bigint)
+    SELECT coalesce(sum(c.cost_nanos), 0), coalesce(sum(c.llm_calls), 0),
+           coalesce(sum(c.unpriced_calls), 0), coalesce(sum(c.simulated_calls), 0)
     FROM unnest(CAST(:periods AS text[]), CAST(:starts AS date[]), CAST(:models AS text[]),
                 CAST(:functions AS text[])) WITH ORDINALITY
         AS b (period, starts_on, model, function, place)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from shared.costs.aggregation import Period
 from shared.costs.tables import CostTracking
+from shared.database import WholeNumber
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ def _total(
     starts_on = period.start(on)
     query = sa.select(
         *(
-            sa.cast(
+            sa.type_coerce(
                 sa.func.coalesce(sa.func.sum(CostTracking.__table__.columns[name]), 0),
-                sa.BigInteger,
+                WholeNumber,
             ).label(name)
             for name in _SUMMED
         ),

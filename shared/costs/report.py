@@ -111,7 +111,7 @@ def report(session: Session, start: date, end_before: date, by: By) -> CostRepor
     if end_before <= start:
         raise ValueError(f"days that end before {end_before}; expected a day after {start}")
     rows = session.execute(_HOURS if by is By.HOUR else _days(by), _window(start, end_before))
-    lines = [Line(_name(name), *sums) for name, *sums in rows]
+    lines = [Line(_name(name), *map(int, sums)) for name, *sums in rows]
     if by not in (By.DAY, By.HOUR):
         lines.sort(key=lambda line: (-line.known_nanos, -line.llm_calls, line.name))
     return CostReport(start, end_before, by, tuple(lines), _total(lines))
@@ -132,7 +132,7 @@ def _total(lines: list[Line]) -> Line | None:
 
 
 _SUMS: Final = ", ".join(
-    f"CAST(sum({column}) AS bigint)"
+    f"sum({column})"
     for column in (
         "cost_nanos",
         "llm_calls",

@@ -329,7 +329,8 @@ def _answered(reservation: Reservation, actual: int | None, estimate: int | None
         try:
             with tenant_session(reservation.tenant_id) as session:
                 sums = _sums(session, [reservation.holds[place] for place in asked])
-            known = dict(zip(asked, (one.nanos for one in sums), strict=True))
+            # Beyond any budget, and beyond what a script can add to, it is the same.
+            known = dict(zip(asked, (min(one.nanos, _MOST_NANOS) for one in sums), strict=True))
         except DBAPIError as error:
             away = error
         # It has been settled by now; what remains is to reserve.

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.costs.hourly import MOST_NANOS, HourCost, HourlySeries
+from shared.database import WholeNumber
 from shared.telemetry.tables import DirtyHour, ModelPerformance
 
 _HOUR: Final = timedelta(hours=1)
@@ -90,7 +91,7 @@ def _hours(
             *subject,
             ModelPerformance.hour,
             *(
-                sa.cast(sa.func.sum(summed), sa.BigInteger)
+                sa.type_coerce(sa.func.sum(summed), WholeNumber)
                 for summed in (
                     ModelPerformance.cost_nanos,
                     ModelPerformance.llm_calls,

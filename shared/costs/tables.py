@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.database import Base
+from shared.database import Base, WholeNumber
 from shared.tenancy.tables import Tenant
 
 
@@ -29,7 +29,7 @@ class CostTracking(Base):
     llm_calls: Mapped[int]
     unpriced_calls: Mapped[int]
     simulated_calls: Mapped[int]
-    cost_nanos: Mapped[int]
+    cost_nanos: Mapped[int] = mapped_column(WholeNumber)
     tasks: Mapped[int]
     successes: Mapped[int]
 

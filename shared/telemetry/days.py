@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from shared.database import tenant_of
+from shared.database import WholeNumber, tenant_of
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import Metric
 from shared.telemetry.tables import DailyPerformance, DirtyDay, ModelPerformance
@@ -70,7 +70,7 @@ _KEY: Final = ("model", "function", "variant")
 _ADDED: Final = tuple(
     column.name
     for column in DailyPerformance.__table__.columns
-    if isinstance(column.type, sa.BigInteger)
+    if isinstance(column.type, sa.BigInteger | WholeNumber)
 )
 
 

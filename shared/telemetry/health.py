@@ -14,6 +14,7 @@ from shared.jobs.contracts import IngestBatch
 from shared.jobs.tables import JobRow, JobStatus
 from shared.settings import settings
 from shared.telemetry.names import CAPS
+from shared.telemetry.rollups import TOLD_TRIES, Unsummed, unsummed
 from shared.telemetry.tables import (
     CustomMetric,
     DirtyHour,
@@ -42,8 +43,11 @@ class Summing:
     """Hours that wait to be summed, and when an hour was last."""
 
     hours: int
+    "Without those that cannot be."
     oldest_mark: datetime | None
     newest_rollup: datetime | None
+    unsummed: Unsummed | None
+    "What was tried often enough to say that it cannot be summed."
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,15 @@ def _backlog(session: Session) -> Backlog:
 
 def _summing(session: Session) -> Summing:
     hours, oldest = session.execute(
-        sa.select(sa.func.count(), sa.func.min(DirtyHour.marked_at))
+        sa.select(sa.func.count(), sa.func.min(DirtyHour.marked_at)).where(
+            DirtyHour.tries < TOLD_TRIES
+        )
     ).one()
     return Summing(
-        hours, oldest, session.scalar(sa.select(sa.func.max(ModelPerformance.computed_at)))
+        hours,
+        oldest,
+        session.scalar(sa.select(sa.func.max(ModelPerformance.computed_at))),
+        unsummed(session),
     )
 
 

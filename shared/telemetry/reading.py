@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
+from shared.database import WholeNumber
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import Metric
 from shared.telemetry.tables import DailyPerformance, DirtyDay, ModelPerformance
@@ -78,6 +79,16 @@ _COUNTED = ("errors_by_type", "errors_by_category")
 _SUMMED = tuple(name for name in Sums.__dataclass_fields__ if name not in _COUNTED)
 
 
+def _added(rows: sa.Subquery) -> list[sa.ColumnElement[int]]:
+    """The sums of `_SUMMED`."""
+    return [
+        sa.type_coerce(summed, WholeNumber)
+        if name == "cost_nanos"
+        else sa.cast(summed, sa.BigInteger)
+        for name, summed in ((name, sa.func.sum(rows.c[name])) for name in _SUMMED)
+    ]
+
+
 def histograms(
     session: Session,
     window: Window,
@@ -112,8 +123,7 @@ def sums(
     """
     filters = (model, function, variant)
     rows = _rows(window, _SUMMED, by, filters)
-    added = [sa.cast(sa.func.sum(rows.c[name]), sa.BigInteger) for name in _SUMMED]
-    found = session.execute(sa.select(rows.c.name, *added).group_by(rows.c.name)).all()
+    found = session.execute(sa.select(rows.c.name, *_added(rows)).group_by(rows.c.name)).all()
     by_type, by_category = (_errors(session, window, name, by, filters) for name in _COUNTED)
     return {
         name: Sums(
@@ -155,11 +165,12 @@ def by_model_and_function(
     wanted = (*_SUMMED, *(metric.value for metric in metrics))
     rows = _rows(window, (Group.FUNCTION.value, *wanted), Group.MODEL, (None, None, None))
     of = (rows.c.name, rows.c[Group.FUNCTION.value])
-    added = [sa.cast(sa.func.sum(rows.c[name]), sa.BigInteger) for name in _SUMMED]
     nothing = sa.literal(b"", sa.LargeBinary)
     packed = [sa.func.string_agg(rows.c[metric.value], nothing) for metric in metrics]
     found: dict[tuple[str, str], tuple[Sums, Mapping[Metric, Histogram]]] = {}
-    for model, function, *values in session.execute(sa.select(*of, *added, *packed).group_by(*of)):
+    for model, function, *values in session.execute(
+        sa.select(*of, *_added(rows), *packed).group_by(*of)
+    ):
         counts, histograms = values[: len(_SUMMED)], values[len(_SUMMED) :]
         found[model, function] = (
             Sums(**dict(zip(_SUMMED, counts, strict=True))),

@@ -52,7 +52,7 @@ def close_old_hours(session: Session, now: datetime) -> datetime:
 def remove_closed_events(session: Session, closed_before: datetime, now: datetime) -> int:
     """Remove the tenant's events from before `closed_before`; return how many there were.
 
-    None is removed while an hour that old still waits to be summed: the next call does it.
+    Those of an hour that is not summed yet stay until it is, however long that takes.
     Events that were rejected, and batches that could not be stored, are removed after 30 days.
     """
     long_ago = now - timedelta(days=_REJECTED_DAYS)
@@ -66,7 +66,7 @@ def remove_closed_events(session: Session, closed_before: datetime, now: datetim
 
 
 def drop_closed_days() -> int:
-    """Drop the partitions whose hours are closed for every tenant; return how many.
+    """Drop the partitions whose hours are closed for every tenant, and summed; return how many.
 
     That costs nothing per event, so it comes before `remove_closed_events`, which is for tenants
     that keep fewer days than others.

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import sqlalchemy as sa
@@ -60,6 +61,16 @@ _PACKED: Final = ", ".join(
 Key = tuple[str, str, str]
 "Model, function and variant."
 
+TOLD_TRIES: Final = 3
+"An hour that could not be summed so often is told of: that is no passing trouble."
+_LONGEST_PAUSE: Final = timedelta(hours=1)
+_MOST_SUMMED: Final = 2**63 - 1
+"Of one hour, model, function and variant: of money 9.2 billion dollars."
+
+
+class UnsummableHourError(ValueError):
+    """The events of an hour have no sum that could be stored; the message is one line."""
+
 
 def roll_up_dirty_hours(session: Session, at_most: int = HOURS_AT_ONCE) -> tuple[datetime, ...]:
     """Sum the tenant's changed hours again, the newest of them, and return which they were.
@@ -68,21 +79,30 @@ def roll_up_dirty_hours(session: Session, at_most: int = HOURS_AT_ONCE) -> tuple
     hundred must not keep it waiting.
 
     Their marks go with the same transaction. As many as `at_most` hours mean that there may be
-    more. Needs READ COMMITTED, PostgreSQL's default: each statement sees what was committed
-    before it began.
+    more. An hour that cannot be summed stays marked with the reason, stops no other, and is tried
+    again after a pause that doubles, an hour at most. Needs READ COMMITTED, PostgreSQL's default:
+    each statement sees what was committed before it began.
     """
     hours = tuple(session.scalars(_LOCK_MARKS, {"at_most": at_most}).all())
+    taken = {}
     if hours:
         # The marks are locked first and the events read by later statements: a batch that held a
         # mark has then committed and is seen, and one that comes now waits and marks again.
-        session.execute(_TAKE_MARKS, {"hours": list(hours)})
-    summed = tuple(hour for hour in hours if _summed(session, hour))
+        taken = {row.hour: row for row in session.execute(_TAKE_MARKS, {"hours": list(hours)})}
+    summed = []
+    for hour in hours:
+        failure = _why_not_summed(session, hour)
+        if failure is None:
+            summed.append(hour)
+        else:
+            log.error("the hour %s cannot be summed, and stays marked: %s", hour, failure)
+            _mark_again(session, taken[hour], failure)
     mark_days(session, summed)
-    return summed
+    return tuple(summed)
 
 
-def _summed(session: Session, hour: datetime) -> bool:
-    """Sum an hour; one that cannot be summed is marked again and does not stop the others."""
+def _why_not_summed(session: Session, hour: datetime) -> str | None:
+    """Sum an hour; or leave its sums as they were, and say why."""
     try:
         with session.begin_nested():
             _roll_up(session, hour)
@@ -91,25 +111,64 @@ def _summed(session: Session, hour: datetime) -> bool:
         # A lost connection, a deadlock, a full disk: the whole transaction is to be tried again.
         if error.connection_invalidated or code[:2] in ("", "08", "40", "53", "57"):
             raise
-        log.error("the hour %s cannot be summed (SQLSTATE %s): it stays marked", hour, code)
-        session.execute(
-            insert(DirtyHour)
-            .values(tenant_id=tenant_of(session), hour=hour)
-            .on_conflict_do_nothing()
+        return f"the database refused: {type(error.orig).__name__} (SQLSTATE {code})"
+    except ValueError as error:
+        return str(error)[:_FAILURE_LENGTH]
+    return None
+
+
+def _mark_again(session: Session, mark: sa.Row[Any], why: str) -> None:
+    tries = mark.tries + 1
+    pause = min(timedelta(minutes=2 ** min(tries, 10)), _LONGEST_PAUSE)
+    session.execute(
+        insert(DirtyHour)
+        .values(
+            tenant_id=tenant_of(session),
+            hour=mark.hour,
+            marked_at=mark.marked_at,
+            tries=tries,
+            failure=why,
+            not_before=sa.func.now() + pause,
         )
-        return False
-    return True
+        .on_conflict_do_nothing()
+    )
+
+
+@dataclass(frozen=True)
+class Unsummed:
+    """Hours that could not be summed though it was tried often enough."""
+
+    hours: int
+    oldest: datetime
+    failure: str
+    "Of the newest one."
+
+
+def unsummed(session: Session) -> Unsummed | None:
+    """What of the tenant's hours cannot be summed; None where that is nothing."""
+    marks = session.execute(
+        sa.select(DirtyHour.hour, DirtyHour.failure)
+        .where(DirtyHour.tries >= TOLD_TRIES)
+        .order_by(DirtyHour.hour)
+    ).all()
+    if not marks:
+        return None
+    return Unsummed(len(marks), marks[0].hour, marks[-1].failure or "")
 
 
 _LOCK_MARKS: Final = sa.text(
     # Locked in the order in which batches mark them, so that neither waits for the other.
     "SELECT hour FROM mlops.dirty_hours WHERE hour IN"
-    " (SELECT hour FROM mlops.dirty_hours ORDER BY hour DESC LIMIT :at_most)"
+    " (SELECT hour FROM mlops.dirty_hours WHERE not_before <= now()"
+    " ORDER BY hour DESC LIMIT :at_most)"
     " ORDER BY hour FOR UPDATE"
 )
 _TAKE_MARKS: Final = sa.text(
     "DELETE FROM mlops.dirty_hours WHERE hour = ANY (CAST(:hours AS timestamptz[]))"
+    " RETURNING hour, marked_at, tries"
 )
+
+_FAILURE_LENGTH: Final = 200
 
 _SUMMED: Final = (
     "input_tokens",
@@ -128,7 +187,7 @@ _SUMS: Final = sa.text(
         count(error_type) + count(error_category) AS errors,
         count(cost_nanos) AS priced, count(*) FILTER (WHERE price_simulated) AS simulated,
         count(coalesce(total_tokens, input_tokens + output_tokens)) AS counted,
-        {", ".join(f"CAST(sum({name}) AS bigint) AS {name}" for name in _SUMMED)},
+        {", ".join(f"sum({name}) AS {name}" for name in _SUMMED)},
         {_PACKED}
     FROM mlops.events WHERE occurred_at >= :start AND occurred_at < :end
     GROUP BY model, function, variant, kind
@@ -243,6 +302,10 @@ def _counts(kinds: Mapping[str, sa.RowMapping]) -> dict[str, int]:
         kinds.get(kind, _NOTHING)
         for kind in ("task_start", "task_end", "action", "page_load", "llm_call")
     )
+    summed = {name: sum(int(row[name] or 0) for row in kinds.values()) for name in _SUMMED}
+    for name, total in summed.items():
+        if total > _MOST_SUMMED:
+            raise UnsummableHourError(f"{name} of the hour come to {total}: more than 2**63 - 1")
     return {
         "tasks_started": starts["events"],
         # An end without a verdict says nothing of the agent: neither success nor failure.
@@ -256,7 +319,7 @@ def _counts(kinds: Mapping[str, sa.RowMapping]) -> dict[str, int]:
         "uncounted_calls": calls["events"] - calls["counted"],
         "unpriced_calls": calls["events"] - calls["priced"],
         "simulated_calls": calls["simulated"],
-    } | {name: sum(row[name] or 0 for row in kinds.values()) for name in _SUMMED}
+    } | summed
 
 
 def _histogram(metric: Metric, kinds: Mapping[str, sa.RowMapping]) -> Histogram:

@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.database import Base
+from shared.database import Base, WholeNumber
 from shared.tenancy.tables import Tenant
 
 
@@ -123,6 +123,12 @@ class DirtyHour(Base):
     tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
     hour: Mapped[datetime] = mapped_column(primary_key=True)
     marked_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    tries: Mapped[int] = mapped_column(server_default="0")
+    "How often it could not be summed."
+    failure: Mapped[str | None]
+    "Why not, the last time."
+    not_before: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    "When it is tried again."
 
 
 class _Sums:
@@ -186,6 +192,7 @@ class DailyPerformance(_Sums, Base):
 
     tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
+    cost_nanos: Mapped[int] = mapped_column(WholeNumber)
 
 
 class DirtyDay(Base):

@@ -66,6 +66,7 @@ def test_a_day_is_dropped_once_every_tenant_has_closed_and_summed_it(own_databas
     # It is there from the beginning, and reports nothing.
     idle = find_tenant("default")
     for tenant in (short, long):
+        send(tenant, 41)
         send(tenant, 40)
         send(tenant, 1)
     with tenant_session(short) as session:
@@ -81,10 +82,16 @@ def test_a_day_is_dropped_once_every_tenant_has_closed_and_summed_it(own_databas
     for _ in range(2):
         keep_no_longer(NOW)
     assert partition(40) is not None
+    # Of what is not summed its own day is kept, and no other.
+    with tenant_session(short) as session:
+        assert len(roll_up_dirty_hours(session, at_most=2)) == 2
+    keep_no_longer(NOW)
+    assert partition(40) is None
+    assert partition(41) is not None
     with tenant_session(short) as session:
         roll_up_dirty_hours(session)
     keep_no_longer(NOW)
-    assert partition(40) is None
+    assert partition(41) is None
     assert partition(1) is not None
     with tenant_session(long) as session:
-        assert len(session.scalars(sa.select(ModelPerformance.hour)).all()) == 2
+        assert len(session.scalars(sa.select(ModelPerformance.hour)).all()) == 3
