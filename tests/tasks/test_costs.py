@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import redis
@@ -52,6 +52,18 @@ def queued(tenant: TenantId) -> int:
         )
 
 
+def jobs(tenant: TenantId) -> list[tuple[datetime, UUID]]:
+    """What waits in the queue, by the time when it was sent."""
+    with tenant_session(tenant) as session:
+        waiting = sa.select(JobRow.sent_at, JobRow.id).where(JobRow.status == "queued")
+        return [(sent_at, job_id) for sent_at, job_id in session.execute(waiting)]
+
+
+def dirty(tenant: TenantId) -> int:
+    with tenant_session(tenant) as session:
+        return session.scalar(sa.select(sa.func.count()).select_from(DirtyHour)) or 0
+
+
 def run(tenant: TenantId) -> str:
     job_id = submit(tenant, RollUp())
     outcome: str = roll_up(**JobMessage(tenant_id=tenant, job_id=job_id).model_dump(mode="json"))
@@ -89,6 +101,26 @@ def test_hours_beyond_one_transaction_are_left_to_the_next_job(
     record_calls(tenant, hours=2)
     assert run(tenant) == "succeeded"
     assert queued(tenant) == 1
+
+
+def test_a_tenant_with_many_changed_hours_keeps_no_other_waiting(
+    tenant: TenantId, clean_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(costs, "HOURS_AT_ONCE", 2)
+    quiet = create_tenant(f"quiet-{uuid4()}")
+    record_calls(tenant, hours=5)
+    record_calls(quiet, hours=1)
+    enqueue_roll_ups()
+    waiting = [(sent_at, tenant, job) for sent_at, job in jobs(tenant)]
+    waiting += [(sent_at, quiet, job) for sent_at, job in jobs(quiet)]
+    # Who has waited longest comes first; what is left of it comes after all others.
+    for _, whose, job_id in sorted(waiting):
+        roll_up(**JobMessage(tenant_id=whose, job_id=job_id).model_dump(mode="json"))
+    assert [whose for _, whose, _ in sorted(waiting)] == [tenant, quiet]
+    assert [dirty(tenant), dirty(quiet)] == [3, 0]
+    assert [queued(tenant), queued(quiet)] == [1, 0]
+    ((sent_at, _),) = jobs(tenant)
+    assert sent_at > max(waiting)[0]
 
 
 def test_each_tenant_with_changed_hours_gets_one_job_and_no_second_while_it_waits(
