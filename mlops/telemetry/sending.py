@@ -47,7 +47,7 @@ class DatabaseTransport:
 
     def send(self, batch_id: UUID, packed: bytes, events: int) -> None:
         from shared.database import tenant_session
-        from shared.telemetry.batches import BatchError, StoreFullError, accept
+        from shared.telemetry.batches import BatchError, ComeAgainError, accept
         from shared.tenancy.tenants import current_tenant
 
         if self._tenant_id is None:
@@ -55,7 +55,7 @@ class DatabaseTransport:
         try:
             with tenant_session(self._tenant_id) as session:
                 accept(session, batch_id, packed, events)
-        except StoreFullError as full:
-            raise WaitError(full.retry_after) from None
+        except ComeAgainError as later:
+            raise WaitError(later.retry_after) from None
         except BatchError as error:
             raise RefusedBatchError(str(error)) from None

@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
 from shared.jobs.contracts import IngestBatch
+from shared.jobs.requests import requeue_all
 from shared.jobs.submission import enqueue
-from shared.jobs.tables import JobRow
+from shared.jobs.tables import JobRow, JobStatus
 from shared.settings import settings
 from shared.telemetry.packing import pack as pack
 from shared.telemetry.tables import EventBatch
@@ -33,15 +34,20 @@ class BatchError(ValueError):
     """A batch that can never be taken; the message is one line for the sender."""
 
 
-class StoreFullError(Exception):
-    """Too much is waiting to be stored: the sender is to come again after `retry_after` seconds."""
+class ComeAgainError(Exception):
+    """A batch that cannot be taken now: the sender is to come again after `retry_after` seconds."""
+
+    retry_after = RETRY_AFTER_SECONDS
+
+
+class StoreFullError(ComeAgainError):
+    """Too much is waiting to be stored."""
 
     def __init__(self, waiting_bytes: int, limit: int) -> None:
         super().__init__(
             f"{waiting_bytes} bytes of telemetry are waiting to be stored, and at most {limit} may;"
             f" send again in {RETRY_AFTER_SECONDS:g} s"
         )
-        self.retry_after = RETRY_AFTER_SECONDS
 
 
 def unpack(packed: bytes) -> list[bytes]:
@@ -65,9 +71,10 @@ def unpack(packed: bytes) -> list[bytes]:
 def accept(session: Session, batch_id: UUID, packed: bytes, events: int) -> None:
     """Store a batch and ask for its events to be stored, in the session's transaction.
 
-    A batch that was accepted before changes nothing, also once its events are stored. Raises
-    `StoreFullError` where the tenant has as much waiting as `MLOPS_BATCHES_BYTES` allows, and
-    `BatchError`.
+    A batch that was accepted before changes nothing, also once its events are stored; if its job
+    was cancelled or failed it is done after all. Raises `StoreFullError` where the tenant has as
+    much waiting as `MLOPS_BATCHES_BYTES` allows, `ComeAgainError` while the batch is being
+    cancelled, and `BatchError`.
     """
     if not 1 <= events <= MOST_EVENTS:
         raise BatchError(f"a batch of {events} events; expected 1 to {MOST_EVENTS}")
@@ -79,8 +86,22 @@ def accept(session: Session, batch_id: UUID, packed: bytes, events: int) -> None
     known = sa.select(JobRow.id).where(
         JobRow.kind == IngestBatch.kind(), JobRow.idempotency_key == str(batch_id)
     )
-    if session.scalar(known) is not None:
-        return
+    job = session.execute(
+        known.add_columns(JobRow.status, JobRow.cancel_requested_at)
+    ).one_or_none()
+    if job is None:
+        _keep(session, batch_id, packed, events)
+        enqueue(session, IngestBatch(batch_id=batch_id), idempotency_key=str(batch_id))
+    elif job.status in (JobStatus.CANCELLED, JobStatus.FAILED):
+        if session.get(EventBatch, (tenant_of(session), batch_id)) is None:
+            _keep(session, batch_id, packed, events)
+        requeue_all(session, known)
+    elif job.status == JobStatus.RUNNING and job.cancel_requested_at is not None:
+        # Its worker may have seen that, and then stores nothing.
+        raise ComeAgainError(f"batch {batch_id} is being cancelled; send it again later")
+
+
+def _keep(session: Session, batch_id: UUID, packed: bytes, events: int) -> None:
     limit = settings().batches_bytes
     waiting = int(session.scalar(sa.select(sa.func.sum(EventBatch.size_bytes))) or 0)
     if waiting + len(packed) > limit:
@@ -95,7 +116,6 @@ def accept(session: Session, batch_id: UUID, packed: bytes, events: int) -> None
         )
     )
     session.flush()
-    enqueue(session, IngestBatch(batch_id=batch_id), idempotency_key=str(batch_id))
 
 
 _ONE_AT_A_TIME: Final = sa.text(

@@ -18,7 +18,14 @@ from shared.database import TenantId, tenant_session
 from shared.jobs.contracts import IngestBatch, JobMessage
 from shared.jobs.tables import JobRow
 from shared.telemetry import batches
-from shared.telemetry.batches import BatchError, StoreFullError, accept, pack, unpack
+from shared.telemetry.batches import (
+    BatchError,
+    ComeAgainError,
+    StoreFullError,
+    accept,
+    pack,
+    unpack,
+)
 from shared.telemetry.tables import EventBatch, EventRow, RejectedEvent
 from shared.tenancy.tenants import create_tenant
 from tasks.ingest import ingest_batch
@@ -86,6 +93,38 @@ def test_a_batch_that_is_sent_again_changes_nothing_before_and_after_it_is_store
     send(tenant, lines, batch_id)
     assert (count(tenant, EventBatch), count(tenant, EventRow)) == (0, 1)
     assert count(tenant, JobRow) == 1
+
+
+def set_job(tenant: TenantId, batch_id: UUID, **values: Any) -> None:
+    with tenant_session(tenant) as session:
+        job = sa.update(JobRow).where(JobRow.idempotency_key == str(batch_id))
+        session.execute(job.values(**values))
+
+
+@pytest.mark.parametrize("ended", ["cancelled", "failed"])
+@pytest.mark.parametrize("waits_still", [True, False])
+def test_a_batch_that_was_not_stored_is_when_it_is_sent_again(
+    tenant: TenantId, clean_redis: redis.Redis, ended: str, waits_still: bool
+) -> None:
+    lines = [action()]
+    batch_id = send(tenant, lines)
+    set_job(tenant, batch_id, status=ended, attempt=3, cancel_requested_at=sa.func.now())
+    if not waits_still:
+        with tenant_session(tenant) as session:
+            session.execute(sa.delete(EventBatch))
+    send(tenant, lines, batch_id)
+    assert deliver(tenant, batch_id) == "succeeded"
+    assert (count(tenant, EventBatch), count(tenant, EventRow)) == (0, 1)
+
+
+def test_a_batch_that_is_being_cancelled_is_not_acknowledged(
+    tenant: TenantId, clean_redis: redis.Redis
+) -> None:
+    lines = [action()]
+    batch_id = send(tenant, lines)
+    set_job(tenant, batch_id, status="running", cancel_requested_at=sa.func.now())
+    with pytest.raises(ComeAgainError, match="is being cancelled"):
+        send(tenant, lines, batch_id)
 
 
 def test_senders_of_one_batch_at_once_are_one(tenant: TenantId, clean_redis: redis.Redis) -> None:
