@@ -57,7 +57,12 @@ def own_budgets(session: Session, *, hard_stops_only: bool = False) -> tuple[Bud
 
 def set_budget(session: Session, budget: Budget) -> Budget | None:
     """Set it in place of the one for the same period and scope, which is returned; audited."""
-    before = session.scalar(_row(budget.scope, budget.name, budget.period))
+    # Of two at once the second replaces, and tells of, what the first has set.
+    session.execute(_ONE_AT_A_TIME)
+    before = session.scalar(
+        sa.select(BudgetRow).where(*_is(budget.scope, budget.name, budget.period)),
+        execution_options=_AS_IT_IS_NOW,
+    )
     replaced = None if before is None else _budget(before)
     values = {"amount_nanos": budget.amount_nanos, "hard_stop": budget.hard_stop}
     session.execute(
@@ -81,13 +86,15 @@ def set_budget(session: Session, budget: Budget) -> Budget | None:
 
 def remove_budget(session: Session, scope: Scope, name: str, period: Period) -> Budget:
     """Remove the tenant's own; a default then holds again. Raises NoBudgetError; audited."""
-    row = session.scalar(_row(scope, name, period))
+    session.execute(_ONE_AT_A_TIME)
+    row = session.scalar(
+        sa.delete(BudgetRow).where(*_is(scope, name, period)).returning(BudgetRow),
+        execution_options=_AS_IT_IS_NOW,
+    )
     if row is None:
         whose = f"{scope} {name}" if name else "all models"
         raise NoBudgetError(f"no budget of this tenant's own for {whose} and a {period}")
     removed = _budget(row)
-    session.delete(row)
-    session.flush()
     details = {"amount_nanos": removed.amount_nanos, "hard_stop": removed.hard_stop}
     audit(session, "budget.remove", _subject(removed), details)
     return removed
@@ -116,6 +123,13 @@ def spent(session: Session, asked: Iterable[tuple[Budget, date]]) -> list[Spent]
     return [Spent(*map(int, row)) for row in rows]
 
 
+_ONE_AT_A_TIME: Final = sa.text(
+    "SELECT pg_advisory_xact_lock("
+    "hashtextextended('mlops.budgets ' || current_setting('app.tenant'), 0))"
+)
+_AS_IT_IS_NOW: Final = {"populate_existing": True}
+"Not as this session may have read it before it waited."
+
 _SPENT: Final = sa.text(
     """
     SELECT coalesce(sum(c.cost_nanos), 0), coalesce(sum(c.llm_calls), 0),
@@ -131,9 +145,11 @@ _SPENT: Final = sa.text(
 )
 
 
-def _row(scope: Scope, name: str, period: Period) -> sa.Select[BudgetRow]:
-    return sa.select(BudgetRow).where(
-        BudgetRow.scope == scope.value, BudgetRow.name == name, BudgetRow.period == period.value
+def _is(scope: Scope, name: str, period: Period) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        BudgetRow.scope == scope.value,
+        BudgetRow.name == name,
+        BudgetRow.period == period.value,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -126,6 +127,45 @@ def test_each_budget_counts_the_calls_of_its_scope_and_period(
     with tenant_session(other) as session:
         assert standings(session, asked[:1], today)[0].state is BudgetState.NO_DATA
         assert standings(session, [], today) == ()
+
+
+def test_of_budgets_that_are_set_at_once_each_tells_what_it_replaced(tenant: TenantId) -> None:
+    def put(dollars: int) -> int | None:
+        with tenant_session(tenant) as session:
+            replaced = set_budget(session, Budget(Period.DAY, dollars * NANOS))
+            return None if replaced is None else replaced.amount_nanos
+
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(put, range(1, 9)))
+    with tenant_session(tenant) as session:
+        (kept,) = own_budgets(session)
+        trail = session.scalars(
+            sa.select(AuditEntry.details)
+            .where(AuditEntry.action == "budget.set")
+            .order_by(AuditEntry.id)
+        ).all()
+    amounts = [entry["amount_nanos"] for entry in trail]
+    assert [entry["before_nanos"] for entry in trail] == [None, *amounts[:-1]]
+    assert kept.amount_nanos == amounts[-1]
+    assert set(told) == {None, *amounts[:-1]}
+
+
+def test_a_budget_is_removed_once(tenant: TenantId) -> None:
+    def remove(_: int) -> bool:
+        try:
+            with tenant_session(tenant) as session:
+                remove_budget(session, Scope.TENANT, "", Period.DAY)
+        except NoBudgetError:
+            return False
+        return True
+
+    with tenant_session(tenant) as session:
+        set_budget(session, DAILY)
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(remove, range(4))) == 1
+    with tenant_session(tenant) as session:
+        removals = sa.select(AuditEntry.details).where(AuditEntry.action == "budget.remove")
+        assert session.scalars(removals).all() == [{"amount_nanos": 3 * NANOS, "hard_stop": False}]
 
 
 def test_a_default_is_what_the_settings_say_to_the_nano_dollar() -> None:
