@@ -12,13 +12,13 @@ from celery import Task
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from shared.costs.agents import why_unpriced
+from shared.costs.agents import most_nanos, why_unpriced
 from shared.costs.allowances import Allowance, Cost
 from shared.costs.budgets import NANOS
-from shared.costs.prices import Price, PriceTable
+from shared.costs.prices import Price, PriceTable, Unpriced
 from shared.costs.pricing import tenant_prices
-from shared.costs.reserving import count_spent, hard_stops
-from shared.database import tenant_session
+from shared.costs.reserving import Refused, count_spent, hard_stops, reserve, settle
+from shared.database import TenantId, tenant_session
 from shared.evaluation import episodes
 from shared.evaluation.agents.parameters import LlmParameters
 from shared.evaluation.agents.registry import make_agent
@@ -26,7 +26,7 @@ from shared.evaluation.artifacts import ArtifactStore
 from shared.evaluation.benchmark import Benchmark
 from shared.evaluation.browser import BrowserPool
 from shared.evaluation.budgets import Ledger, Spending
-from shared.evaluation.emission import judge_name
+from shared.evaluation.emission import judge_name, judge_of
 from shared.evaluation.episodes import EpisodePlan
 from shared.evaluation.protocol import EpisodeResult, LlmCall
 from shared.evaluation.recording import EpisodeRecorder, is_sampled
@@ -87,11 +87,17 @@ class _Purse:
         price = self.prices.price(call, at)
         return price.nanos if isinstance(price, Price) else None
 
-    def cost(self, calls: Iterable[LlmCall]) -> Cost:
+    def known(self, calls: Iterable[LlmCall]) -> int:
+        """What is known of their cost; how much is not is told where the run is shown."""
         now = datetime.now(UTC)
-        nanos = [self.nanos(call, now) for call in calls]
-        # What has no price cannot be counted; the run is told so where it is shown.
-        return Cost(sum(one for one in nanos if one is not None), nanos.count(None))
+        return sum(self.nanos(call, now) or 0 for call in calls)
+
+    def at_most(self, calls: Iterable[LlmCall]) -> Cost:
+        """What a hard stop counts: of what is not known, the most that it may be."""
+        now = datetime.now(UTC)
+        nanos = [most_nanos(self.prices, call, now) for call in calls]
+        known = [one for one in nanos if isinstance(one, int)]
+        return Cost(sum(known), len(nanos) - len(known))
 
     def begin(self, plan: EpisodePlan) -> str | None:
         """Why not even the first step may be taken, or None."""
@@ -103,20 +109,19 @@ class _Purse:
             # Without a price nothing would ever be counted, and nothing stopped.
             unpriced = why_unpriced(self.prices, LlmParameters.model_validate(plan.parameters))
             if unpriced is not None:
-                return (
-                    f"a hard stop cannot be kept with {plan.model}: {unpriced};"
-                    " `mlops cost prices import` gives it a price"
-                )
+                return _cannot_be_kept(plan.model, unpriced)
         refused = self.allowance.begin()
         return None if refused is None else refused.reason
 
     async def over(self, calls: tuple[LlmCall, ...]) -> str | None:
         """Why no further step may be taken, now that these calls were made, or None."""
-        cost = self.cost(calls)
-        if self.run is not None and self.run.over(cost.nanos):
+        if self.run is not None and self.run.over(self.known(calls)):
             return self._spent_by_run()
         if self.allowance is None:
             return None
+        cost = self.at_most(calls)
+        if cost.unpriced:
+            return self._unpriced(calls)
         # Redis is asked, and the other episodes of the process share this loop.
         refused = await asyncio.to_thread(self.allowance.step, cost)
         return None if refused is None else refused.reason
@@ -133,9 +138,45 @@ class _Purse:
         if self.run is not None:
             self.run.end()
 
+    def _unpriced(self, calls: Iterable[LlmCall]) -> str:
+        now = datetime.now(UTC)
+        found = (most_nanos(self.prices, call, now) for call in calls)
+        reason = next(one.reason for one in found if isinstance(one, Unpriced))
+        return _cannot_be_kept("this agent", reason)
+
     def _spent_by_run(self) -> str:
         limit = 0 if self.run is None else self.run.run.budget
         return f"the run's budget of ${limit / NANOS:.4f} is spent"
+
+
+def _cannot_be_kept(whose: str, reason: str) -> str:
+    return (
+        f"a hard stop cannot be kept with {whose}: {reason};"
+        " `mlops cost prices import` gives it a price"
+    )
+
+
+def _judges_refused(tenant_id: TenantId, plan: EpisodePlan, prices: PriceTable) -> str | None:
+    """Why the episode's judges may not be asked under the tenant's hard stops, or None."""
+    if plan.definition is None:
+        return None
+    from shared.evaluation.custom.definition import CustomTask
+
+    of_agent = hard_stops(tenant_id, plan.model, plan.function)
+    for judge in CustomTask.model_validate(plan.definition).judges():
+        name = judge_of(judge.model.model)
+        stops = hard_stops(tenant_id, name, plan.function)
+        unpriced = why_unpriced(prices, judge.model.parameters()) if stops else None
+        if unpriced is not None:
+            return _cannot_be_kept(f"the judge {judge.model.model}", unpriced)
+        if set(stops) <= set(of_agent):
+            # The agent asks for leave of the same.
+            continue
+        answer = reserve(tenant_id, name, plan.function, 0)
+        if isinstance(answer, Refused):
+            return answer.reason
+        settle(answer, 0)
+    return None
 
 
 def _count(purse: _Purse, plan: EpisodePlan, lease: Lease, result: EpisodeResult) -> None:
@@ -143,10 +184,10 @@ def _count(purse: _Purse, plan: EpisodePlan, lease: Lease, result: EpisodeResult
     calls = episodes.calls_of(result)
     judged = [call for judgement in result.judgements for call in judgement.calls]
     if purse.run is not None:
-        purse.run.over(purse.cost((*calls, *judged)).nanos)
-    purse.end(purse.cost(calls))
+        purse.run.over(purse.known((*calls, *judged)))
+    purse.end(purse.at_most(calls))
     for name in sorted({judge_name(call) for call in judged}):
-        cost = purse.cost(call for call in judged if judge_name(call) == name)
+        cost = purse.at_most(call for call in judged if judge_name(call) == name)
         count_spent(lease.claim.tenant_id, name, plan.function, cost.nanos)
 
 
@@ -160,7 +201,7 @@ def _played(
     # Every worker imports this module; only those that get here need Playwright.
     from shared.evaluation.episode import ENDING_SECONDS, run_episode
 
-    refused = purse.begin(plan)
+    refused = _judges_refused(lease.claim.tenant_id, plan, purse.prices) or purse.begin(plan)
     if refused is not None:
         return episodes.not_begun(refused)
     agent = make_agent(plan.agent, plan.parameters)

@@ -136,7 +136,12 @@ def _attributes(call: LlmCall) -> dict[str, Any]:
 
 def judge_name(call: LlmCall) -> str:
     """Under which a judge's calls are summed: what judging costs is no agent's cost."""
-    return f"judge:{call.llm_model}"[:200]
+    return judge_of(call.llm_model)
+
+
+def judge_of(llm_model: str | None) -> str:
+    """The same, of the language model that judges."""
+    return f"judge:{llm_model}"[:200]
 
 
 def _duration_ms(step: Step) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,13 +12,16 @@ import sqlalchemy as sa
 
 from shared.costs import reserving
 from shared.costs.aggregation import Period
+from shared.costs.allowances import Allowance
 from shared.costs.budgeting import set_budget
 from shared.costs.budgets import Budget, Scope
 from shared.costs.overrides import PriceOverride
+from shared.costs.prices import shipped_prices
 from shared.costs.pricing import replace_own_prices
 from shared.costs.reserving import Refused, count_spent, reserve
 from shared.database import TenantId, tenant_session
 from shared.evaluation.agents.registry import describe_agent
+from shared.evaluation.protocol import LlmCall
 from shared.evaluation.runs import create_run
 from shared.evaluation.tables import Episode
 from shared.jobs import claims
@@ -26,7 +30,7 @@ from shared.jobs.execution import Ending, Failed, Succeeded
 from shared.jobs.leases import Lease
 from shared.jobs.tables import JobRow
 from shared.registry import models
-from tasks.evaluation import evaluate
+from tasks.evaluation import _Purse, evaluate
 from workers.browser import BrowserRuntime
 
 MODEL, FUNCTION = "paid@1.0.0", "benchmark"
@@ -53,9 +57,12 @@ def hard_stop(tenant: TenantId, nanos: int, **fields: Any) -> None:
     reserving._limits.forget()
 
 
-def played(tenant: TenantId, browser: Any, model: str = "paid") -> tuple[Ending, Episode]:
+def played(
+    tenant: TenantId, browser: Any, model: str = "paid", **job_fields: Any
+) -> tuple[Ending, Episode]:
     """An episode of two steps, as a worker does it."""
-    job = RunBenchmark(tasks=("enter-text",), seeds=(1,), models=(model,), function=FUNCTION)
+    what: dict[str, Any] = {"tasks": ("enter-text",), "function": FUNCTION} | job_fields
+    job = RunBenchmark(seeds=(1,), models=(model,), **what)
     with tenant_session(tenant) as session:
         create_run(session, job, lambda session, split: None, lambda version: None)  # type: ignore
         waiting = sa.select(JobRow.id).where(JobRow.status == "queued")
@@ -113,6 +120,69 @@ def test_what_has_no_price_does_not_begin_under_a_hard_stop(tenant: TenantId) ->
     assert episode.reason.startswith(
         "not begun: a hard stop cannot be kept with dark@1.0.0: no price is known for"
     )
+
+
+def judged_by(model: str) -> dict[str, Any]:
+    """A benchmark of one task whose judge is this model."""
+    judge = {"question": "Is it?", "model": {"model": model, "api_key_env": None}}
+    task = {
+        "name": "asked",
+        "task_prompt": "Say 9.",
+        "start": {"html": "<p>9</p>"},
+        "success_criteria": {"judge": judge},
+    }
+    return {"benchmark": "asking", "tasks": (), "definition": {"name": "asking", "tasks": [task]}}
+
+
+def test_a_judge_without_a_price_keeps_the_episode_from_beginning(tenant: TenantId) -> None:
+    hard_stop(tenant, 100 * ONE_CENT)
+    _, episode = played(tenant, None, **judged_by("nobody-sells-this"))
+    assert episode.outcome == "budget_exceeded"
+    assert episode.reason is not None
+    assert episode.reason.startswith(
+        "not begun: a hard stop cannot be kept with the judge nobody-sells-this: no price is known"
+    )
+
+
+def test_a_hard_stop_of_the_judge_alone_is_kept_too(tenant: TenantId) -> None:
+    name = "judge:gpt-4.1-mini"
+    hard_stop(tenant, ONE_CENT, scope=Scope.MODEL, name=name)
+    count_spent(tenant, name, FUNCTION, ONE_CENT)
+    _, episode = played(tenant, None, **judged_by("gpt-4.1-mini"))
+    assert episode.reason is not None
+    assert episode.reason.startswith(
+        f"not begun: the budget of $0.01 a day for model {name} is used up"
+    )
+
+
+def reported(llm_model: str, **tokens: int | None) -> LlmCall:
+    known = {"input_tokens": 1_000, "cached_input_tokens": 0, "output_tokens": 10} | tokens
+    return LlmCall(
+        provider="stand-in", llm_model=llm_model, latency_ms=1, query_length=2_000, **known
+    )
+
+
+def test_an_agent_that_reports_calls_without_a_price_takes_no_further_step(
+    tenant: TenantId,
+) -> None:
+    hard_stop(tenant, 100 * ONE_CENT)
+    allowance = Allowance(tenant, MODEL, FUNCTION, lease_seconds=60)
+    purse = _Purse(shipped_prices(), None, allowance)
+    assert allowance.begin() is None
+    known, silent, dark = (
+        reported("stand-in"),
+        reported("stand-in", input_tokens=None),
+        reported("nobody-sells-this"),
+    )
+    assert asyncio.run(purse.over((known,))) is None
+    # A call that is silent on its tokens counts as the most that it may have cost.
+    assert asyncio.run(purse.over((known, silent))) is None
+    said = asyncio.run(purse.over((known, silent, dark)))
+    assert said is not None
+    assert said.startswith("a hard stop cannot be kept with this agent: no price is known for")
+    purse.end(purse.at_most((known, silent, dark)))
+    least = 2 * (1_000 * 400 + 10 * 1_600) + 1_000 * 400
+    assert counted(tenant) >= least
 
 
 def test_an_episode_ends_with_the_step_that_uses_it_up(
