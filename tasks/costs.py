@@ -9,8 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.alerts import cost_anomalies, spending
 from shared.alerts.cost_anomalies import tell_of_anomalies
 from shared.alerts.spending import tell_of_spending
+from shared.alerts.tables import Alert
 from shared.alerts.unsummed import tell_of_unsummed_hours
 from shared.costs.aggregation import aggregate
 from shared.costs.series import series_by_subject
@@ -45,8 +47,16 @@ roll_up = transactional_task(RollUp, sum_changed_hours)
 
 
 def find_anomalies(session: Session, job: FindCostAnomalies) -> Mapping[str, Any]:
-    """Judge the hours, and tell of those that cost more than they should."""
-    return tell_of_anomalies(session, judge_hours(session, job.since, job.until))
+    """Judge the hours, and tell of those that cost more than they should.
+
+    The budgets too, so that the alert of a period that is over closes where nobody calls any more.
+    """
+    found = tell_of_anomalies(session, judge_hours(session, job.since, job.until), job.since)
+    of_budgets = tell_of_spending(session, (), datetime.now(UTC))
+    return found | {
+        "alerts_raised": found["alerts_raised"] + of_budgets.raised,
+        "alerts_resolved": found["alerts_resolved"] + of_budgets.resolved,
+    }
 
 
 find_cost_anomalies = transactional_task(FindCostAnomalies, find_anomalies)
@@ -56,7 +66,10 @@ JUDGED = timedelta(hours=6)
 
 
 def enqueue_anomalies(now: datetime) -> int:
-    """A job for each tenant that spent anything since `now` - `JUDGED`; return how many."""
+    """A job for each tenant that spent anything since `now` - `JUDGED`; return how many.
+
+    And for each with an open alert that such a job may close.
+    """
     hour = now.replace(minute=0, second=0, microsecond=0)
     job = FindCostAnomalies(since=hour - JUDGED, until=hour)
     with system_session() as session:
@@ -64,10 +77,16 @@ def enqueue_anomalies(now: datetime) -> int:
     asked = 0
     for tenant in tenants:
         with tenant_session(TenantId(tenant)) as session:
-            if series_by_subject(session, job.since, job.until):
+            if _has_open_alerts(session) or series_by_subject(session, job.since, job.until):
                 enqueue(session, job, idempotency_key=f"hour:{hour.isoformat()}")
                 asked += 1
     return asked
+
+
+def _has_open_alerts(session: Session) -> bool:
+    kinds = (cost_anomalies.KIND, spending.KIND)
+    opened = sa.select(Alert.id).where(Alert.kind.in_(kinds), Alert.resolved_at.is_(None))
+    return session.scalar(opened.limit(1)) is not None
 
 
 def enqueue_roll_ups() -> int:

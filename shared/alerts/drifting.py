@@ -41,7 +41,7 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
             )
             raised += 1
         elif finding.verdict.state is DriftState.STABLE:
-            resolved += resolve_alert(session, fingerprint)
+            resolved += resolve_alert(session, fingerprint, finding.explanation)
     states = Counter(finding.verdict.state.value for finding in sweep.findings)
     return {
         "sweep_id": str(sweep.sweep_id),

@@ -57,12 +57,20 @@ def raise_alert(
     ).one()
 
 
-def resolve_alert(session: Session, fingerprint: str) -> bool:
-    """Close the open alert of `fingerprint`; whether there was one."""
+def resolve_alert(session: Session, fingerprint: str, because: str) -> bool:
+    """Close the open alert of `fingerprint`; whether there was one.
+
+    `because` is kept with its details, as `resolved_because`.
+    """
     closed = session.scalars(
         sa.update(Alert)
         .where(Alert.fingerprint == fingerprint, Alert.resolved_at.is_(None))
-        .values(resolved_at=sa.func.clock_timestamp())
+        .values(
+            resolved_at=sa.func.clock_timestamp(),
+            details=Alert.details.concat(
+                sa.func.jsonb_build_object("resolved_because", sa.literal(because))
+            ),
+        )
         .returning(Alert.id)
     ).all()
     return bool(closed)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.tables import Alert
+from shared.costs.aggregation import Period
 from shared.costs.budgeting import budgets, spent
 from shared.costs.budgets import Budget, BudgetState, Standing, dollars, judge
 
@@ -39,6 +40,7 @@ class _Known:
     threshold: int
     amount_nanos: int
     open: bool
+    ends_before: date
 
 
 def tell_of_spending(session: Session, hours: Iterable[datetime], now: datetime) -> Told:
@@ -47,7 +49,8 @@ def tell_of_spending(session: Session, hours: Iterable[datetime], now: datetime)
     Judged are the periods that hold `now`, and the ones before them where one of the `hours` is
     in them: what is told late is told all the same. A threshold is told once in a period, unless
     the amount is changed or less was spent in between. An alert is resolved when less is spent
-    than its lowest threshold, when its budget is gone, and by the first judging after its period.
+    than its lowest threshold, when its budget is gone, and by the first judging after its period,
+    which may be one of no hours.
     Unknown is neither.
     """
     known = _known_alerts(session)
@@ -62,10 +65,12 @@ def tell_of_spending(session: Session, hours: Iterable[datetime], now: datetime)
             _raise(session, fingerprint, standing)
             raised += 1
         elif standing.state is BudgetState.OK:
-            resolved += resolve_alert(session, fingerprint)
+            resolved += resolve_alert(session, fingerprint, "less than half of it is spent")
     for fingerprint, alerts in known.items():
         if fingerprint not in judged and any(one.open for one in alerts):
-            resolved += resolve_alert(session, fingerprint)
+            over = all(one.ends_before <= today for one in alerts)
+            because = "its period is over" if over else "there is no such budget any more"
+            resolved += resolve_alert(session, fingerprint, because)
     return Told(raised, resolved)
 
 
@@ -95,7 +100,12 @@ def _known_alerts(session: Session) -> dict[str, list[_Known]]:
     )
     found: dict[str, list[_Known]] = {}
     for fingerprint, details, resolved_at in rows:
-        one = _Known(details["threshold"], details["amount_nanos"], resolved_at is None)
+        one = _Known(
+            details["threshold"],
+            details["amount_nanos"],
+            resolved_at is None,
+            Period(details["period"]).end(date.fromisoformat(details["starts_on"])),
+        )
         found.setdefault(fingerprint, []).append(one)
     return found
 

@@ -17,7 +17,7 @@ def tell_of_unsummed_hours(session: Session) -> None:
     """Raise what cannot be summed, resolve it when all of it is."""
     found = unsummed(session)
     if found is None:
-        resolve_alert(session, FINGERPRINT)
+        resolve_alert(session, FINGERPRINT, "all hours that could be are summed")
         return
     raise_alert(
         session,

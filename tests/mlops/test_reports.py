@@ -284,7 +284,7 @@ def test_alerts_are_the_open_ones_unless_all_are_wanted(told, mlops, tenant):
         raise_alert(session, "drift", "a", Severity.WARNING, "it \x1b[31m[b]moved[/b]")
         raise_alert(session, "drift", "a", Severity.WARNING, "it \x1b[31m[b]moved[/b]")
         raise_alert(session, "drift", "b", Severity.CRITICAL, "it was away")
-        resolve_alert(session, "b")
+        resolve_alert(session, "b", "it is back")
     (row,) = told("alert", "list", "--json")
     assert (row["severity"], row["times_seen"], row["resolved_at"]) == ("warning", 2, None)
     assert len(told("alert", "list", "--all", "--json")) == 2

@@ -29,8 +29,10 @@ def test_what_is_seen_again_is_one_alert_that_counts(session: Session) -> None:
 
 def test_after_it_is_resolved_the_next_is_a_new_alert(session: Session) -> None:
     first = see(session)
-    assert resolve_alert(session, "drift:walker")
-    assert not resolve_alert(session, "drift:walker")
+    assert resolve_alert(session, "drift:walker", "it is stable")
+    assert not resolve_alert(session, "drift:walker", "it is stable")
+    session.refresh(first)
+    assert first.details == {"n": 3, "resolved_because": "it is stable"}
     second = see(session)
     assert (second.id != first.id, second.times_seen) == (True, 1)
     assert session.scalar(sa.select(sa.func.count()).select_from(Alert)) == 2
@@ -39,7 +41,7 @@ def test_after_it_is_resolved_the_next_is_a_new_alert(session: Session) -> None:
 def test_a_fingerprint_is_the_tenants_own(session: Session) -> None:
     see(session)
     with tenant_session(TenantId(UUID(int=7))) as other:
-        assert not resolve_alert(other, "drift:walker")
+        assert not resolve_alert(other, "drift:walker", "it is stable")
 
 
 def test_a_severity_that_is_none_is_refused_by_the_database(session: Session) -> None:

@@ -9,10 +9,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.alerts.cost_anomalies import tell_of_anomalies
+from shared.alerts.spending import tell_of_spending
 from shared.alerts.tables import Alert
 from shared.costs.aggregation import Period
 from shared.costs.anomalies import CostRule, CostState
 from shared.costs.forecasting import ForecastState
+from shared.costs.tables import CostTracking
 from shared.costs.watching import forecast_period, judge_hours
 from shared.database import TenantId, tenant_session
 from shared.jobs.contracts import FindCostAnomalies
@@ -96,11 +99,76 @@ def test_a_spike_raises_one_alert_for_each_rule_and_resolves_when_it_is_over(
     # One more usual hour, seen from an hour later: as if the spike had been an hour earlier.
     with tenant_session(tenant) as session:
         session.execute(sa.text("SELECT 1"))
-        later = judge_hours(session, HOUR - timedelta(hours=7), HOUR - timedelta(hours=1))
-        from shared.alerts.cost_anomalies import tell_of_anomalies
-
-        assert tell_of_anomalies(session, later)["alerts_resolved"] == 2
+        since = HOUR - timedelta(hours=7)
+        later = judge_hours(session, since, HOUR - timedelta(hours=1))
+        assert tell_of_anomalies(session, later, since)["alerts_resolved"] == 2
         assert {resolved for _, resolved in alerts(session).values()} == {True}
+
+
+def dearer(tenant: TenantId) -> None:
+    """An alert of the rule that says nothing of an hour without requests."""
+    send(tenant, 9, 100, 0.1, hours=24 * 8)
+    send(tenant, 8, 100, 3.0)
+    with tenant_session(tenant) as session:
+        job = FindCostAnomalies(since=HOUR - timedelta(hours=9), until=HOUR - timedelta(hours=7))
+        find_anomalies(session, job)
+        assert not alerts(session)[DEARER][1]
+
+
+DEARER = "cost_anomaly:per_request:buyer@1:checkout"
+
+
+def test_the_alert_of_a_model_that_fell_silent_closes_with_the_reason(tenant: TenantId) -> None:
+    dearer(tenant)
+    enqueue_anomalies(NOW)
+    with tenant_session(tenant) as session:
+        asked = sa.select(JobRow.id).where(JobRow.kind == "find_cost_anomalies")
+        assert session.scalars(asked).one()
+    assert run(tenant)["alerts_resolved"] == 3
+    with tenant_session(tenant) as session:
+        details = session.scalars(sa.select(Alert.details).where(Alert.fingerprint == DEARER)).one()
+        assert {resolved for _, resolved in alerts(session).values()} == {True}
+    since = HOUR - timedelta(hours=6)
+    assert details["resolved_because"] == f"no call was made since {since:%Y-%m-%d %H:%M} UTC"
+    # Nothing is open any more: nobody is asked.
+    enqueue_anomalies(NOW + timedelta(hours=1))
+    with tenant_session(tenant) as session:
+        assert session.scalars(asked).one()
+
+
+@pytest.mark.parametrize("why", ["without a price", "not summed"])
+def test_an_alert_stays_while_what_came_after_it_is_not_known(tenant: TenantId, why: str) -> None:
+    dearer(tenant)
+    if why == "without a price":
+        send(tenant, 2, 10, None)
+    else:
+        with tenant_session(tenant) as session:
+            session.execute(
+                sa.insert(DirtyHour).values(tenant_id=tenant, hour=HOUR - timedelta(hours=2))
+            )
+    run(tenant)
+    with tenant_session(tenant) as session:
+        assert not alerts(session)[DEARER][1]
+
+
+def test_the_alert_of_a_budget_closes_with_its_period_though_nobody_calls(
+    tenant: TenantId,
+) -> None:
+    yesterday = NOW - timedelta(days=1)
+    with tenant_session(tenant) as session:
+        row = dict.fromkeys(("unpriced_calls", "simulated_calls", "tasks", "successes"), 0)
+        row |= {"llm_calls": 1, "cost_nanos": 100 * CENT, "variant": ""}
+        row |= {"tenant_id": tenant, "model": "buyer@1", "function": "checkout"}
+        session.execute(
+            sa.insert(CostTracking).values(**row, period="day", starts_on=yesterday.date())
+        )
+        assert tell_of_spending(session, [yesterday], yesterday).raised == 1
+    enqueue_anomalies(NOW)
+    assert run(tenant)["alerts_resolved"] == 1
+    with tenant_session(tenant) as session:
+        (alert,) = session.scalars(sa.select(Alert))
+    assert alert.resolved_at is not None
+    assert alert.details["resolved_because"] == "its period is over"
 
 
 def test_calls_without_a_price_are_unknown_and_neither_raise_nor_resolve(tenant: TenantId) -> None:
