@@ -30,7 +30,7 @@ ALTER FUNCTION mlops.events_closed_before() OWNER TO mlops_definer;
 """
 
 # The application may not delete what happened. This deletes nothing but what its tenant has closed
-# and summed.
+# and summed; but the application may close what it likes, until a later version takes that right.
 REMOVE_CLOSED = """
 CREATE FUNCTION mlops.remove_closed_events(before timestamptz) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,4 +1,4 @@
-"""Sums of any size, and hours that cannot be summed."""
+"""Sums of any size, hours that cannot be summed, and what the application may close."""
 
 from __future__ import annotations
 
@@ -87,10 +87,28 @@ EXCEPTION WHEN lock_not_available THEN
 END $$;
 """
 
+# The application may say how long events are kept, a day at least, and not when they end: so of
+# what happened it can remove nothing that is younger than a day.
+CLOSE = f"""
+CREATE FUNCTION mlops.close_old_hours(at timestamptz) RETURNS timestamptz
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE mlops.tenants t
+    SET events_from = greatest(t.events_from,
+        (date_trunc('day', least(at, now()) AT TIME ZONE 'UTC') - t.event_days * interval '1 day')
+            AT TIME ZONE 'UTC')
+    WHERE t.id = {CURRENT_TENANT}
+    RETURNING t.events_from
+$$;
+REVOKE ALL ON FUNCTION mlops.close_old_hours(timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION mlops.close_old_hours(timestamptz) TO mlops_app;
+ALTER FUNCTION mlops.close_old_hours(timestamptz) OWNER TO mlops_definer;
+"""  # noqa: S608 (the expression of the walls)
+
 
 def upgrade() -> None:
     _make_sums_whole_numbers()
     _tell_of_hours_that_cannot_be_summed()
+    _close_by_the_days_alone()
 
 
 def _make_sums_whole_numbers() -> None:
@@ -120,3 +138,19 @@ def _tell_of_hours_that_cannot_be_summed() -> None:
             op.execute(function)
         op.execute("REVOKE CREATE ON SCHEMA mlops FROM mlops_definer")
     op.execute(DROP_CLOSED)
+
+
+def _close_by_the_days_alone() -> None:
+    op.create_check_constraint(
+        "tenants_event_days_check", "tenants", "event_days BETWEEN 1 AND 800", schema="mlops"
+    )
+    op.execute("REVOKE UPDATE (events_from) ON mlops.tenants FROM mlops_app")
+    op.execute("GRANT UPDATE (events_from) ON mlops.tenants TO mlops_definer")
+    op.execute(
+        "CREATE POLICY closing ON mlops.tenants FOR UPDATE TO mlops_definer"
+        f" USING (id = (SELECT {CURRENT_TENANT}))"
+    )
+    with joined_to_definer(op.get_bind()):
+        op.execute("GRANT CREATE ON SCHEMA mlops TO mlops_definer")
+        op.execute(CLOSE)
+        op.execute("REVOKE CREATE ON SCHEMA mlops FROM mlops_definer")

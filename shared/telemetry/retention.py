@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sa
@@ -36,16 +36,9 @@ def close_old_hours(session: Session, now: datetime) -> datetime:
     the events that are removed. A closed hour stays closed, also when more days are to be kept
     from now on. `now` is aware.
     """
-    kept, closed_before = session.execute(
-        sa.select(Tenant.event_days, Tenant.events_from).with_for_update()
-    ).one()
-    # A worker whose clock is ahead must not close what cannot be opened again.
-    known: datetime = session.scalars(sa.select(sa.func.now())).one()
-    first_day = min(now, known).astimezone(UTC).date() - timedelta(days=kept)
-    edge = datetime.combine(first_day, time(), UTC)
-    if closed_before is not None and closed_before >= edge:
-        return closed_before
-    session.execute(sa.update(Tenant).values(events_from=edge))
+    # It goes by the server's clock where that is behind `now`: a worker whose clock is ahead must
+    # not close what cannot be opened again.
+    edge: datetime = session.scalars(sa.select(sa.func.mlops.close_old_hours(now))).one()
     return edge
 
 

@@ -14,6 +14,7 @@ from shared.database import Base
 
 class Tenant(Base):
     __tablename__ = "tenants"
+    __table_args__ = (sa.CheckConstraint("event_days BETWEEN 1 AND 800", name="event_days"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     name: Mapped[str] = mapped_column(unique=True)

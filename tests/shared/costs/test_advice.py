@@ -53,8 +53,8 @@ from shared.registry.tables import Model, ModelVersion
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.ingestion import CallCost, ingest
 from shared.telemetry.reading import Sums, Window
+from shared.telemetry.retention import close_old_hours, keep_for
 from shared.telemetry.rollups import roll_up_dirty_hours
-from shared.tenancy.tables import Tenant
 
 NOW = datetime.now(UTC)
 WINDOW = Window(NOW - timedelta(days=30), NOW)
@@ -744,7 +744,7 @@ def test_more_calls_than_are_looked_at_are_told_and_related_to_their_own_time(
     assert part.span == timedelta(hours=3)
     whole = recent_calls(session, WINDOW, NOW)
     assert (whole.calls, whole.complete, whole.span) == (10, True, MONTH)
-    closed = NOW - timedelta(days=7)
-    session.execute(sa.update(Tenant).values(events_from=closed))
+    keep_for(session, 7)
+    closed = close_old_hours(session, NOW)
     kept = recent_calls(session, WINDOW, NOW)
     assert (kept.calls, kept.complete, kept.since) == (5, False, closed)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from shared.database import TenantId, tenant_session
 from shared.telemetry.ingestion import CallCost, IngestCounts, ingest
-from shared.telemetry.retention import keep_for, keep_no_longer
+from shared.telemetry.retention import close_old_hours, keep_for, keep_no_longer
 from shared.telemetry.rollups import roll_up_dirty_hours
 from shared.telemetry.tables import DirtyHour, EventRow, ModelPerformance
 from shared.tenancy.tables import Tenant
@@ -112,6 +112,22 @@ def test_other_tenants_keep_theirs(with_old_events: TenantId, tenant: TenantId) 
 def test_the_days_have_bounds(tenant: TenantId, days: int) -> None:
     with tenant_session(tenant) as session, pytest.raises(ValueError, match="expected 1 to 800"):
         keep_for(session, days)
+
+
+def test_the_application_says_how_many_days_are_kept_and_not_when_they_end(
+    tenant: TenantId,
+) -> None:
+    with tenant_session(tenant) as session:
+        for change, refused in (
+            ({"events_from": NOW}, "permission denied"),
+            ({"event_days": 0}, "tenants_event_days_check"),
+            ({"event_days": 801}, "tenants_event_days_check"),
+        ):
+            with pytest.raises(sa.exc.DBAPIError, match=refused), session.begin_nested():
+                session.execute(sa.update(Tenant).values(**change))
+        keep_for(session, 1)
+        closed = close_old_hours(session, NOW + timedelta(days=400))
+    assert closed == NOW.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
 
 
 def test_every_tenant_is_looked_after_unless_some_are_named(tenant: TenantId) -> None:
