@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import WholeNumber, tenant_of
@@ -30,16 +29,22 @@ def mark_days(session: Session, hours: Collection[datetime]) -> None:
     days = sorted({hour.astimezone(UTC).date() for hour in hours})
     if not days:
         return
-    tenant_id = tenant_of(session)
-    # Not DO NOTHING: whoever is about to take the mark waits for this transaction, or this one
-    # for it.
-    marks = insert(DirtyDay).values([{"tenant_id": tenant_id, "day": day} for day in days])
-    session.execute(
-        marks.on_conflict_do_update(
-            index_elements=["tenant_id", "day"], set_={"day": marks.excluded.day}
-        )
-    )
-    session.execute(sa.delete(DailyPerformance).where(DailyPerformance.day.in_(days)))
+    session.execute(_MARK, {"days": days})
+    session.execute(_FORGET, {"days": days})
+
+
+# Not DO NOTHING: whoever is about to take the mark waits for this transaction, or this one for it.
+_MARK: Final = sa.text(
+    """
+    INSERT INTO mlops.dirty_days (tenant_id, day)
+    SELECT CAST(current_setting('app.tenant') AS uuid), day
+    FROM unnest(CAST(:days AS date[])) AS day ORDER BY day
+    ON CONFLICT (tenant_id, day) DO UPDATE SET day = excluded.day
+    """
+)
+_FORGET: Final = sa.text(
+    "DELETE FROM mlops.daily_performance WHERE day = ANY (CAST(:days AS date[]))"
+)
 
 
 def sum_past_days(session: Session, today: date, at_most: int = DAYS_AT_ONCE) -> tuple[date, ...]:

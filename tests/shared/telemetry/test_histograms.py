@@ -16,6 +16,7 @@ from shared.telemetry.histograms import (
     aligned,
     bin_of,
     lower_edges,
+    packed_runs,
     representatives,
 )
 
@@ -35,6 +36,25 @@ def test_concatenated_bytes_are_the_sum(lists):
     packed = b"".join(Histogram.from_values(values).to_bytes() for values in lists)
     assert Histogram.from_bytes(packed) == Histogram.from_values([*chain(*lists)])
     assert Histogram.from_bytes(packed) == Histogram.sum(map(Histogram.from_values, lists))
+
+
+@given(st.lists(VALUES, max_size=6))
+def test_runs_that_are_packed_at_once_are_packed_as_each_by_itself(lists):
+    packed = packed_runs(list(chain.from_iterable(lists)), [len(values) for values in lists])
+    assert packed == [Histogram.from_values(values).to_bytes() for values in lists]
+
+
+def test_more_runs_than_are_counted_at_once_and_counts_beyond_a_digit_are_packed_too():
+    sizes = [1] * 300 + [70_000, 0, 2]
+    packed = packed_runs(np.full(sum(sizes), 7), sizes)
+    assert packed[0] == Histogram.from_values([7]).to_bytes()
+    assert packed[-3:] == [Histogram.from_counts([7], [n]).to_bytes() for n in (70_000, 0, 2)]
+    assert [len(one) for one in packed[-3:]] == [8, 0, 4]
+
+
+def test_runs_have_the_length_of_their_values():
+    with pytest.raises(ValueError, match="runs of 3 values; expected 2"):
+        packed_runs([1, 2], [3])
 
 
 @given(VALUES)
