@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import uuid
 from collections.abc import Iterator
 
@@ -16,6 +17,8 @@ from shared.database import Base, psycopg_url
 from shared.evaluation.protocol import PAGE_ACTIONS
 from shared.local.ephemeral import TemporaryServices
 from shared.telemetry.histograms import Histogram
+
+MANY = 1_500
 
 
 @pytest.fixture
@@ -99,6 +102,26 @@ def test_episodes_of_the_telemetry_of_earlier_versions_are_tasks(
             # A colon within JSON is no parameter.
             text = sa.text(statement.replace('": 1', '"\\: 1'))
             connection.execute(text, {"tenant": tenant, "episode": episode})
+        # More rows than are read at once.
+        connection.execute(
+            sa.text(
+                "INSERT INTO mlops.model_performance SELECT (jsonb_populate_record(one,"
+                " jsonb_build_object('model', 'b@' || n))).* FROM mlops.model_performance one"
+                " CROSS JOIN generate_series(1, :rows) AS n"
+            ),
+            {"rows": MANY},
+        )
+        connection.execute(
+            sa.text(
+                "UPDATE mlops.model_performance one SET tokens = given.packed"
+                " FROM unnest(CAST(:models AS text[]), CAST(:packed AS bytea[]))"
+                " AS given (model, packed) WHERE one.model = given.model"
+            ),
+            {
+                "models": [f"b@{n}" for n in range(1, MANY + 1)],
+                "packed": [struct.pack("<IQ", n % 4096, 65_530 + n) for n in range(1, MANY + 1)],
+            },
+        )
 
     upgrade(database, services.database_url)
 
@@ -107,13 +130,22 @@ def test_episodes_of_the_telemetry_of_earlier_versions_are_tasks(
         rollup = connection.execute(
             sa.text(
                 "SELECT tasks, successes, errors_by_type, step_latency_ms"
-                " FROM mlops.model_performance"
+                " FROM mlops.model_performance WHERE model = 'a@1'"
             )
         ).one()
+        many = connection.execute(
+            sa.text("SELECT model, tokens FROM mlops.model_performance WHERE model <> 'a@1'")
+        ).all()
     assert tuple(event) == ("task_end", episode)
     *counts, histogram = rollup
     assert counts == [3, 2, {"task_end.failure": 1}]
     assert Histogram.from_bytes(bytes(histogram)) == Histogram.from_counts([5, 4095], [3, 65_537])
+    assert len(many) == MANY
+    for model, tokens in many:
+        n = int(model.removeprefix("b@"))
+        assert Histogram.from_bytes(bytes(tokens)) == Histogram.from_counts(
+            [n % 4096], [65_530 + n]
+        )
 
 
 def test_the_migrations_make_the_tables_that_the_code_describes(
