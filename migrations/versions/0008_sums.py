@@ -1,4 +1,4 @@
-"""Sums of any size, hours that cannot be summed, and what the application may close."""
+"""Sums of any size, hours that cannot be summed, what may be closed, and what features keep."""
 
 from __future__ import annotations
 
@@ -104,11 +104,35 @@ GRANT EXECUTE ON FUNCTION mlops.close_old_hours(timestamptz) TO mlops_app;
 ALTER FUNCTION mlops.close_old_hours(timestamptz) OWNER TO mlops_definer;
 """  # noqa: S608 (the expression of the walls)
 
+# A value that is not the newest before the closed hours, of those that were known by then, is no
+# answer to any question about a time after them.
+REMOVE_SUPERSEDED = f"""
+CREATE FUNCTION mlops.remove_superseded_feature_values() RETURNS bigint
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH removed AS (
+        DELETE FROM mlops.feature_values v USING mlops.tenants t
+        WHERE t.id = {CURRENT_TENANT} AND v.tenant_id = t.id AND v.event_time < t.events_from
+            AND EXISTS (
+                SELECT FROM mlops.feature_values later
+                WHERE later.tenant_id = v.tenant_id AND later.feature = v.feature
+                    AND later.version = v.version AND later.entity = v.entity
+                    AND (later.event_time, later.written_at, later.id)
+                        > (v.event_time, v.written_at, v.id)
+                    AND later.event_time < t.events_from AND later.written_at < t.events_from)
+        RETURNING 1)
+    SELECT count(*) FROM removed
+$$;
+REVOKE ALL ON FUNCTION mlops.remove_superseded_feature_values() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION mlops.remove_superseded_feature_values() TO mlops_app;
+ALTER FUNCTION mlops.remove_superseded_feature_values() OWNER TO mlops_definer;
+"""  # noqa: S608 (the expression of the walls)
+
 
 def upgrade() -> None:
     _make_sums_whole_numbers()
     _tell_of_hours_that_cannot_be_summed()
     _close_by_the_days_alone()
+    _let_go_of_old_feature_values()
 
 
 def _make_sums_whole_numbers() -> None:
@@ -153,4 +177,16 @@ def _close_by_the_days_alone() -> None:
     with joined_to_definer(op.get_bind()):
         op.execute("GRANT CREATE ON SCHEMA mlops TO mlops_definer")
         op.execute(CLOSE)
+        op.execute("REVOKE CREATE ON SCHEMA mlops FROM mlops_definer")
+
+
+def _let_go_of_old_feature_values() -> None:
+    op.execute("GRANT SELECT, DELETE ON mlops.feature_values TO mlops_definer")
+    op.execute(
+        "CREATE POLICY superseded ON mlops.feature_values TO mlops_definer"
+        f" USING (tenant_id = (SELECT {CURRENT_TENANT}))"
+    )
+    with joined_to_definer(op.get_bind()):
+        op.execute("GRANT CREATE ON SCHEMA mlops TO mlops_definer")
+        op.execute(REMOVE_SUPERSEDED)
         op.execute("REVOKE CREATE ON SCHEMA mlops FROM mlops_definer")

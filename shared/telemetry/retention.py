@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.database import TenantId, system_session, tenant_session
+from shared.telemetry.features.retention import remove_superseded_values
 from shared.telemetry.tables import EventBatch, RejectedEvent
 from shared.tenancy.tables import Tenant
 from shared.tenancy.tenants import audit
@@ -71,6 +72,8 @@ def drop_closed_days() -> int:
 def keep_no_longer(now: datetime, tenants: Collection[TenantId] | None = None) -> int:
     """`close_old_hours` and what follows from it, for all tenants unless they are given.
 
+    Values of features go as events do, but for the last of each entity.
+
     Returns how many events were removed one by one.
 
     A batch that began before its hours were closed may still store into them: what was closed by
@@ -85,7 +88,9 @@ def keep_no_longer(now: datetime, tenants: Collection[TenantId] | None = None) -
     for tenant in tenants:
         with tenant_session(tenant) as session:
             before = session.scalar(sa.select(Tenant.events_from))
-            close_old_hours(session, now)
+            # Once a day: it looks at every value.
+            if close_old_hours(session, now) != before:
+                remove_superseded_values(session)
         if before is not None:
             closed[tenant] = before
     removed = 0
