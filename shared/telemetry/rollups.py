@@ -159,9 +159,10 @@ def unsummed(session: Session) -> Unsummed | None:
 
 
 _LOCK_MARKS: Final = sa.text(
-    # Locked in the order in which batches mark them, so that neither waits for the other.
+    # Locked in the order in which batches mark them, so that neither waits for the other. Not
+    # now(), which is when this transaction began: what was marked since then is due as well.
     "SELECT hour FROM mlops.dirty_hours WHERE hour IN"
-    " (SELECT hour FROM mlops.dirty_hours WHERE not_before <= now()"
+    " (SELECT hour FROM mlops.dirty_hours WHERE not_before <= clock_timestamp()"
     " ORDER BY hour DESC LIMIT :at_most)"
     " ORDER BY hour FOR UPDATE"
 )
