@@ -210,6 +210,12 @@ def test_latency_is_told_with_intervals_where_there_is_enough(session: Session) 
             "$0.001234567",
             "$0.000246913",
         ),
+        # More than a bigint holds.
+        (
+            {"llm_calls": 9, "cost_nanos": 10**20, "successes": 5},
+            "$100,000,000,000.00",
+            "$20,000,000,000.00",
+        ),
         ({"llm_calls": 9, "unpriced_calls": 9}, "unpriced: 9 calls", "unpriced: 9 calls"),
         (
             {"llm_calls": 9, "unpriced_calls": 2, "cost_nanos": 10**10, "successes": 5},
