@@ -6,20 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlops.console import print_table
+from shared.money import call_count, cost_text, known_nanos
 
 if TYPE_CHECKING:
     from shared.evaluation.reading import AgentSummary
-
-NANOS = 1_000_000_000
 
 TITLE = "Agents: Wilson intervals; latency of a step; environment errors are not scored"
 
 
 def agent_row(summary: AgentSummary, *, simulated: bool) -> dict[str, Any]:
     """An agent's figures as JSON has them; `simulated` says that its price is no real one."""
-    # Where no call has a price, nothing is known of what they cost.
-    unpriced = 0 < summary.llm_calls == summary.unpriced_calls
-    cost = None if unpriced else summary.cost_nanos
+    cost = known_nanos(summary.cost_nanos, summary.llm_calls, summary.unpriced_calls)
     uncounted = 0 < summary.llm_calls == summary.uncounted_calls
     return {
         "agent": summary.model,
@@ -32,14 +29,14 @@ def agent_row(summary: AgentSummary, *, simulated: bool) -> dict[str, Any]:
         "mean_steps": summary.mean_steps,
         "p50_ms": summary.step_latency.quantile(0.5),
         "p95_ms": summary.step_latency.quantile(0.95),
-        # So are tokens that no endpoint reported.
+        # Tokens that no endpoint reported are unknown.
         "input_tokens": None if uncounted else summary.input_tokens,
         "output_tokens": None if uncounted else summary.output_tokens,
         "llm_calls": summary.llm_calls,
         "uncounted_calls": summary.uncounted_calls,
         "unpriced_calls": summary.unpriced_calls,
         "cost_nanos": cost,
-        "cost": dollars(cost, summary.unpriced_calls, simulated=simulated),
+        "cost": cost_text(cost, summary.unpriced_calls, simulated=simulated),
     }
 
 
@@ -62,16 +59,6 @@ def print_agents(rows: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-def dollars(nanos: int | None, unpriced: int, *, simulated: bool) -> str:
-    """Dollars; unknown is said, and a simulated price is called one."""
-    if nanos is None:
-        return f"unpriced: {unpriced} calls" if unpriced else "unknown"
-    text = f"${nanos / NANOS:.4f}"
-    if simulated:
-        text += " (simulated)"
-    return text + (f" + unpriced: {unpriced} calls" if unpriced else "")
-
-
 def _rate(row: Mapping[str, Any]) -> str | None:
     """The rate with its interval and what it is of; None where nothing was scored."""
     if row["interval"] is None:
@@ -86,5 +73,5 @@ def _tokens(row: Mapping[str, Any]) -> str:
     if row["input_tokens"] is None:
         return "-"
     missing = row["uncounted_calls"]
-    more = f" + uncounted: {missing} calls" if missing else ""
+    more = f" + uncounted: {call_count(missing)}" if missing else ""
     return f"{row['input_tokens'] + row['output_tokens']:,}{more}"

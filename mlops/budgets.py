@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from mlops.console import Exit, Json, complain, note, one_line_errors, out, plain, print_json, say
+from shared.money import cost_text, dollars
 
 if TYPE_CHECKING:
     from shared.costs.budgets import Scope, Standing
@@ -149,9 +150,6 @@ def print_standings(standings: Sequence[Standing], today: date) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from mlops.agent_table import dollars
-    from shared.costs import budgets
-
     table = Table(
         "budget", "of", "since", "spent", "used", "", "state",
         title=f"Budgets on {today} (UTC)", title_justify="left", header_style="bold",
@@ -159,14 +157,14 @@ def print_standings(standings: Sequence[Standing], today: date) -> None:
     for one in standings:
         budget, spent, share = one.budget, one.spent, one.share
         colour = _COLOURS.get(one.state.value, "white")
-        cost = dollars(
-            spent.nanos if spent.known else None,
+        cost = cost_text(
+            spent.known_nanos,
             spent.unpriced_calls,
             simulated=spent.simulated_calls > 0,
         )
         kind = ", hard stop" if budget.hard_stop else ", default" if budget.default else ""
         table.add_row(
-            f"{budgets.dollars(budget.amount_nanos)} a {budget.period}{kind}",
+            f"{dollars(budget.amount_nanos)} a {budget.period}{kind}",
             escape(plain(budget.whose)),
             Text(str(one.starts_on), no_wrap=True),
             cost if spent.calls else "no calls",

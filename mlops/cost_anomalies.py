@@ -66,7 +66,7 @@ def _newest_first(found: tuple[Judged, CostVerdict]) -> tuple[float, str, str]:
 
 def _cells(subject: Judged, verdict: CostVerdict) -> list[object]:
     from shared.costs.anomalies import CostRule
-    from shared.costs.wording import dollars
+    from shared.money import dollars
 
     each = " a request" if verdict.rule is CostRule.PER_REQUEST else ""
     span = f" in {verdict.span_hours} h" if verdict.span_hours > 1 else ""

@@ -17,9 +17,8 @@ from typing import Any
 from shared.costs import report
 from shared.database import TenantId, tenant_session
 from shared.evaluation.intervals import Interval
+from shared.money import NANOS
 from shared.tenancy.tenants import current_tenant
-
-NANOS = 1_000_000_000
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mlops import budgets, cost_anomalies, costs_advice, prices
-from mlops.agent_table import dollars
 from mlops.console import Exit, Json, complain, one_line_errors, out, print_json, print_table, say
+from shared.money import cost_text, dollars
 
 if TYPE_CHECKING:
     from shared.costs.report import CostReport, Line
@@ -22,7 +22,6 @@ app.command("anomalies")(cost_anomalies.anomalies)
 app.command("forecast")(cost_anomalies.forecast)
 app.command("advise")(costs_advice.advise)
 
-NANOS = 1_000_000_000
 _DAYS = 30
 
 
@@ -132,9 +131,9 @@ def _print(found: CostReport) -> None:
                 line.name or ("all" if line is found.total else "none"),
                 _cost(line),
                 f"{line.llm_calls:,}",
-                _small(line.nanos_per_request),
+                _dollars(line.nanos_per_request),
                 _successes(line),
-                _small(line.nanos_per_success),
+                _dollars(line.nanos_per_success),
             )
             for line in shown
         ],
@@ -145,7 +144,7 @@ def _print(found: CostReport) -> None:
 def _cost(line: Line) -> str:
     if not line.llm_calls:
         return "no calls"
-    return dollars(line.cost_nanos, line.unpriced_calls, simulated=line.simulated_calls > 0)
+    return cost_text(line.cost_nanos, line.unpriced_calls, simulated=line.simulated_calls > 0)
 
 
 def _successes(line: Line) -> str | None:
@@ -156,12 +155,5 @@ def _successes(line: Line) -> str | None:
     return f"{line.successes:,} of {line.tasks:,} ({low} to {high} %)"
 
 
-def _small(nanos: float | None) -> str | None:
-    """Dollars with two digits that count, where four decimals would show none."""
-    if nanos is None:
-        return None
-    amount = nanos / NANOS
-    if amount == 0 or amount >= 0.01:
-        return f"${amount:.4f}"
-    decimals = next(places for places in range(4, 20) if amount >= 10.0 ** (1 - places))
-    return f"${amount:.{decimals}f}"
+def _dollars(nanos: float | None) -> str | None:
+    return None if nanos is None else dollars(nanos)

@@ -130,7 +130,7 @@ def _print_sections(found: Advised, *, every: bool) -> None:
 
 
 def _amount(one: Advice) -> str:
-    from shared.costs.wording import dollars
+    from shared.money import dollars
 
     saving = one.saving
     words = {"at_least": "at least ", "at_most": "at most "}.get(saving.certainty, "")
@@ -139,7 +139,7 @@ def _amount(one: Advice) -> str:
 
 
 def _interval(saving: Saving) -> str | None:
-    from shared.costs.wording import dollars
+    from shared.money import dollars
 
     if saving.interval is None:
         return None
@@ -156,7 +156,7 @@ def _shown(figure: Figure) -> str:
 
 
 def _value(value: float, unit: str) -> str:
-    from shared.costs.wording import dollars
+    from shared.money import dollars
 
     if unit == "share":
         return f"{100 * value:.1f} %"

@@ -9,11 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from mlops import budgets
-from mlops.agent_table import agent_row, dollars, print_agents
+from mlops.agent_table import agent_row, print_agents
 from mlops.console import out, print_json, print_table
 from mlops.demo import AB_TEST
 from mlops.services import state_folder
 from shared.drift.wording import said
+from shared.money import cost_text
 
 if TYPE_CHECKING:
     from mlops.demo import Demo
@@ -90,7 +91,7 @@ def _figures(demo: Demo) -> dict[str, Any]:
             "ab_test": demo.ab_analysis,
             "drift": _drift(session),
             "costs": {
-                name: dollars(
+                name: cost_text(
                     period.cost_nanos, period.unpriced_calls, simulated=period.simulated_calls > 0
                 )
                 if period.llm_calls

@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 
 from shared.costs.agents import most_nanos, why_unpriced
 from shared.costs.allowances import Allowance, Cost
-from shared.costs.budgets import NANOS
 from shared.costs.prices import Price, PriceTable, Unpriced
 from shared.costs.pricing import tenant_prices
 from shared.costs.reserving import Refused, count_spent, hard_stops, reserve, settle
@@ -34,6 +33,7 @@ from shared.evaluation.standing import spent_nanos
 from shared.jobs.contracts import EvaluateEpisode
 from shared.jobs.execution import Ending, Record
 from shared.jobs.leases import Lease
+from shared.money import dollars
 from tasks.declaring import job_task
 
 SLACK_SECONDS = 5.0
@@ -146,7 +146,7 @@ class _Purse:
 
     def _spent_by_run(self) -> str:
         limit = 0 if self.run is None else self.run.run.budget
-        return f"the run's budget of ${limit / NANOS:.4f} is spent"
+        return f"the run's budget of {dollars(limit)} is spent"
 
 
 def _cannot_be_kept(whose: str, reason: str) -> str:

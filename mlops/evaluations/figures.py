@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlops.agent_table import NANOS
 from mlops.console import print_table, say
+from shared.money import NANOS, call_count
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -127,7 +127,7 @@ def _spending(name: str, scores: Scores, amount: Amount, *form: Any) -> Sequence
     if not scores.llm_calls:
         return (name, "no calls", None, None, amount.n)
     if amount.unknown:
-        return (name, f"unknown: {amount.unknown} calls", None, None, amount.n)
+        return (name, f"unknown: {call_count(amount.unknown)}", None, None, amount.n)
     return _amount(name, amount, *form)
 
 

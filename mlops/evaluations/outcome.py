@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from mlops.agent_table import NANOS, agent_row, print_agents
+from mlops.agent_table import agent_row, print_agents
 from mlops.console import note, print_json
 from mlops.evaluations.figures import is_simulated
+from shared.money import call_count, dollars
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -75,10 +76,11 @@ def remarks(now: Standing, run_id: UUID) -> list[str]:
         of_judges = now.unpriced_judge_calls
         calls = now.unpriced_calls + of_judges
         judging = f" ({of_judges} of them by judges)" if of_judges else ""
-        unpriced = f", and {calls} calls without a known price{judging} are not in it"
+        verb = "is" if calls == 1 else "are"
+        unpriced = f", and {call_count(calls)} without a known price{judging} {verb} not in it"
         said.append(
-            f"cost ${now.cost_nanos / NANOS:.4f} of a budget of"
-            f" ${now.budget_nanos / NANOS:.4f}{unpriced if calls else ''}"
+            f"cost {dollars(now.cost_nanos)} of a budget of"
+            f" {dollars(now.budget_nanos)}{unpriced if calls else ''}"
         )
     if now.over_budget:
         said.append(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from mlops.agent_table import NANOS
 from mlops.console import Json, one_line_errors, out, plain, print_json, print_table
 from mlops.evaluations.finding import find_run_or_episode
 from mlops.evaluations.outcome import show_run
+from shared.money import call_count, cost_text, dollars, known_nanos
 
 if TYPE_CHECKING:
     from shared.evaluation.artifacts import ArtifactStore
@@ -106,12 +106,12 @@ def _calls(step: RecordedStep) -> str:
         return ""
     failed = f" ({step.failed_calls} failed)" if step.failed_calls else ""
     return (
-        f"; {step.calls} calls{failed} of {_safe(', '.join(step.models))}: "
+        f"; {call_count(step.calls)}{failed} of {_safe(', '.join(step.models))}: "
         + _known(step.input_tokens, "tokens in")
         + ", "
         + _known(step.output_tokens, "out")
         + ", "
-        + ("cost unknown" if step.cost_nanos is None else f"${step.cost_nanos / NANOS:.6f}")
+        + ("cost unknown" if step.cost_nanos is None else dollars(step.cost_nanos))
     )
 
 
@@ -120,13 +120,13 @@ def _known(count: int | None, what: str) -> str:
 
 
 def _figures(episode: RecordedEpisode, store: ArtifactStore) -> list[tuple[str, object]]:
-    cost = f"${episode.cost_nanos / NANOS:.6f}" if episode.llm_calls else "no calls"
-    unpriced = f" + unpriced: {episode.unpriced_calls} calls" if episode.unpriced_calls else ""
+    known = known_nanos(episode.cost_nanos, episode.llm_calls, episode.unpriced_calls)
+    cost = cost_text(known, episode.unpriced_calls, simulated=False)
     figures: list[tuple[str, object]] = [
         ("raw reward", episode.raw_reward),
         ("duration", None if episode.duration_ms is None else f"{episode.duration_ms} ms"),
         ("tokens in / out", f"{episode.input_tokens:,} / {episode.output_tokens:,}"),
-        ("cost", cost + unpriced),
+        ("cost", cost if episode.llm_calls else "no calls"),
         ("attempt", episode.attempt),
         ("worker", episode.worker),
         ("run", episode.run_id),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops.agent_table import NANOS, dollars
 from mlops.console import Json, one_line_errors, print_json, print_table
 from mlops.monitoring.windows import Hours, last_hours, rate, shown_rate
+from shared.money import cost_text, known_nanos, money_fields
 
 if TYPE_CHECKING:
     from shared.telemetry.histograms import Histogram
@@ -79,8 +79,8 @@ def performance(
 def _performance(sums: Sums, measured: Mapping[str, Histogram], seconds: float) -> dict[str, Any]:
     """The figures of one group; a rate or quantile of nothing is None."""
     tried, errors = sums.llm_calls + sums.actions, sums.llm_errors + sums.action_errors
-    # Where no call has a price, or none says its tokens, nothing is known of them.
-    priced = sums.llm_calls > sums.unpriced_calls
+    # Where no call says its tokens, nothing is known of them.
+    cost = known_nanos(sums.cost_nanos, sums.llm_calls, sums.unpriced_calls)
     counted = sums.llm_calls > sums.uncounted_calls
     confidence = measured["confidence"]
     return {
@@ -108,7 +108,7 @@ def _performance(sums: Sums, measured: Mapping[str, Histogram], seconds: float) 
         "input_tokens": (sums.input_tokens or None) if counted else None,
         "output_tokens": (sums.output_tokens or None) if counted else None,
         "uncounted_calls": sums.uncounted_calls,
-        "cost_dollars": sums.cost_nanos / NANOS if priced else None,
+        **money_fields(cost=cost if sums.llm_calls else None),
         "unpriced_calls": sums.unpriced_calls,
         "simulated_calls": sums.simulated_calls,
     }
@@ -126,7 +126,7 @@ def _quantiles(histogram: Histogram) -> dict[str, Any] | None:
 
 
 def _performance_cells(row: Mapping[str, Any], by: str) -> list[object]:
-    cost = row["cost_dollars"]
+    cost = row["cost_nanos"]
     tokens = (row["input_tokens"], row["output_tokens"])
     return [
         row[by] or "(none)",
@@ -137,8 +137,8 @@ def _performance_cells(row: Mapping[str, Any], by: str) -> list[object]:
         _latency_cell(row["llm_latency_ms"], ("p50", "p95", "p99")),
         _latency_cell(row["step_latency_ms"], ("p50", "p95")),
         None if None in tokens or not row["llm_calls"] else " / ".join(f"{n:,}" for n in tokens),
-        dollars(
-            None if cost is None else round(cost * NANOS),
+        cost_text(
+            cost,
             row["unpriced_calls"],
             simulated=row["simulated_calls"] > 0,
         )

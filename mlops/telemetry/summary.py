@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.evaluation.intervals import Interval, wilson
+from shared.money import NANOS, known_nanos
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import Metric
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from shared.telemetry.reading import Sums
 
 MOST_HOURS: Final = 24 * 366
-_NANOS: Final = 10**9
 _LATENCIES: Final = (
     Metric.LLM_LATENCY,
     Metric.FIRST_TOKEN,
@@ -156,7 +156,6 @@ def _figures(parts: Sequence[Sums], latencies: Mapping[Metric, Histogram]) -> di
     calls = counts["llm_calls"]
     # Of no sums nothing is known; of calls none of which was counted or priced, neither.
     counted = bool(parts) and not 0 < calls == counts["uncounted_calls"]
-    priced = bool(parts) and not 0 < calls == counts["unpriced_calls"]
     tokens = {
         name: total(name) if counted else None
         for name in (
@@ -164,7 +163,7 @@ def _figures(parts: Sequence[Sums], latencies: Mapping[Metric, Histogram]) -> di
             "reasoning_tokens",
         )
     }  # fmt: skip
-    nanos = total("cost_nanos") if priced else None
+    nanos = known_nanos(total("cost_nanos"), calls, counts["unpriced_calls"]) if parts else None
     return {
         **counts,
         **tokens,
@@ -181,7 +180,7 @@ def _figures(parts: Sequence[Sums], latencies: Mapping[Metric, Histogram]) -> di
         "llm_latency": _seconds(latencies.get(Metric.LLM_LATENCY)),
         "first_token": _seconds(latencies.get(Metric.FIRST_TOKEN)),
         "cost_nanos": nanos,
-        "cost": None if nanos is None else nanos / _NANOS,
+        "cost": None if nanos is None else nanos / NANOS,
     }
 
 

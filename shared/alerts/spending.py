@@ -14,7 +14,8 @@ from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.tables import Alert
 from shared.costs.aggregation import Period
 from shared.costs.budgeting import budgets, spent
-from shared.costs.budgets import Budget, BudgetState, Standing, dollars, judge
+from shared.costs.budgets import Budget, BudgetState, Standing, judge
+from shared.money import call_count, dollars
 
 KIND: Final = "budget"
 SEVERITIES: Final[Mapping[int, Severity]] = {
@@ -142,9 +143,9 @@ def _message(standing: Standing) -> str:
     share = found.nanos * 100 // budget.amount_nanos
     beside = []
     if found.unpriced_calls:
-        beside.append(f"unpriced: {found.unpriced_calls} calls")
+        beside.append(f"unpriced: {call_count(found.unpriced_calls)}")
     if found.simulated_calls:
-        beside.append(f"{found.simulated_calls} calls at a simulated price")
+        beside.append(f"{call_count(found.simulated_calls)} at a simulated price")
     stopped = (
         "; further calls are refused"
         if budget.hard_stop and standing.state is BudgetState.EXCEEDED

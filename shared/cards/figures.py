@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from shared.cards.queries import STATEMENTS, Query
 from shared.evaluation.intervals import Interval, quantile_interval, wilson
 from shared.evaluation.results.clustering import Cluster, rate_interval
+from shared.money import call_count, known_nanos
 from shared.registry.models import key
 from shared.registry.tables import ModelVersion
 from shared.telemetry.histograms import Histogram
@@ -307,7 +308,7 @@ def _tokens(source: _Source, name: str, value: int, used: Any) -> Figure:
         Unit.TOKENS,
         n=counted,
         method="sum of the hours",
-        note=f"uncounted: {uncounted:,} calls" if uncounted else "",
+        note=f"uncounted: {call_count(uncounted)}" if uncounted else "",
     )
 
 
@@ -316,9 +317,9 @@ def _cost_figures(source: _Source, spent: Any) -> dict[str, Figure]:
     calls, unpriced, simulated = spent.llm_calls, spent.unpriced_calls, spent.simulated_calls
     # A sum may be beyond PostgreSQL's integers.
     nanos = int(spent.cost_nanos)
-    known = spent.days > 0 and not 0 < calls == unpriced
-    without = f"unpriced: {unpriced:,} calls" if unpriced else ""
-    assumed = f"simulated prices: {simulated:,} calls" if simulated else ""
+    known = spent.days > 0 and known_nanos(nanos, calls, unpriced) is not None
+    without = f"unpriced: {call_count(unpriced)}" if unpriced else ""
+    assumed = f"simulated prices: {call_count(simulated)}" if simulated else ""
     note = "; ".join(part for part in (without, assumed) if part)
 
     def counted(name: str, value: int | None, n: int) -> Figure:

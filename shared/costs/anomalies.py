@@ -46,7 +46,7 @@ from shared.costs.hourly import (
     Ints,
 )
 from shared.costs.spread import Spread, gamma_limits, gamma_scores
-from shared.costs.wording import dollars
+from shared.money import dollars
 
 FIVE_TIMES = 5.0
 FIVE_TIMES_HOURS = HOURS_PER_WEEK

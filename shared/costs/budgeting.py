@@ -11,17 +11,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.costs.aggregation import Period
-from shared.costs.budgets import (
-    NANOS,
-    Budget,
-    Scope,
-    Spent,
-    Standing,
-    judge,
-    with_defaults,
-)
+from shared.costs.budgets import Budget, Scope, Spent, Standing, judge, with_defaults
 from shared.costs.tables import BudgetRow
 from shared.database import tenant_of
+from shared.money import NANOS
 from shared.settings import settings
 from shared.tenancy.tenants import audit
 

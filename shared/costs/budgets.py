@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import Final
 
 from shared.costs.aggregation import Period
+from shared.money import NANOS, dollars, known_nanos
 
-NANOS: Final = 10**9
 MOST_DOLLARS: Final = 9_000_000
 "Redis's scripts count in doubles, which hold every whole nano-dollar up to a little more."
 _NAME_LENGTH: Final = 200
@@ -119,7 +119,11 @@ class Spent:
     @property
     def known(self) -> bool:
         """Whether anything is known: calls of which none has a price have not cost nothing."""
-        return self.calls > self.unpriced_calls
+        return self.calls > 0 and self.known_nanos is not None
+
+    @property
+    def known_nanos(self) -> int | None:
+        return known_nanos(self.nanos, self.calls, self.unpriced_calls)
 
 
 @dataclass(frozen=True)
@@ -188,10 +192,3 @@ def nanos_of(amount: str) -> int:
     if nanos != nanos.to_integral_value():
         raise BudgetError(f"{amount[:50]!r} has more than nine decimals")
     return int(nanos)
-
-
-def dollars(nanos: int) -> str:
-    """`$2.50`; as many decimals as it takes, and never fewer than two."""
-    text = f"{Decimal(nanos) / NANOS:.9f}".rstrip("0")
-    whole, _, decimals = text.partition(".")
-    return f"${int(whole):,}.{decimals:0<2}"

@@ -25,7 +25,7 @@ from statistics import NormalDist
 import numpy as np
 
 from shared.costs.hourly import HOURS_PER_DAY, Bools, Floats, HourlySeries
-from shared.costs.wording import dollars
+from shared.money import call_count, dollars
 
 LEAST_DAYS = 14
 "Known days without which nothing is forecast: every day of the week twice."
@@ -86,7 +86,7 @@ class Forecast:
         if self.unknown_hours:
             spent += (
                 f", not counting what is unknown of {self.unknown_hours} hours "
-                f"({self.unpriced_calls} calls without a price)"
+                f"({call_count(self.unpriced_calls)} without a price)"
             )
         if self.reason is not None:
             return f"{spent}; no forecast: {self.reason}"

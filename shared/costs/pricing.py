@@ -18,13 +18,13 @@ from shared.costs.overrides import PriceOverride
 from shared.costs.prices import PricedCall, PriceTable, Unpriced, shipped_prices
 from shared.costs.tables import PriceOverrideRow
 from shared.database import TenantId, tenant_of
+from shared.money import NANOS
 from shared.telemetry.ingestion import CallCost
 from shared.tenancy.tenants import audit
 
 STATED: Final = "stated by the caller"
 "Why a cost is known that no table gave."
-_NANOS: Final = 10**9
-MOST_NANOS: Final = 10_000 * _NANOS
+MOST_NANOS: Final = 10_000 * NANOS
 "Of one call. More is a mistake, and a few of it would be more than the sums of an hour can hold."
 _TENANTS_KEPT: Final = 64
 
@@ -56,18 +56,18 @@ def call_cost(prices: PriceTable, call: RecordedCall) -> CallCost:
     if isinstance(price, Unpriced):
         return CallCost(None, price.reason)
     if price.nanos > MOST_NANOS:
-        return CallCost(None, _beyond(f"the price gives ${price.nanos / _NANOS:,.0f}"))
+        return CallCost(None, _beyond(f"the price gives ${price.nanos / NANOS:,.0f}"))
     return CallCost(price.nanos, price.version, price.simulated)
 
 
 def _stated(dollars: Decimal) -> CallCost:
-    if not dollars.is_finite() or not 0 <= dollars <= MOST_NANOS // _NANOS:
+    if not dollars.is_finite() or not 0 <= dollars <= MOST_NANOS // NANOS:
         return CallCost(None, _beyond(f"a cost of ${dollars:.3g} was stated"))
-    return CallCost(int((dollars * _NANOS).to_integral_value(ROUND_HALF_EVEN)), STATED)
+    return CallCost(int((dollars * NANOS).to_integral_value(ROUND_HALF_EVEN)), STATED)
 
 
 def _beyond(what: str) -> str:
-    return f"{what} for one call; expected 0 to ${MOST_NANOS // _NANOS:,}"
+    return f"{what} for one call; expected 0 to ${MOST_NANOS // NANOS:,}"
 
 
 class _Cache:

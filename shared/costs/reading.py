@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from shared.costs.aggregation import Period
 from shared.costs.tables import CostTracking
 from shared.database import WholeNumber
+from shared.money import known_nanos
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,6 @@ def _total(
     if function is not None:
         query = query.where(CostTracking.function == function)
     found = dict(session.execute(query).mappings().one())
-    if not found.pop("rows") or 0 < found["llm_calls"] == found["unpriced_calls"]:
-        found["cost_nanos"] = None
-    return PeriodCost(period=period, starts_on=starts_on, **found)
+    cost, summed = found.pop("cost_nanos"), found.pop("rows") > 0
+    known = known_nanos(cost, found["llm_calls"], found["unpriced_calls"]) if summed else None
+    return PeriodCost(period=period, starts_on=starts_on, cost_nanos=known, **found)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from shared.costs.aggregation import Period
 from shared.evaluation.intervals import Interval, wilson
+from shared.money import known_nanos
 
 LONGEST_DAYS: Final = 3_660
 
@@ -53,7 +54,7 @@ class Line:
     @property
     def cost_nanos(self) -> int | None:
         """None where calls were made and none of them has a price."""
-        return None if 0 < self.llm_calls == self.unpriced_calls else self.known_nanos
+        return known_nanos(self.known_nanos, self.llm_calls, self.unpriced_calls)
 
     @property
     def nanos_per_request(self) -> float | None:

@@ -36,9 +36,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from shared.costs.budgeting import own_budgets, spent
-from shared.costs.budgets import Budget, Spent, dollars
+from shared.costs.budgets import Budget, Spent
 from shared.database import TenantId, tenant_session
 from shared.local.errors import ServicesNotRunning
+from shared.money import dollars
 from shared.redis_client import budget_leases_key, budget_sums_key, redis_client
 
 log = logging.getLogger(__name__)

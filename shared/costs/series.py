@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.costs.hourly import MOST_NANOS, HourCost, HourlySeries
 from shared.database import WholeNumber
+from shared.money import known_nanos
 from shared.telemetry.tables import DirtyHour, ModelPerformance
 
 _HOUR: Final = timedelta(hours=1)
@@ -109,6 +110,4 @@ def _hours(
 
 
 def _cost(hour: datetime, nanos: int, calls: int, unpriced: int) -> HourCost:
-    # Where no call has a price, what they cost is not known; and is not nothing.
-    known = None if unpriced == calls else min(nanos, MOST_NANOS)
-    return HourCost(hour, known, calls, unpriced)
+    return HourCost(hour, known_nanos(min(nanos, MOST_NANOS), calls, unpriced), calls, unpriced)

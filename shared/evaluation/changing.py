@@ -18,7 +18,6 @@ from sqlalchemy.orm import Session
 from shared.evaluation.custom.definition import CustomTask
 from shared.evaluation.runs import (
     EPISODES_AT_MOST,
-    NANOS,
     ChooserOf,
     EvaluationError,
     PriceCheck,
@@ -33,6 +32,7 @@ from shared.evaluation.tables import BenchmarkRun, Episode, EvaluationTask
 from shared.jobs.contracts import ExtendRun, RunBenchmark
 from shared.jobs.requests import Cancelling, cancel_all, requeue_all
 from shared.jobs.tables import JobRow
+from shared.money import dollars
 from shared.registry.tables import ModelVersion
 from shared.tenancy.tenants import audit
 
@@ -181,8 +181,8 @@ def _require_left(session: Session, run: BenchmarkRun) -> None:
     spent = spent_nanos(session, run.id)
     if run.budget_nanos is not None and spent >= run.budget_nanos:
         raise EvaluationError(
-            f"the run has cost ${spent / NANOS:.4f} of its budget of"
-            f" ${run.budget_nanos / NANOS:.4f}: give a budget above what it has cost"
+            f"the run has cost {dollars(spent)} of its budget of"
+            f" {dollars(run.budget_nanos)}: give a budget above what it has cost"
         )
 
 

@@ -22,11 +22,11 @@ from shared.evaluation.protocol import Task
 from shared.evaluation.tables import BenchmarkRun, Episode, EvaluationTask
 from shared.jobs.contracts import AbSplit, Contract, EvaluateEpisode, RunBenchmark
 from shared.jobs.submission import enqueue_all
+from shared.money import NANOS
 from shared.registry.models import key, resolve
 from shared.registry.tables import ModelVersion
 
 EPISODES_AT_MOST = 100_000
-NANOS = 1_000_000_000
 
 
 class EvaluationError(ValueError):

@@ -155,14 +155,14 @@ def test_the_report_keeps_what_is_unknown_and_what_is_simulated_apart(told: Comm
     assert list(rows) == ["old@1", "new@1", "idle@1"]
     old, new, idle = rows.values()
     assert (old["cost_nanos"], old["llm_calls"], old["unpriced_calls"]) == (4_000_000_000, 3, 1)
-    assert old["cost"] == "$4.0000 + unpriced: 1 calls"
+    assert old["cost"] == "$4.00 + unpriced: 1 call"
     assert (old["nanos_per_request"], old["nanos_per_success"]) == (2_000_000_000, None)
-    assert new["cost"] == "$2.0000 (simulated)"
+    assert new["cost"] == "$2.00 (simulated)"
     assert (new["tasks"], new["successes"], new["nanos_per_success"]) == (3, 2, 1_000_000_000)
     low, high = new["success_interval"]
     assert 0 < low < 2 / 3 < high < 1
     assert (idle["cost_nanos"], idle["nanos_per_request"]) == (None, None)
-    assert idle["cost"] == "unpriced: 1 calls"
+    assert idle["cost"] == "unpriced: 1 call"
     total = found["total"]
     assert (total["cost_nanos"], total["llm_calls"], total["unpriced_calls"]) == (
         6_000_000_000,
@@ -170,7 +170,7 @@ def test_the_report_keeps_what_is_unknown_and_what_is_simulated_apart(told: Comm
         2,
     )
     text = told("cost", "report", "--month", "2026-11")
-    assert "$4.0000 + unpriced: 1 calls" in text
+    assert "$4.00 + unpriced: 1 call" in text
     assert "2 of 3 (21 to 94 %)" in text
     assert "Budgets on " in text
 

@@ -82,7 +82,7 @@ def test_performance_has_rates_with_intervals_and_quantiles(tenant: TenantId, ml
     assert row["llm_latency_ms"]["p99"] == pytest.approx(30_000, rel=0.005)
     assert (row["first_token_ms"], row["step_latency_ms"]) == (None, None)
     assert row["mean_confidence"] == pytest.approx(0.5, rel=0.005)
-    assert row["cost_dollars"] == pytest.approx(0.01)
+    assert (row["cost_nanos"], row["cost_dollars"]) == (10_000_000, "0.01")
     assert row["calls_per_hour"] == pytest.approx(3600 * row["calls_per_second"])
     shown = mlops("monitor", "performance").stdout
     assert "buyer@1" in shown
@@ -108,7 +108,7 @@ def test_what_is_not_known_is_not_zero(tenant: TenantId, mlops: Mlops) -> None:
     (row,) = json.loads(mlops("monitor", "performance", "--json").stdout)["rows"]
     assert (row["cost_dollars"], row["input_tokens"], row["success_rate"]) == (None, None, None)
     assert (row["unpriced_calls"], row["uncounted_calls"]) == (1, 1)
-    assert "unpriced: 1 calls" in mlops("monitor", "performance").stdout
+    assert "unpriced: 1 call" in mlops("monitor", "performance").stdout
 
 
 def test_no_telemetry_is_said_and_is_not_good_news(mlops: Mlops) -> None:

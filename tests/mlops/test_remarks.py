@@ -13,9 +13,9 @@ from shared.evaluation.standing import Standing
 @pytest.mark.parametrize(
     ("of_agents", "of_judges", "said"),
     [
-        (0, 0, "cost $0.5000 of a budget of $1.0000"),
-        (3, 0, "$1.0000, and 3 calls without a known price are not in it"),
-        (3, 2, "$1.0000, and 5 calls without a known price (2 of them by judges) are not in it"),
+        (0, 0, "cost $0.50 of a budget of $1.00"),
+        (3, 0, "$1.00, and 3 calls without a known price are not in it"),
+        (3, 2, "$1.00, and 5 calls without a known price (2 of them by judges) are not in it"),
     ],
 )
 def test_calls_that_a_budget_does_not_count_are_told(

@@ -309,7 +309,7 @@ def test_a_run_is_shown_as_far_as_it_is(told, mlops, tenant):
     new, old = found["agents"]
     assert (old["scored"], old["successes"], old["environment_errors"]) == (3, 2, 1)
     assert (old["cost_nanos"], old["mean_steps"]) == (0, 2.0)
-    assert (new["cost"], new["input_tokens"]) == ("$0.0010 (simulated)", 900)
+    assert (new["cost"], new["input_tokens"]) == ("$0.001 (simulated)", 900)
 
     answer = mlops("evaluate", "show", str(run))
     assert answer.exit_code == 0

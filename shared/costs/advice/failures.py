@@ -17,8 +17,8 @@ from shared.costs.advice.pieces import (
     in_a_month,
     unknown,
 )
-from shared.costs.wording import dollars
 from shared.evaluation.intervals import Interval, wilson
+from shared.money import dollars
 
 LEAST_CALLS: Final = 10
 "Failed or repeated; fewer are no pattern."

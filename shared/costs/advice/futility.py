@@ -19,8 +19,8 @@ from shared.costs.advice.pieces import (
     in_a_month,
     unknown,
 )
-from shared.costs.wording import dollars
 from shared.evaluation.intervals import wilson
+from shared.money import dollars
 
 HOPELESS: Final = 0.05
 "What the upper bound of a success rate must be below."

@@ -25,9 +25,9 @@ from shared.costs.advice.pieces import (
     in_a_month,
     unknown,
 )
-from shared.costs.wording import dollars
 from shared.evaluation.intervals import Interval
 from shared.evaluation.results.clustering import Cluster, clustered_mean, student_quantile
+from shared.money import dollars
 from shared.telemetry.reading import Sums
 
 MARGIN: Final = 0.05

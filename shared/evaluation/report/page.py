@@ -28,6 +28,7 @@ from shared.evaluation.report.choosing import (
     choose_pictures,
 )
 from shared.evaluation.tables import Artifact, BenchmarkRun
+from shared.money import dollars
 from shared.visible import visible
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ def _environment() -> Any:
         # Whatever is printed goes through this, and is escaped after it.
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    environment.filters = {**FILTERS, "percent": _percent, "dollars": _dollars}
+    environment.filters = {**FILTERS, "percent": _percent, "dollars": dollars}
     return environment
 
 
@@ -261,7 +262,3 @@ def _template_text(name: str) -> str:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
-
-
-def _dollars(nanos: int | None) -> str:
-    return "unknown" if nanos is None else f"${nanos / 1e9:.6f}"

@@ -12,9 +12,10 @@ from shared.alerts.spending import Told, tell_of_spending
 from shared.alerts.tables import Alert
 from shared.costs.aggregation import Period
 from shared.costs.budgeting import remove_budget, set_budget
-from shared.costs.budgets import NANOS, Budget, Scope
+from shared.costs.budgets import Budget, Scope
 from shared.costs.tables import CostTracking
 from shared.database import TenantId, tenant_session
+from shared.money import NANOS
 
 NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
 "A Wednesday."
@@ -117,7 +118,7 @@ def test_what_is_unpriced_or_simulated_is_said(tenant: TenantId, rolled: Rolled)
     rolled(11 * NANOS, unpriced_calls=2, simulated_calls=1)
     (alert,) = alerts(tenant)
     assert alert.message.endswith(
-        "$11.00 since 2026-11-18 (unpriced: 2 calls, 1 calls at a simulated price);"
+        "$11.00 since 2026-11-18 (unpriced: 2 calls, 1 call at a simulated price);"
         " further calls are refused"
     )
 

@@ -22,8 +22,9 @@ from shared.costs.budgeting import (
     set_budget,
     standings,
 )
-from shared.costs.budgets import NANOS, Budget, BudgetState, Scope
+from shared.costs.budgets import Budget, BudgetState, Scope
 from shared.database import TenantId, tenant_session
+from shared.money import NANOS
 from shared.settings import SettingsError, settings
 from shared.tenancy.tables import AuditEntry
 from shared.tenancy.tenants import create_tenant

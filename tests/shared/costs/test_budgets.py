@@ -10,17 +10,16 @@ from hypothesis import strategies as st
 
 from shared.costs.aggregation import Period
 from shared.costs.budgets import (
-    NANOS,
     Budget,
     BudgetError,
     BudgetState,
     Scope,
     Spent,
-    dollars,
     judge,
     nanos_of,
     with_defaults,
 )
+from shared.money import NANOS
 
 ON = date(2026, 11, 18)
 "A Wednesday."
@@ -151,17 +150,3 @@ def test_an_amount_that_cannot_be_kept_is_refused(text: str, said: str) -> None:
 def test_a_name_fits_its_scope(fields: dict[str, object]) -> None:
     with pytest.raises(BudgetError):
         of("1", **fields)
-
-
-@pytest.mark.parametrize(
-    ("nanos", "text"),
-    [
-        (0, "$0.00"),
-        (1, "$0.000000001"),
-        (2_500_000_000, "$2.50"),
-        (1_234_567_000_000_000, "$1,234,567.00"),
-        (333_000_000, "$0.333"),
-    ],
-)
-def test_dollars_have_the_decimals_that_they_need(nanos: int, text: str) -> None:
-    assert dollars(nanos) == text

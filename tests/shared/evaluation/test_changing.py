@@ -237,7 +237,7 @@ def test_a_spent_budget_is_not_resumed_and_a_higher_one_is(tenant: TenantId) -> 
     end(tenant, first, "success", cost_nanos=1_500)
     end(tenant, second, "budget_exceeded")
     for budget in (None, "0.0000015"):
-        with pytest.raises(EvaluationError, match=r"has cost \$0\.0000 of its budget"):
+        with pytest.raises(EvaluationError, match=r"has cost \$0\.0000015 of its budget"):
             resumed(tenant, run, budget)
     assert resumed(tenant, run, "0.000002").queued == 1
     with tenant_session(tenant) as session:
