@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(invoke_without_command=True)
 
-_CLASSES = ("input", "cached_input", "cache_write", "output", "reasoning")
+_CLASSES = ("input", "cached_input", "cache_write", "output", "cache_write_1h", "reasoning")
 
 
 @app.callback()

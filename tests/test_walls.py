@@ -166,6 +166,7 @@ REMOVED = (
     "dirty_hours",
     "error_messages",
     "event_batches",
+    "llm_model_costs",
     "model_performance",
     "price_overrides",
     "rejected_events",

@@ -179,6 +179,7 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "input_tokens": ("input_tokens", _count),
     "cached_input_tokens": ("cached_input_tokens", _count),
     "cache_write_tokens": ("cache_write_tokens", _count),
+    "cache_write_1h_tokens": ("cache_write_1h_tokens", _count),
     "output_tokens": ("output_tokens", _count),
     "reasoning_tokens": ("reasoning_tokens", _count),
     "tokens_used": ("total_tokens", _count),

@@ -51,6 +51,8 @@ class LlmCall(Failing, total=False):
     "All of them, cache reads and cache writes included."
     cached_input_tokens: int | None
     cache_write_tokens: int | None
+    cache_write_1h_tokens: int | None
+    "Of the cache writes, those that are kept for an hour."
     output_tokens: int | None
     "All of them, reasoning included."
     reasoning_tokens: int | None

@@ -104,6 +104,9 @@ def read(parts: Sequence[Captured]) -> dict[str, Any]:
         if value is None and name in _ZERO_IF_UNSAID.get(provider_id, ()):
             value = 0
         found[name] = value
+    # Only Anthropic tells these apart: with others nothing is said of them.
+    if (for_an_hour := vars(reported).get("cache_write_1h_tokens")) is not None:
+        found["cache_write_1h_tokens"] = for_an_hour
     if flavor == "chat":
         _count_thoughts(found, counts.get("total_tokens"))
     if model is not None and provider.find_model(model) is not None:

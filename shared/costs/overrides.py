@@ -62,6 +62,8 @@ class PriceOverride(BaseModel):
     input: Rate
     cached_input: Rate | None = None
     cache_write: Rate | None = None
+    cache_write_1h: Rate | None = None
+    "Of tokens that are kept for an hour; what is left out costs as other cache writes do."
     output: Rate
 
     @property

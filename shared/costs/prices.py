@@ -8,14 +8,18 @@ to the nearest nano-dollar.
 Every token is charged once, at the rate of its class. `input_tokens` are all input tokens: of
 them `cached_input_tokens` were read from the provider's cache and `cache_write_tokens` written to
 it, as in OpenAI's `usage`. A provider that counts them apart (Anthropic) has them added up by
-whoever records the call. `reasoning_tokens` are part of `output_tokens`.
+whoever records the call. Of the tokens written, `cache_write_1h_tokens` are kept for an hour, which
+Anthropic charges at twice the rate of its input instead of one and a quarter ("Prompt caching",
+section "Pricing"). `reasoning_tokens` are part of `output_tokens`.
+
+Who names no provider means the only one that has a model of that name, if there is only one.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -25,11 +29,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from shared.costs.overrides import PriceOverride, read_overrides
+from shared.telemetry.gaps import Gap
 
 SHIPPED = Path(__file__).with_name("prices.yaml")
 _MOST_TOKENS = 10**9
 "Of one call. Beyond any context there is, so it is a mistake and not a bill."
-_CLASSES = ("input", "cached input", "cache write", "output", "reasoning")
+_CLASSES = ("input", "cached input", "cache write", "one-hour cache write", "output", "reasoning")
 
 
 class PricedCall(Protocol):
@@ -51,6 +56,8 @@ class PricedCall(Protocol):
     @property
     def cache_write_tokens(self) -> int | None: ...
     @property
+    def cache_write_1h_tokens(self) -> int | None: ...
+    @property
     def output_tokens(self) -> int | None: ...
     @property
     def reasoning_tokens(self) -> int | None: ...
@@ -63,12 +70,12 @@ class Price:
     nanos: int
     simulated: bool
     version: str
-    "The table that gave it: `PriceTable.version`."
+    "The table that gave it: `PriceTable.version`; and the provider, where it was not named."
 
 
 @dataclass(frozen=True)
 class Unpriced:
-    """The cost is not known, which is not the same as nothing."""
+    """The cost is not known, which is not the same as nothing. `reason` begins with a `Gap`."""
 
     reason: str
 
@@ -106,6 +113,7 @@ class Quote:
     input: Rate
     cached_input: Rate | None
     cache_write: Rate | None
+    cache_write_1h: Rate | None
     output: Rate
     reasoning: Rate | None
     request_nanos: int
@@ -137,6 +145,7 @@ class _Rates:
     input: _Tariff
     cached_input: _Tariff | None
     cache_write: _Tariff | None
+    cache_write_1h: _Tariff | None
     output: _Tariff
     reasoning: _Tariff | None
     request: int
@@ -165,9 +174,31 @@ class PriceTable:
 
     def price(self, call: PricedCall, at: datetime) -> Price | Unpriced:
         """What `call`, made at the instant `at`, cost. ValueError if `at` has no time zone."""
-        if call.provider is None or call.llm_model is None:
-            return Unpriced(f"no {'provider' if call.provider is None else 'model'} was named")
-        rates = self._rates(call.provider, call.llm_model, _utc(at))
+        provider, model, at = call.provider, call.llm_model, _utc(at)
+        if model is None:
+            return Unpriced(Gap.NO_MODEL)
+        if provider is not None:
+            return self._priced(call, provider, model, at)
+        only = self.provider_of(model)
+        if isinstance(only, Unpriced):
+            return only
+        found = self._priced(call, only, model, at)
+        if isinstance(found, Unpriced):
+            return found
+        return replace(found, version=f"{found.version}, {only} by the model's name")
+
+    def provider_of(self, model: str) -> str | Unpriced:
+        """The only provider that has a model of this name: of own entries, else of others."""
+        for entries in (self.own, self.shipped):
+            providers = {entry.provider for entry in entries if entry.model == model}
+            if providers:
+                return _the_only_one(sorted(providers), model)
+        return _embedded_provider(model)
+
+    def _priced(
+        self, call: PricedCall, provider: str, model: str, at: datetime
+    ) -> Price | Unpriced:
+        rates = self._rates(provider, model, at)
         if isinstance(rates, Unpriced):
             return rates
         return self._charge(call, rates)
@@ -187,6 +218,7 @@ class PriceTable:
             input=rates.input.shown(),
             cached_input=_shown(rates.cached_input),
             cache_write=_shown(rates.cache_write),
+            cache_write_1h=_shown(rates.cache_write_1h),
             output=rates.output.shown(),
             reasoning=_shown(rates.reasoning),
             request_nanos=_nanos(rates.request),
@@ -201,6 +233,7 @@ class PriceTable:
         if reasoning is None and rates.reasoning is None:
             reasoning = 0
         written = call.cache_write_tokens or 0
+        for_an_hour = call.cache_write_1h_tokens or 0
         # Every event of every batch comes by here: one look tells that nothing is wrong.
         if (
             input_tokens is None
@@ -208,11 +241,13 @@ class PriceTable:
             or output_tokens is None
             or reasoning is None
             or cached < 0
-            or written < 0
+            or not 0 <= for_an_hour <= written
             or not cached + written <= input_tokens <= _MOST_TOKENS
             or not 0 <= reasoning <= output_tokens <= _MOST_TOKENS
         ):
-            return _uncountable((input_tokens, cached, written, output_tokens, reasoning))
+            return _uncountable(
+                (input_tokens, cached, written, for_an_hour, output_tokens, reasoning)
+            )
         femtos = (
             rates.request
             + (input_tokens - cached - written) * rates.input.at(input_tokens)
@@ -221,7 +256,13 @@ class PriceTable:
         if cached:
             femtos += cached * (rates.cached_input or rates.input).at(input_tokens)
         if written:
-            femtos += written * (rates.cache_write or rates.input).at(input_tokens)
+            femtos += (written - for_an_hour) * (rates.cache_write or rates.input).at(input_tokens)
+        if for_an_hour:
+            for_long = rates.cache_write_1h
+            if for_long is None:
+                name = f"{call.provider or ''}/{call.llm_model}"
+                return Unpriced(f"{Gap.NO_PRICE} for one-hour cache writes of {name[:200]}")
+            femtos += for_an_hour * for_long.at(input_tokens)
         if reasoning:
             femtos += reasoning * (rates.reasoning or rates.output).at(input_tokens)
         return Price(_nanos(femtos), rates.simulated, self.version)
@@ -288,16 +329,22 @@ def _uncountable(counts: tuple[int | None, ...]) -> Unpriced:
     """What is wrong with the numbers of tokens, in the order of `_CLASSES`."""
     for name, tokens in zip(_CLASSES, counts, strict=True):
         if tokens is None:
-            return Unpriced(f"the number of {name} tokens is unknown")
+            return Unpriced(f"{Gap.NO_COUNT} {name} tokens is unknown")
         if not 0 <= tokens <= _MOST_TOKENS:
-            return Unpriced(f"{tokens} {name} tokens; expected 0 to {_MOST_TOKENS}")
-    input_tokens, cached, written, output_tokens, reasoning = counts
+            return _impossible(f"{tokens} {name} tokens; expected 0 to {_MOST_TOKENS}")
+    input_tokens, cached, written, for_an_hour, output_tokens, reasoning = counts
     if (reasoning or 0) > (output_tokens or 0):
         parts, whole = f"{reasoning} reasoning", f"{output_tokens} output"
+    elif (for_an_hour or 0) > (written or 0):
+        parts, whole = f"{for_an_hour} written for an hour", f"{written} written"
     else:
         parts = f"{cached} cached" + (f" and {written} written" if written else "")
         whole = f"{input_tokens} input"
-    return Unpriced(f"{parts} of {whole} tokens; expected no more")
+    return _impossible(f"{parts} of {whole} tokens; expected no more")
+
+
+def _impossible(said: str) -> Unpriced:
+    return Unpriced(f"{Gap.IMPOSSIBLE_COUNT}: {said}")
 
 
 def _utc(at: datetime) -> datetime:
@@ -319,6 +366,7 @@ def _from_override(entry: PriceOverride, origin: Origin) -> _Rates:
         input=_flat(entry.input),
         cached_input=None if entry.cached_input is None else _flat(entry.cached_input),
         cache_write=None if entry.cache_write is None else _flat(entry.cache_write),
+        cache_write_1h=_flat(_first(entry.cache_write_1h, entry.cache_write, entry.input)),
         output=_flat(entry.output),
         reasoning=None,
         request=0,
@@ -327,6 +375,10 @@ def _from_override(entry: PriceOverride, origin: Origin) -> _Rates:
         source=entry.source,
         starts=entry.starts,
     )
+
+
+def _first(*rates: Decimal | None) -> Decimal:
+    return next(rate for rate in rates if rate is not None)
 
 
 def _flat(dollars_per_million: Decimal) -> _Tariff:
@@ -353,12 +405,31 @@ def _find(provider: str, model: str) -> Any:
     try:
         _, found = _snapshot().find_provider_model(model, None, provider, None)
     except ImportError:
-        return Unpriced("the embedded price table, the package genai-prices, is not installed")
+        return Unpriced(f"{Gap.NO_TABLE}, the package genai-prices, is not installed")
     except LookupError:
-        return Unpriced(f"no price is known for {provider[:100]}/{model[:100]}")
+        return Unpriced(f"{Gap.NO_PRICE} for {provider[:100]}/{model[:100]}")
     if not found.prices:
-        return Unpriced(f"no price is known for {provider[:100]}/{model[:100]}")
+        return Unpriced(f"{Gap.NO_PRICE} for {provider[:100]}/{model[:100]}")
     return found
+
+
+@lru_cache(maxsize=4096)
+def _embedded_provider(model: str) -> str | Unpriced:
+    """By the embedded table's own patterns of the names of models."""
+    try:
+        providers = _snapshot().providers
+    except ImportError:
+        return Unpriced(f"{Gap.NO_TABLE}, the package genai-prices, is not installed")
+    name = model.lower()
+    matches = [one.id for one in providers if one.model_match and one.model_match.is_match(name)]
+    return _the_only_one(matches, model)
+
+
+def _the_only_one(providers: Sequence[str], model: str) -> str | Unpriced:
+    if len(providers) == 1:
+        return providers[0]
+    whose = f"{', '.join(providers)} have" if providers else "no provider is known to have"
+    return Unpriced(f"{Gap.NO_PROVIDER}, and {whose} a model called {model[:100]}: pass provider=")
 
 
 def _changes_within_a_day(model: Any) -> bool:
@@ -372,12 +443,13 @@ def _changes_within_a_day(model: Any) -> bool:
 def _from_embedded(model: Any, at: datetime, name: str) -> _Rates | Unpriced:
     prices = model.get_prices(at)
     if prices.input_mtok is None or prices.output_mtok is None:
-        return Unpriced(f"{name} is not priced by input and output tokens")
+        return Unpriced(f"{Gap.OTHER_UNIT}: {name}")
     request = prices.requests_kcount
     return _Rates(
         input=_tariff(prices.input_mtok),
         cached_input=_tariff_if_any(prices, "cache_read_mtok"),
         cache_write=_tariff_if_any(prices, "cache_write_mtok"),
+        cache_write_1h=_tariff_if_any(prices, "cache_write_1h_mtok"),
         output=_tariff(prices.output_mtok),
         reasoning=_tariff_if_any(prices, "output_reasoning_mtok"),
         request=0 if request is None else _femtos(request, per=1000),

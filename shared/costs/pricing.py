@@ -19,6 +19,7 @@ from shared.costs.prices import PricedCall, PriceTable, Unpriced, shipped_prices
 from shared.costs.tables import PriceOverrideRow
 from shared.database import TenantId, tenant_of
 from shared.money import NANOS
+from shared.telemetry.gaps import Gap
 from shared.telemetry.ingestion import CallCost
 from shared.tenancy.tenants import audit
 
@@ -67,7 +68,7 @@ def _stated(dollars: Decimal) -> CallCost:
 
 
 def _beyond(what: str) -> str:
-    return f"{what} for one call; expected 0 to ${MOST_NANOS // NANOS:,}"
+    return f"{Gap.BEYOND_A_CALL}: {what}; expected 0 to ${MOST_NANOS // NANOS:,}"
 
 
 class _Cache:

@@ -50,6 +50,7 @@ class PriceOverrideRow(Base):
     input: Mapped[Decimal] = mapped_column(sa.Numeric(15, 6))
     cached_input: Mapped[Decimal | None] = mapped_column(sa.Numeric(15, 6))
     cache_write: Mapped[Decimal | None] = mapped_column(sa.Numeric(15, 6))
+    cache_write_1h: Mapped[Decimal | None] = mapped_column(sa.Numeric(15, 6))
     output: Mapped[Decimal] = mapped_column(sa.Numeric(15, 6))
 
 

@@ -324,6 +324,8 @@ class LlmCall(_Frozen):
     cached_input_tokens: Tokens
     cache_write_tokens: Tokens = None
     "How many of `input_tokens` the provider wrote to its cache; None where it reports none."
+    cache_write_1h_tokens: Tokens = None
+    "How many of those it keeps for an hour."
     output_tokens: Tokens
     reasoning_tokens: Tokens = None
     "How many of `output_tokens` nobody was shown."

@@ -167,6 +167,8 @@ class _Fallible(_Event):
 class LlmCallEvent(_Fallible):
     """One call of a language model. It failed if there is an error, by type or message."""
 
+    IN_ATTRIBUTES = ("cache_write_1h_tokens",)
+
     kind: Literal["llm_call"] = "llm_call"
     provider: Name | None = None
     llm_model: Name | None = None
@@ -179,6 +181,8 @@ class LlmCallEvent(_Fallible):
     "How many of `input_tokens` the provider read from its cache."
     cache_write_tokens: Count | None = None
     "How many of `input_tokens` the provider wrote to its cache."
+    cache_write_1h_tokens: Count | None = None
+    "How many of `cache_write_tokens` it keeps for an hour."
     output_tokens: Count | None = None
     "All output tokens, reasoning included."
     reasoning_tokens: Count | None = None

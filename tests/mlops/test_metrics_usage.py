@@ -122,6 +122,7 @@ def test_anthropics_cache_is_added_to_the_input() -> None:
         "input_tokens": 50 + 248 + 100_000,
         "cached_input_tokens": 100_000,
         "cache_write_tokens": 248,
+        "cache_write_1h_tokens": 100,
         "output_tokens": 503,
         "reasoning_tokens": None,
     }

@@ -36,6 +36,7 @@ class InputOnly:
     input_tokens: int
     cached_input_tokens: int
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
 

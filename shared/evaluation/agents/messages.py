@@ -75,6 +75,7 @@ class Call(BaseModel):
     input_tokens: Tokens = None
     cached_input_tokens: Tokens = None
     cache_write_tokens: Tokens = None
+    cache_write_1h_tokens: Tokens = None
     output_tokens: Tokens = None
     reasoning_tokens: Tokens = None
     query_length: int = Field(default=0, ge=0)

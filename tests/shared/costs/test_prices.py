@@ -23,6 +23,7 @@ from shared.costs.prices import (
     embedded_models,
     shipped_prices,
 )
+from shared.telemetry.gaps import Gap
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOKENS = st.integers(0, 400_000)
@@ -37,6 +38,7 @@ class Call:
     output_tokens: int | None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = 0
+    cache_write_1h_tokens: int | None = None
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,11 @@ class Call:
         (
             Call("anthropic", "claude-sonnet-4-5", 1000, 600, 10, 300),
             100 * 3000 + 600 * 300 + 300 * 3750 + 10 * 15_000,
+        ),
+        # The same page: 1-hour cache writes cost twice the base input, $6 per million.
+        (
+            Call("anthropic", "claude-sonnet-4-5", 1000, 600, 10, 300, 0, 200),
+            100 * 3000 + 600 * 300 + 100 * 3750 + 200 * 6000 + 10 * 15_000,
         ),
     ],
 )
@@ -119,6 +126,7 @@ def usage_of(provider, flavor, response):
         said["output_tokens"],
         said.get("cache_write_tokens"),
         said.get("output_reasoning_tokens"),
+        said.get("cache_write_1h_tokens"),
     )
 
 
@@ -189,8 +197,7 @@ def usage_of(provider, flavor, response):
         ),
         pytest.param(
             # Anthropic, "Prompt caching", section "1-hour cache duration": 1,800 read, 248 written
-            # and 2,048 others. A call has one number of writes, so the 100 for an hour, which cost
-            # $6 per million, are charged as those for five minutes: see docs/costs.md.
+            # and 2,048 others; of those written, 100 for an hour, at twice the base rate.
             "anthropic",
             "default",
             {
@@ -207,7 +214,7 @@ def usage_of(provider, flavor, response):
                 },
             },
             (4096, 1800, 248, 503, None),
-            2048 * 3000 + 1800 * 300 + 248 * 3750 + 503 * 15_000,
+            2048 * 3000 + 1800 * 300 + 148 * 3750 + 100 * 6000 + 503 * 15_000,
             id="anthropic writes",
         ),
         pytest.param(
@@ -261,6 +268,53 @@ def test_who_reports_no_cache_writes_is_charged_for_input_and_not_left_unpriced(
     assert shipped_prices().price(Call("openai", "gpt-4o", 10, 0, 0, 10), AT).nanos == 10 * 2500
 
 
+def test_a_provider_that_is_not_named_is_the_only_one_with_such_a_model(tmp_path):
+    table = shipped_prices()
+    named = table.price(Call("openai", "gpt-4o", 10, 0, 1), AT)
+    found = table.price(Call(None, "gpt-4o", 10, 0, 1), AT)
+    assert (found.nanos, found.version) == (
+        named.nanos,
+        f"{named.version}, openai by the model's name",
+    )
+    assert table.price(Call(None, "stand-in", 10, 0, 1), AT).simulated
+    own = table_of(tmp_path, entry(model="gpt-4o"))
+    assert own.price(Call(None, "gpt-4o", 1, 0, 0), AT).version.endswith(", p by the model's name")
+    both = table_of(tmp_path, entry(), entry(provider="q"))
+    assert both.price(Call(None, "m", 1, 0, 0), AT) == Unpriced(
+        "no provider was named, and p, q have a model called m: pass provider="
+    )
+
+
+def test_own_one_hour_writes_cost_what_is_said_or_what_other_writes_do(tmp_path):
+    call = Call("p", "m", 10, 0, 0, 10, 0, 4)
+    said = table_of(tmp_path, entry(cache_write="2", cache_write_1h="3"))
+    assert said.price(call, AT).nanos == 6 * 2000 + 4 * 3000
+    assert table_of(tmp_path, entry(cache_write="2")).price(call, AT).nanos == 10 * 2000
+    assert table_of(tmp_path, entry()).price(call, AT).nanos == 10 * 1000
+
+
+def test_reasons_are_of_a_few_classes():
+    reasons = [
+        found.reason
+        for call in (
+            Call("openai", "gpt-99", 1, 0, 1),
+            Call(None, "llama-3", 1, 0, 1),
+            Call("openai", None, 1, 0, 1),
+            Call("openai", "gpt-4o", None, 0, 1),
+            Call("openai", "gpt-4o", 5, 10, 1),
+        )
+        if isinstance(found := shipped_prices().price(call, AT), Unpriced)
+    ]
+    classes = [next(gap for gap in Gap if reason.startswith(gap)) for reason in reasons]
+    assert classes == [
+        Gap.NO_PRICE,
+        Gap.NO_PROVIDER,
+        Gap.NO_MODEL,
+        Gap.NO_COUNT,
+        Gap.IMPOSSIBLE_COUNT,
+    ]
+
+
 def test_reasoning_with_a_rate_of_its_own_is_not_charged_as_other_output_as_well():
     # Perplexity, "Pricing": sonar-deep-research at $2, output $8, reasoning $3 per million.
     name = ("perplexity", "sonar-deep-research")
@@ -304,7 +358,19 @@ def test_less_than_a_nano_dollar_is_rounded_once(tmp_path):
         (Call("openai", "gpt-4o", 9, 5, 1, 5), "5 cached and 5 written of 9 input tokens"),
         (Call("openai", "gpt-4o", 9, 0, 1, -5), "-5 cache write tokens; expected 0 to"),
         (Call("openai", "o3", 9, 0, 1, 0, 2), "2 reasoning of 1 output tokens"),
-        (Call(None, "gpt-4o", 1, 0, 1), "no provider was named"),
+        (
+            Call(None, "llama-3", 1, 0, 1),
+            "no provider was named, and no provider is known to have a",
+        ),
+        (Call(None, "gpt-99", 1, 0, 1), "no price is known for openai/gpt-99"),
+        (
+            Call("anthropic", "claude-sonnet-4-5", 9, 0, 1, 5, 0, 6),
+            "impossible numbers of tokens: 6 written for an hour of 5 written tokens",
+        ),
+        (
+            Call("openai", "gpt-4o", 9, 0, 1, 5, 0, 5),
+            "no price is known for one-hour cache writes of openai/gpt-4o",
+        ),
         (Call("openai", None, 1, 0, 1), "no model was named"),
         (Call("openai", "gpt-4o", -5, 0, 1), "-5 input tokens; expected 0 to"),
         (Call("openai", "gpt-4o", 10**12, 0, 1), "1000000000000 input tokens; expected 0 to"),
