@@ -9,6 +9,8 @@ app.conf.beat_schedule = {
     "sweep": {"task": "mlops.sweep", "schedule": 5.0},
     "roll-up-dirty-hours": {"task": "mlops.roll_up_dirty_hours", "schedule": 60.0},
     "make-event-partitions": {"task": "mlops.make_event_partitions", "schedule": crontab(minute=7)},
+    # Days, weeks and months end at midnight (UTC), also for who sends nothing.
+    "judge-budgets": {"task": "mlops.judge_budgets_everywhere", "schedule": crontab(minute=2)},
     # Some minutes after the hour: its last events are stored and summed by then.
     "find-cost-anomalies": {
         "task": "mlops.find_cost_anomalies_everywhere",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 
+from mlops import freshness
 from mlops.console import Exit, Json, complain, note, one_line_errors, out, plain, print_json, say
-from shared.money import cost_text, dollars
+from shared.money import cost_text, dollars, money_fields
 
 if TYPE_CHECKING:
     from shared.costs.budgets import Scope, Standing
@@ -37,16 +38,19 @@ def list_budgets(as_json: Json = False) -> None:
     """
     with one_line_errors():
         from shared.costs import budgeting
+        from shared.costs.freshness import freshness as look
         from shared.database import tenant_session
         from shared.tenancy.tenants import current_tenant
 
-        today = datetime.now(UTC).date()
+        now = datetime.now(UTC)
         with tenant_session(current_tenant()) as session:
-            found = budgeting.standings(session, budgeting.budgets(session), today)
+            found = budgeting.standings(session, budgeting.budgets(session), now.date())
+            fresh = look(session, now)
     if as_json:
-        print_json([described(one) for one in found])
+        print_json({**freshness.described(fresh), "budgets": [described(one) for one in found]})
     else:
-        print_standings(found, today)
+        print_standings(found, now.date())
+        freshness.tell(fresh)
 
 
 @app.command("set")
@@ -60,7 +64,7 @@ def set_budget(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Set a budget, in place of the one for the same period.
+    """Set a budget, in place of the one for the same period, and judge all of them at once.
 
     An alert is raised at 50, 80 and 100 %. With a hard stop, episodes and tracked calls are
     refused beyond it.
@@ -70,24 +74,46 @@ def set_budget(
     Example: mlops cost budget set 2.50 --period month --model shopper@1.0.0 --hard-stop
     """
     with one_line_errors():
+        from shared.alerts.spending import tell_of_spending
         from shared.costs import budgeting
         from shared.costs.aggregation import Period as Periods
         from shared.costs.budgets import Budget, nanos_of
+        from shared.costs.reserving import LIMITS_SECONDS
         from shared.database import tenant_session
+        from shared.telemetry.seen import NeverSeenError, require_seen
         from shared.tenancy.tenants import current_tenant
 
         scope, name = _scope(model, function)
         budget = Budget(Periods(period), nanos_of(amount), scope, name, hard_stop=hard_stop)
-        today = datetime.now(UTC).date()
+        now = datetime.now(UTC)
+        doubt = None
         with tenant_session(current_tenant()) as session:
             before = budgeting.set_budget(session, budget)
-            (standing,) = budgeting.standings(session, [budget], today)
+            (standing,) = budgeting.standings(session, [budget], now.date())
+            # What is spent already is told now, and not when the next hour is summed.
+            told = tell_of_spending(session, (), now)
+            try:
+                require_seen(session, scope.value, name or None)
+            except NeverSeenError as error:
+                doubt = str(error)
     if as_json:
-        print_json(described(standing))
+        print_json(
+            described(standing)
+            | {
+                "known_everywhere_within_seconds": LIMITS_SECONDS if hard_stop else None,
+                "alerts_raised": told.raised,
+                "alerts_resolved": told.resolved,
+            }
+        )
     else:
         say(f"{budget} is set" + (f", instead of {before}" if before else ""))
-    if name and standing.state.value == "no_data":
-        note(f"no call of {budget.whose} has been counted this {period}: is the name right?")
+        say(_stands(standing))
+        if hard_stop:
+            say(_hard_stop(standing, LIMITS_SECONDS))
+        elif before is not None and before.hard_stop:
+            say(f"calls are not refused any more, in every process after {LIMITS_SECONDS:g} s")
+    if doubt is not None:
+        note(f"{doubt}{'' if doubt.endswith('?') else ': is the name right?'}")
 
 
 @app.command("remove")
@@ -99,14 +125,22 @@ def remove_budget(
     Example: mlops cost budget remove --period day
     """
     with one_line_errors():
+        from shared.alerts.spending import tell_of_spending
         from shared.costs import budgeting
         from shared.costs.aggregation import Period as Periods
         from shared.database import tenant_session
+        from shared.telemetry.seen import did_you_mean
         from shared.tenancy.tenants import current_tenant
 
         scope, name = _scope(model, function)
         with tenant_session(current_tenant()) as session:
-            removed = budgeting.remove_budget(session, scope, name, Periods(period))
+            try:
+                removed = budgeting.remove_budget(session, scope, name, Periods(period))
+            except budgeting.NoBudgetError as error:
+                names = {one.name for one in budgeting.own_budgets(session) if one.scope is scope}
+                near = did_you_mean(name, names - {name})
+                raise complain(f"{error}{near}", Exit.NOT_FOUND) from None
+            tell_of_spending(session, (), datetime.now(UTC))
     if as_json:
         print_json({"removed": str(removed)})
     else:
@@ -123,6 +157,27 @@ def _scope(model: str | None, function: str | None) -> tuple[Scope, str]:
     return (Scope.TENANT, "") if function is None else (Scope.FUNCTION, function)
 
 
+def _stands(standing: Standing) -> str:
+    """What is spent of a budget that was just set."""
+    spent, since = standing.spent, standing.starts_on
+    if standing.share is None:
+        return f"since {since} (UTC): {_state(standing)}"
+    cost = cost_text(spent.known_nanos, spent.unpriced_calls, simulated=spent.simulated_calls > 0)
+    return f"{100 * standing.share:.0f} % of it is spent since {since} (UTC): {cost}"
+
+
+def _hard_stop(standing: Standing, known_after: float) -> str:
+    """What a hard stop will do, and from when on."""
+    whose, until = standing.budget.whose, f"until {standing.ends_before} 00:00 UTC"
+    known = f"every process knows it within {known_after:g} s"
+    if standing.state.value == "exceeded":
+        return f"hard stop: it is used up, so calls of {whose} are refused {until}; {known}"
+    return (
+        f"hard stop: once it is used up, calls of {whose} are refused {until}; {known}. Episodes"
+        " that have begun go on without it; in your own code, `obey_budgets=True` asks for it"
+    )
+
+
 def described(standing: Standing) -> dict[str, Any]:
     """Where a budget stands, as JSON has it."""
     budget, spent = standing.budget, standing.spent
@@ -130,12 +185,12 @@ def described(standing: Standing) -> dict[str, Any]:
         "scope": budget.scope.value,
         "name": budget.name or None,
         "period": budget.period.value,
-        "starts_on": standing.starts_on,
-        "ends_before": standing.ends_before,
-        "amount_nanos": budget.amount_nanos,
+        "from": datetime.combine(standing.starts_on, time(), UTC),
+        "to": datetime.combine(standing.ends_before, time(), UTC),
+        **money_fields(amount=budget.amount_nanos),
         "hard_stop": budget.hard_stop,
         "default": budget.default,
-        "spent_nanos": spent.nanos if spent.known else None,
+        **money_fields(spent=spent.nanos if spent.known else None),
         "llm_calls": spent.calls,
         "unpriced_calls": spent.unpriced_calls,
         "simulated_calls": spent.simulated_calls,

@@ -178,6 +178,7 @@ _MISTAKES = {
         "shared.costs.budgeting.NoBudgetError",
         "shared.evaluation.benchmarks.UnknownBenchmarkError",
         "shared.telemetry.features.definitions.UnknownFeatureError",
+        "shared.telemetry.seen.NeverSeenError",
     ),
     Exit.FAILURE: (
         "shared.tenancy.tenants.NameTakenError",

@@ -45,7 +45,7 @@ from shared.settings import settings
 from shared.telemetry.retention import keep_no_longer
 from shared.tenancy.tenants import TenancyError, find_tenant
 from tasks.cards import enqueue_cards
-from tasks.costs import enqueue_anomalies, enqueue_roll_ups
+from tasks.costs import enqueue_anomalies, enqueue_judging, enqueue_roll_ups
 from tasks.declaring import transactional_task
 from tasks.drift import watch_for_drift
 
@@ -200,6 +200,11 @@ def make_event_partitions(slot: datetime) -> None:
 @timetable_task("mlops.find_cost_anomalies_everywhere", every=timedelta(hours=1))
 def find_cost_anomalies(slot: datetime) -> None:
     enqueue_anomalies(slot)
+
+
+@timetable_task("mlops.judge_budgets_everywhere", every=timedelta(hours=1))
+def judge_budgets(slot: datetime) -> None:
+    enqueue_judging(slot)
 
 
 @timetable_task("mlops.remove_old_events", every=timedelta(hours=1))

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.alerts import cost_anomalies, spending
 from shared.alerts.cost_anomalies import tell_of_anomalies
-from shared.alerts.spending import tell_of_spending
+from shared.alerts.spending import is_due, tell_of_spending
 from shared.alerts.tables import Alert
 from shared.alerts.unsummed import tell_of_unsummed_hours
 from shared.costs.aggregation import aggregate
@@ -33,14 +33,16 @@ def sum_changed_hours(session: Session, job: RollUp) -> Mapping[str, Any]:
     tell_of_unsummed_hours(session)
     sum_past_days(session, now.date())
     aggregate(session, hours)
-    told: Mapping[str, Any] = {}
-    if hours:
-        found = tell_of_spending(session, hours, now)
-        told = {"alerts_raised": found.raised, "alerts_resolved": found.resolved}
+    # Without an hour too: a day that is over is one that has turned.
+    told = tell_of_spending(session, hours, now)
     if len(hours) == HOURS_AT_ONCE:
         # There may be more: the next job takes them, so that no transaction grows long.
         enqueue(session, RollUp())
-    return {"hours": len(hours), **told}
+    return {
+        "hours": len(hours),
+        "alerts_raised": told.raised,
+        "alerts_resolved": told.resolved,
+    }
 
 
 roll_up = transactional_task(RollUp, sum_changed_hours)
@@ -94,6 +96,22 @@ def enqueue_roll_ups() -> int:
     with system_session() as session:
         tenants = session.scalars(sa.text("SELECT mlops.tenants_with_dirty_hours()")).all()
     return sum(_enqueue_unless_queued(TenantId(tenant)) for tenant in tenants)
+
+
+def enqueue_judging(now: datetime) -> int:
+    """A roll-up for each tenant with an alert of a period that has ended; return how many.
+
+    The clock turns for those who send nothing as well, and a roll-up judges the budgets.
+    """
+    with system_session() as session:
+        tenants = session.scalars(sa.text("SELECT mlops.tenant_ids()")).all()
+    asked = 0
+    for tenant in map(TenantId, tenants):
+        with tenant_session(tenant) as session:
+            due = is_due(session, now)
+        if due:
+            asked += _enqueue_unless_queued(tenant)
+    return asked
 
 
 def _enqueue_unless_queued(tenant_id: TenantId) -> bool:

@@ -75,6 +75,17 @@ def tell_of_spending(session: Session, hours: Iterable[datetime], now: datetime)
     return Told(raised, resolved)
 
 
+def is_due(session: Session, now: datetime) -> bool:
+    """Whether a period has ended whose alert is still open: then it is to be judged again."""
+    today = now.astimezone(UTC).date()
+    periods = session.scalars(
+        sa.select(Alert.details).where(Alert.kind == KIND, Alert.resolved_at.is_(None))
+    )
+    return any(
+        Period(one["period"]).end(date.fromisoformat(one["starts_on"])) <= today for one in periods
+    )
+
+
 def _standings(session: Session, touched: Collection[date], on: date) -> list[Standing]:
     """Of every budget now, and of its period before if one of the days is in that."""
     asked: list[tuple[Budget, date]] = []

@@ -9,6 +9,7 @@ import pytest
 import redis
 import sqlalchemy as sa
 
+from shared.alerts.spending import is_due
 from shared.alerts.tables import Alert
 from shared.costs.aggregation import Period
 from shared.costs.budgeting import set_budget
@@ -23,7 +24,7 @@ from shared.telemetry.ingestion import CallCost, store
 from shared.telemetry.tables import DirtyHour
 from shared.tenancy.tenants import create_tenant
 from tasks import costs
-from tasks.costs import enqueue_roll_ups, roll_up
+from tasks.costs import enqueue_judging, enqueue_roll_ups, roll_up
 
 AT = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
@@ -92,6 +93,30 @@ def test_the_job_judges_the_budgets_by_what_it_has_just_summed(
     with tenant_session(tenant) as session:
         alert = session.scalars(sa.select(Alert)).one()
     assert alert.message.startswith("70 % of the budget of $0.00000001 a day for model buyer@1")
+
+
+def test_a_period_that_ends_is_judged_though_nothing_is_sent(
+    tenant: TenantId, clean_redis: redis.Redis
+) -> None:
+    with tenant_session(tenant) as session:
+        set_budget(session, Budget(Period.DAY, 7, Scope.MODEL, "buyer@1"))
+    record_calls(tenant, hours=1)
+    run(tenant)
+    with tenant_session(tenant) as session:
+        assert not is_due(session, AT)
+        assert is_due(session, AT + timedelta(days=1))
+    assert enqueue_judging(AT + timedelta(days=1)) >= 1
+    assert queued(tenant) == 1
+    yesterday = (AT - timedelta(days=1)).date().isoformat()
+    with tenant_session(tenant) as session:
+        alert = session.scalars(sa.select(Alert)).one()
+        alert.fingerprint = "budget:of:yesterday"
+        alert.details = alert.details | {"starts_on": yesterday}
+        session.execute(sa.text("DELETE FROM mlops.cost_tracking"))
+    assert run(tenant) == "succeeded"
+    with tenant_session(tenant) as session:
+        assert session.scalars(sa.select(Alert.resolved_at)).one() is not None
+        assert not is_due(session, AT + timedelta(days=9))
 
 
 def test_hours_beyond_one_transaction_are_left_to_the_next_job(
