@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from mlops import freshness
 from mlops.console import Json, one_line_errors, print_json, print_table, say
 from mlops.monitoring.windows import Hours, last_hours, rate, shown_rate
 
@@ -24,16 +25,24 @@ def errors(hours: Hours = 24, as_json: Json = False) -> None:
     Example: mlops monitor errors --hours 24
     """
     with one_line_errors():
+        from shared.costs.freshness import freshness as look
         from shared.database import tenant_session
         from shared.telemetry.error_analysis import analyze_errors
         from shared.tenancy.tenants import current_tenant
 
-        window = last_hours(datetime.now(UTC), hours)
+        now = datetime.now(UTC)
+        window = last_hours(now, hours)
         with tenant_session(current_tenant()) as session:
+            fresh = look(session, now)
             report = analyze_errors(session, window)
     if as_json:
-        print_json(_errors_json(report))
+        print_json(freshness.described(fresh) | _errors_json(report))
         return
+    _print(report, hours)
+    freshness.tell(fresh)
+
+
+def _print(report: ErrorReport, hours: int) -> None:
     if report.tried is None:
         say(f"no data: nothing was reported in the last {hours} h, so it is not known what failed")
         return

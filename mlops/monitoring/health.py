@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _LATE = timedelta(minutes=5)
 "Rollups are made every minute: what waits longer is stuck."
+_MANY_HOURS = 24
+"More that wait, however shortly, are late events by the hundred, or a roll-up that lags."
+_MANY_BATCHES = 100
+"More that wait, however shortly, are half a million events if they are full."
 _FULL = 0.5
 "Of the room for waiting batches; beyond it something does not keep up."
 _SCARCE_PERCENT = 95.0
@@ -97,12 +101,13 @@ def _telemetry_checks(found: TelemetryHealth, now: datetime, hours: int) -> Iter
 
 
 def _ingest(backlog: Backlog, now: datetime) -> Check:
-    verdict, said = Verdict.OK, f"{backlog.batches:,} batches wait to be stored"
+    waiting = "batch waits" if backlog.batches == 1 else "batches wait"
+    verdict, said = Verdict.OK, f"{backlog.batches:,} {waiting} to be stored"
     if backlog.failed:
         verdict = Verdict.WRONG
         said = (
-            f"{backlog.failed} batches could not be stored: `mlops job list --status failed` says"
-            " why, `mlops job retry` tries again"
+            f"{backlog.failed} batch{'' if backlog.failed == 1 else 'es'} could not be stored:"
+            " `mlops job list --status failed` says why, `mlops job retry` tries again"
         )
     elif backlog.oldest is not None and now - backlog.oldest > _LATE:
         verdict = Verdict.WRONG
@@ -116,6 +121,9 @@ def _ingest(backlog: Backlog, now: datetime) -> Check:
             f"{backlog.size_bytes / 2**20:,.0f} of {backlog.limit_bytes / 2**20:,.0f} MiB for"
             " waiting batches are used: senders are told to wait when it is full"
         )
+    elif backlog.batches > _MANY_BATCHES:
+        verdict = Verdict.WARNING
+        said += f", more than {_MANY_BATCHES}: if it stays so, run more workers of the queue ingest"
     return Check("ingest", verdict, said)
 
 
@@ -127,18 +135,23 @@ def _rollups(summing: Summing, now: datetime) -> Check:
             f" {stuck.failure}; their events are kept, and summing them is tried every hour"
         )
         return Check("rollups", Verdict.WRONG, said)
+    waiting = f"{summing.hours:,} hour{' waits' if summing.hours == 1 else 's wait'} to be summed"
+    if summing.oldest_hour is not None:
+        waiting += f", the oldest {summing.oldest_hour:%Y-%m-%d %H:%M}"
     if summing.oldest_mark is not None and now - summing.oldest_mark > _LATE:
         said = (
-            f"{summing.hours} hours wait to be summed, one for {_age(now, summing.oldest_mark)}: do"
+            f"{waiting}, one for {_age(now, summing.oldest_mark)}: do"
             " beat and a worker of the queue costs run? (`mlops status`)"
         )
         return Check("rollups", Verdict.WRONG, said)
     if summing.newest_rollup is None:
         return Check("rollups", Verdict.NO_DATA, "nothing was summed yet")
-    said = (
-        f"{summing.hours} hours wait to be summed, the last was"
-        f" {_age(now, summing.newest_rollup)} ago"
-    )
+    said = f"{waiting}; the last was summed {_age(now, summing.newest_rollup)} ago"
+    if summing.hours > _MANY_HOURS:
+        said += (
+            f". More than {_MANY_HOURS} wait: reports of them are not whole until they are summed"
+        )
+        return Check("rollups", Verdict.WARNING, said)
     return Check("rollups", Verdict.OK, said)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mlops import freshness
 from mlops.console import Json, one_line_errors, print_json, print_table
 from mlops.monitoring.windows import Hours, last_hours
 
@@ -24,15 +25,28 @@ def metrics(
     Example: mlops monitor metrics --name basket
     """
     with one_line_errors():
+        from shared.costs.freshness import freshness as look
         from shared.database import tenant_session
         from shared.telemetry.custom_metrics import custom_metrics
+        from shared.telemetry.seen import require_seen
         from shared.tenancy.tenants import current_tenant
 
-        window = last_hours(datetime.now(UTC), hours)
+        now = datetime.now(UTC)
+        window = last_hours(now, hours)
         with tenant_session(current_tenant()) as session:
+            if not (name or "").startswith("system."):
+                require_seen(session, "name", name, called="metric")
+            fresh = look(session, now)
             found = custom_metrics(session, window, name)
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json(
+            {
+                "from": window.start,
+                "to": window.end,
+                **freshness.described(fresh),
+                "metrics": [asdict(one) for one in found],
+            }
+        )
         return
     print_table(
         ["metric", "of", "function", "times", "mean", "sd", "least", "greatest", "latest", "at"],
@@ -53,3 +67,4 @@ def metrics(
         ],
         empty=f"no metric in the last {hours} h: `MetricsCollector.record_metric` records them",
     )
+    freshness.tell(fresh)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlops import freshness
 from mlops.console import Json, one_line_errors, print_json, print_table
 from mlops.monitoring.windows import Hours, last_hours, rate, shown_rate
 from shared.money import cost_text, known_nanos, money_fields
@@ -38,15 +39,20 @@ def performance(
     Example: mlops monitor performance --hours 24 --by function
     """
     with one_line_errors():
+        from shared.costs.freshness import freshness as look
         from shared.database import tenant_session
         from shared.telemetry.metrics import Metric
         from shared.telemetry.reading import Group, histograms, sums
+        from shared.telemetry.seen import require_seen
         from shared.tenancy.tenants import current_tenant
 
         now = datetime.now(UTC)
         window = last_hours(now, hours)
         group = Group(by.value)
         with tenant_session(current_tenant()) as session:
+            require_seen(session, "model", model)
+            require_seen(session, "function", function)
+            fresh = look(session, now)
             found = sums(session, window, model, function, by=group)
             measured = {
                 metric: histograms(session, window, metric, model, function, by=group)
@@ -64,7 +70,7 @@ def performance(
         for name in sorted(found, key=lambda name: (-found[name].llm_calls, name))
     ]
     if as_json:
-        print_json({"from": window.start, "to": now, "rows": rows})
+        print_json({"from": window.start, "to": now, **freshness.described(fresh), "rows": rows})
         return
     print_table(
         [by.value, "calls", "per hour", "errors (95 %)", "tasks solved (95 %)",
@@ -74,6 +80,7 @@ def performance(
         empty=f"no telemetry in the last {hours} h: what `mlops.MetricsCollector` records shows "
         "here within a minute or two",
     )  # fmt: skip
+    freshness.tell(fresh)
 
 
 def _performance(sums: Sums, measured: Mapping[str, Histogram], seconds: float) -> dict[str, Any]:

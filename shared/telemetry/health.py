@@ -44,7 +44,9 @@ class Summing:
 
     hours: int
     "Without those that cannot be."
+    oldest_hour: datetime | None
     oldest_mark: datetime | None
+    "When the hour that waits longest was first marked since it was summed."
     newest_rollup: datetime | None
     unsummed: Unsummed | None
     "What was tried often enough to say that it cannot be summed."
@@ -108,14 +110,15 @@ def _backlog(session: Session) -> Backlog:
 
 
 def _summing(session: Session) -> Summing:
-    hours, oldest = session.execute(
-        sa.select(sa.func.count(), sa.func.min(DirtyHour.marked_at)).where(
-            DirtyHour.tries < TOLD_TRIES
-        )
+    hours, oldest_hour, oldest_mark = session.execute(
+        sa.select(
+            sa.func.count(), sa.func.min(DirtyHour.hour), sa.func.min(DirtyHour.marked_at)
+        ).where(DirtyHour.tries < TOLD_TRIES)
     ).one()
     return Summing(
         hours,
-        oldest,
+        oldest_hour,
+        oldest_mark,
         session.scalar(sa.select(sa.func.max(ModelPerformance.computed_at))),
         unsummed(session),
     )

@@ -191,13 +191,14 @@ _STORE: Final = sa.text(
 
 # Not DO NOTHING: only the update makes a roll-up that is about to take the mark wait for this
 # transaction. Otherwise it would take it, sum the hour without these events, and leave no mark.
-# In the order of the hours, so that two batches or a roll-up cannot wait for each other.
+# In the order of the hours, so that two batches or a roll-up cannot wait for each other. The time
+# of the first mark stays: it says how long the hour has been waiting to be summed.
 _MARK: Final = sa.text(
     """
     INSERT INTO mlops.dirty_hours (tenant_id, hour)
     SELECT CAST(current_setting('app.tenant') AS uuid), hour
     FROM unnest(CAST(:hours AS timestamptz[])) AS hour ORDER BY hour
-    ON CONFLICT (tenant_id, hour) DO UPDATE SET marked_at = now()
+    ON CONFLICT (tenant_id, hour) DO UPDATE SET marked_at = dirty_hours.marked_at
     """
 )
 

@@ -100,6 +100,20 @@ def test_performance_by_function_and_of_one_model(tenant: TenantId, mlops: Mlops
     assert [row["model"] for row in of_one["rows"]] == ["other@1"]
 
 
+def test_a_name_that_was_never_reported_is_no_empty_table(tenant: TenantId, mlops: Mlops) -> None:
+    send(tenant, call())
+    for option, name, near in (
+        ("--model", "Buyer@1", "buyer@1"),
+        ("--function", "chekcout", "checkout"),
+    ):
+        answer = mlops("monitor", "performance", option, name)
+        assert (answer.exit_code, answer.stdout) == (Exit.NOT_FOUND, "")
+        assert answer.stderr.endswith(
+            f"no {option[2:]} '{name}' has ever been reported; did you mean '{near}'?\n"
+        )
+    assert "ever been reported\n" in mlops("monitor", "performance", "--model", "z").stderr
+
+
 def test_what_is_not_known_is_not_zero(tenant: TenantId, mlops: Mlops) -> None:
     lines = [json.dumps(call(input_tokens=None)).encode()]
     with tenant_session(tenant) as session:
@@ -206,7 +220,32 @@ def test_health_tells_of_batches_and_hours_that_wait_too_long(
     found = checks(mlops("monitor", "health", "--json"))
     assert (found["ingest"]["verdict"], found["rollups"]["verdict"]) == ("wrong", "wrong")
     assert "the oldest for 30 min" in found["ingest"]["detail"]
-    assert "1 hours wait to be summed, one for 30 min" in found["rollups"]["detail"]
+    assert found["rollups"]["detail"].startswith("1 hour waits to be summed, the oldest 20")
+    assert ", one for 30 min: do beat" in found["rollups"]["detail"]
+
+
+def test_health_warns_of_more_hours_and_batches_than_a_minute_brings(
+    tenant: TenantId, mlops: Mlops
+) -> None:
+    send(tenant, call())
+    with tenant_session(tenant) as session:
+        marks = [{"tenant_id": tenant, "hour": NOW - timedelta(hours=n)} for n in range(25)]
+        session.execute(sa.insert(DirtyHour), marks)
+        waiting = {"tenant_id": tenant, "events": 1, "body": b"", "size_bytes": 1}
+        session.execute(sa.insert(EventBatch), [waiting | {"id": uuid.uuid4()} for _ in range(101)])
+    found = checks(mlops("monitor", "health", "--json"))
+    assert (found["ingest"]["verdict"], found["rollups"]["verdict"]) == ("warning", "warning")
+    assert found["ingest"]["detail"].startswith("101 batches wait to be stored, more than 100: ")
+    assert found["rollups"]["detail"].startswith("25 hours wait to be summed, the oldest 20")
+
+
+def test_an_hour_has_been_waiting_since_it_was_first_marked(tenant: TenantId, mlops: Mlops) -> None:
+    long_ago = datetime.now(UTC) - timedelta(minutes=30)
+    with tenant_session(tenant) as session:
+        ingest(session, [json.dumps(call()).encode()], lambda _: CallCost(1, "a price"), NOW)
+        session.execute(sa.update(DirtyHour).values(marked_at=long_ago))
+        ingest(session, [json.dumps(call()).encode()], lambda _: CallCost(1, "a price"), NOW)
+    assert checks(mlops("monitor", "health", "--json"))["rollups"]["verdict"] == "wrong"
 
 
 def test_health_tells_of_batches_that_cannot_be_stored(tenant: TenantId, mlops: Mlops) -> None:
@@ -217,7 +256,7 @@ def test_health_tells_of_batches_that_cannot_be_stored(tenant: TenantId, mlops: 
         )
     result = mlops("monitor", "health")
     assert result.exit_code == Exit.FAILURE
-    assert "1 batches could not be stored" in result.stdout
+    assert "1 batch could not be stored" in result.stdout
 
 
 @pytest.mark.parametrize("command", ["performance", "errors", "health"])
@@ -251,8 +290,12 @@ def test_metrics_of_ones_own_are_added_up_over_their_hours(tenant: TenantId, mlo
             for value in of
         ),
     )
-    (found,) = json.loads(mlops("monitor", "metrics", "--name", "basket", "--json").stdout)
+    (found,) = json.loads(mlops("monitor", "metrics", "--name", "basket", "--json").stdout)[
+        "metrics"
+    ]
     assert (found["n"], found["mean"], found["minimum"], found["maximum"]) == (3, 3.0, 1.0, 6.0)
     assert found["standard_deviation"] == pytest.approx((14 / 3) ** 0.5)
     assert "basket" in mlops("monitor", "metrics").stdout
-    assert "no metric" in mlops("monitor", "metrics", "--name", "other").stdout
+    answer = mlops("monitor", "metrics", "--name", "bsaket")
+    assert answer.exit_code == Exit.NOT_FOUND
+    assert "no metric 'bsaket' has ever been reported; did you mean 'basket'?" in answer.stderr
