@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mlops import freshness
 from mlops.console import Json, one_line_errors, print_json, print_table, say
+from shared.money import dollars, money_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shared.costs.anomalies import CostVerdict
+    from shared.costs.forecasting import Forecast
     from shared.costs.watching import Judged
+
+
+_CAPTION = (
+    "score: of five_times the multiple of the mean of the week before (an anomaly above 5); of the"
+    " others how unlikely so much is, in standard deviations of a normal variable (an anomaly above"
+    " about 3.4, and only if it is $0.10 or more beyond what was expected)"
+)
 
 
 def anomalies(
@@ -30,13 +39,17 @@ def anomalies(
     Example: mlops cost anomalies --days 30
     """
     with one_line_errors():
+        from shared.costs.freshness import freshness as look
         from shared.costs.watching import judge_hours
         from shared.database import tenant_session
         from shared.tenancy.tenants import current_tenant
 
-        until = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        now = datetime.now(UTC)
+        until = now.replace(minute=0, second=0, microsecond=0)
+        since = until - timedelta(days=days)
         with tenant_session(current_tenant()) as session:
-            judged = tuple(judge_hours(session, until - timedelta(days=days), until))
+            judged = tuple(judge_hours(session, since, until))
+            fresh = look(session, now)
     found = [
         (subject, verdict)
         for subject in judged
@@ -45,18 +58,50 @@ def anomalies(
         if verdict.anomalous
     ]
     if as_json:
-        print_json({"until": until, "judged": [_summary(s) for s in judged], "anomalies": [
-            {"model": s.model, "function": s.function} | asdict(v) for s, v in found]})  # fmt: skip
+        print_json(
+            {
+                "from": since,
+                "to": until,
+                **freshness.described(fresh),
+                "judged": [_summary(subject) for subject in judged],
+                "anomalies": [_described(*one) for one in found],
+            }
+        )
         return
     print_table(
         ["hour (UTC)", "model", "function", "rule", "cost", "expected", "limit", "score"],
         [_cells(subject, verdict) for subject, verdict in sorted(found, key=_newest_first)],
+        title="Hours that cost more than they should",
         empty=_nothing(judged, days),
     )
+    if found:
+        say(_CAPTION)
     for subject in judged:
         for state, hours in _summary(subject)["hour_of_week"].items():
             if state not in ("normal", "anomaly"):
-                say(f"{subject.model}, {subject.function}: {hours} hours {state.replace('_', ' ')}")
+                one = f"{hours} hour{'' if hours == 1 else 's'} {state.replace('_', ' ')}"
+                say(f"{subject.model}, {subject.function}: {one}")
+    freshness.tell(fresh)
+
+
+def _described(subject: Judged, verdict: CostVerdict) -> dict[str, Any]:
+    hour = timedelta(hours=1)
+    return {
+        "model": subject.model,
+        "function": subject.function,
+        "rule": verdict.rule.value,
+        "state": verdict.state.value,
+        "from": verdict.starts_at - (verdict.span_hours - 1) * hour,
+        "to": verdict.starts_at + hour,
+        **money_fields(
+            observed=verdict.observed_nanos,
+            expected=verdict.expected_nanos,
+            limit=verdict.limit_nanos,
+        ),
+        "score": verdict.score,
+        "reason": verdict.reason,
+        "unpriced_beside": verdict.unpriced_beside,
+    }
 
 
 def _newest_first(found: tuple[Judged, CostVerdict]) -> tuple[float, str, str]:
@@ -66,7 +111,6 @@ def _newest_first(found: tuple[Judged, CostVerdict]) -> tuple[float, str, str]:
 
 def _cells(subject: Judged, verdict: CostVerdict) -> list[object]:
     from shared.costs.anomalies import CostRule
-    from shared.money import dollars
 
     each = " a request" if verdict.rule is CostRule.PER_REQUEST else ""
     span = f" in {verdict.span_hours} h" if verdict.span_hours > 1 else ""
@@ -113,15 +157,39 @@ def forecast(
     """
     with one_line_errors():
         from shared.costs.aggregation import Period
+        from shared.costs.freshness import freshness as look
         from shared.costs.watching import forecast_period
         from shared.database import tenant_session
         from shared.tenancy.tenants import current_tenant
 
+        now = datetime.now(UTC)
         with tenant_session(current_tenant()) as session:
-            found = forecast_period(session, Period(period), datetime.now(UTC))
+            found = forecast_period(session, Period(period), now)
+            fresh = look(session, now)
     if as_json:
-        print_json(None if found is None else asdict(found))
-    elif found is None:
-        say("no data: no model call was ever reported")
-    else:
-        say(found.explanation)
+        print_json(freshness.described(fresh) | _forecast(found))
+        return
+    say("no data: no model call was ever reported" if found is None else found.explanation)
+    freshness.tell(fresh)
+
+
+def _forecast(found: Forecast | None) -> dict[str, Any]:
+    if found is None:
+        return {"state": "no_data"}
+    return {
+        "state": found.state.value,
+        "from": found.starts_at,
+        "to": found.ends_at,
+        "known_to": found.known_to,
+        **money_fields(
+            spent=found.spent_nanos,
+            total=found.total_nanos,
+            low=found.low_nanos,
+            high=found.high_nanos,
+        ),
+        "confidence": found.confidence,
+        "unknown_hours": found.unknown_hours,
+        "unpriced_calls": found.unpriced_calls,
+        "days": found.days,
+        "reason": found.reason,
+    }

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlops import freshness
 from mlops.console import Exit, Json, complain, one_line_errors, out, print_json, print_table, say
+from shared.money import dollars, money_fields
 
 if TYPE_CHECKING:
     from shared.costs.advice.advising import Advised
@@ -44,6 +46,7 @@ def advise(
     with one_line_errors():
         from shared.abtest.costing import split_tests
         from shared.costs.advice.advising import advise as advise_on
+        from shared.costs.freshness import freshness as look
         from shared.costs.pricing import tenant_prices
         from shared.database import tenant_session
         from shared.tenancy.tenants import current_tenant
@@ -63,10 +66,12 @@ def advise(
                 now=now,
                 margin=margin / 100,
             )
+            fresh = look(session, now)
     if as_json:
-        print_json(_described(found, margin))
+        print_json(freshness.described(fresh) | _described(found, margin))
         return
     _print(found, days)
+    freshness.tell(fresh)
 
 
 def _last_days(now: datetime, days: int) -> Any:
@@ -130,8 +135,6 @@ def _print_sections(found: Advised, *, every: bool) -> None:
 
 
 def _amount(one: Advice) -> str:
-    from shared.money import dollars
-
     saving = one.saving
     words = {"at_least": "at least ", "at_most": "at most "}.get(saving.certainty, "")
     text = "unknown" if saving.nanos is None else words + dollars(saving.nanos)
@@ -139,8 +142,6 @@ def _amount(one: Advice) -> str:
 
 
 def _interval(saving: Saving) -> str | None:
-    from shared.money import dollars
-
     if saving.interval is None:
         return None
     return f"{dollars(round(saving.interval.low))} to {dollars(round(saving.interval.high))}"
@@ -156,8 +157,6 @@ def _shown(figure: Figure) -> str:
 
 
 def _value(value: float, unit: str) -> str:
-    from shared.money import dollars
-
     if unit == "share":
         return f"{100 * value:.1f} %"
     return dollars(round(value)) if unit == "nanos" else f"{value:,.0f}"
@@ -187,9 +186,9 @@ def _piece(one: Advice) -> Mapping[str, Any]:
         "model": one.model,
         "function": one.function,
         "saving": {
-            "nanos_in_30_days": one.saving.nanos,
+            **money_fields(in_30_days=one.saving.nanos),
             "certainty": one.saving.certainty.value,
-            "interval": _pair(one.saving.interval),
+            **money_fields(low=_end(one.saving.interval, 0), high=_end(one.saving.interval, 1)),
             "explanation": one.saving.explanation,
         },
         "simulated": one.simulated,
@@ -199,6 +198,7 @@ def _piece(one: Advice) -> Mapping[str, Any]:
                 "name": figure.name,
                 "value": figure.value,
                 "unit": figure.unit,
+                **_in_money(figure),
                 "n": figure.n,
                 "interval": _pair(figure.interval),
                 "source": figure.source,
@@ -206,6 +206,14 @@ def _piece(one: Advice) -> Mapping[str, Any]:
             for figure in one.evidence
         ],
     }
+
+
+def _in_money(figure: Figure) -> Mapping[str, Any]:
+    return money_fields(value=figure.value) if figure.unit == "nanos" else {}
+
+
+def _end(interval: Sequence[float] | None, which: int) -> float | None:
+    return None if interval is None else interval[which]
 
 
 def _pair(interval: Sequence[float] | None) -> list[float] | None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlops.console import Exit, Json, complain, one_line_errors, print_json, print_table, say
+from shared.money import dollars, money_fields
 
 if TYPE_CHECKING:
-    from shared.costs.prices import Quote, Rate
+    from shared.costs.prices import PriceTable, Quote, Rate
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -92,6 +93,7 @@ def show(
         from shared.costs.prices import Unpriced
         from shared.costs.pricing import tenant_prices
         from shared.database import tenant_session
+        from shared.telemetry.seen import did_you_mean
         from shared.tenancy.tenants import current_tenant
 
         provider, slash, model = name.partition("/")
@@ -102,7 +104,8 @@ def show(
         at = datetime.now(UTC) if on is None else on.replace(tzinfo=UTC)
         quote = table.quote(provider, model, at)
         if isinstance(quote, Unpriced):
-            raise complain(f"{quote.reason} on {at:%Y-%m-%d}", Exit.NOT_FOUND)
+            near = did_you_mean(name, _names(table))
+            raise complain(f"{quote.reason} on {at:%Y-%m-%d}{near}", Exit.NOT_FOUND)
     if as_json:
         print_json(_described(quote) | {"version": table.version})
         return
@@ -110,15 +113,15 @@ def show(
     print_table(
         ["tokens", "dollars per million", "of inputs"],
         [
-            (name if step == 0 else "", f"{dollars:f}", _above(above))
+            (name if step == 0 else "", f"{price:f}", _above(above))
             for name, rate in rates
             if rate is not None
-            for step, (above, dollars) in enumerate(rate.steps)
+            for step, (above, price) in enumerate(rate.steps)
         ],
         title=f"{name} on {at:%Y-%m-%d} (UTC)",
     )
     if quote.request_nanos:
-        say(f"and ${quote.request_nanos / 1e9:f} for each call")
+        say(f"and {dollars(quote.request_nanos)} for each call")
     since = "" if quote.starts is None else f" from {quote.starts} on"
     simulated = ", simulated: no real money" if quote.simulated else ""
     say(f"{quote.origin}{since}{simulated}: {quote.source}")
@@ -169,6 +172,18 @@ def export() -> None:
     sys.stdout.write(written(table.own))
 
 
+def _names(table: PriceTable) -> set[str]:
+    """Every `provider/model` that has a price."""
+    from shared.costs.prices import embedded_models
+
+    try:
+        embedded = embedded_models("")
+    except ImportError:
+        embedded = []
+    entries = ((entry.provider, entry.model) for entry in (*table.own, *table.shipped))
+    return {"/".join(pair) for pair in (*embedded, *entries)}
+
+
 def _described(quote: Quote) -> dict[str, Any]:
     return {
         "provider": quote.provider,
@@ -177,7 +192,7 @@ def _described(quote: Quote) -> dict[str, Any]:
         "source": quote.source,
         "starts": quote.starts,
         "simulated": quote.simulated,
-        "request_nanos": quote.request_nanos,
+        **money_fields(request=quote.request_nanos),
     } | {name: _steps(getattr(quote, name)) for name in _CLASSES}
 
 
@@ -186,8 +201,8 @@ def _steps(rate: Rate | None) -> list[dict[str, Any]] | None:
     if rate is None:
         return None
     return [
-        {"above_input_tokens": max(above, 0), "dollars_per_million": f"{dollars:f}"}
-        for above, dollars in rate.steps
+        {"above_input_tokens": max(above, 0), "dollars_per_million": f"{price:f}"}
+        for above, price in rate.steps
     ]
 
 

@@ -24,6 +24,17 @@ class Gap(StrEnum):
         """What rollups and JSON call it."""
         return self.name.lower()
 
+    @property
+    def label(self) -> str:
+        """For people, without the names and numbers of one call."""
+        return _LABELS.get(self, self.value)
+
+
+_LABELS: Final = {
+    Gap.NO_COUNT: "the number of tokens is unknown",
+    Gap.NO_TABLE: "the embedded price table is not installed",
+}
+
 
 def gap_of(code: str) -> Gap:
     """The class that has this code; one that is not known any more is `OTHER`."""

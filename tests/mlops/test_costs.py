@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import mlops as package
 from mlops.cli import app
 from mlops.console import Exit
+from shared.alerts.tables import Alert
 from shared.costs.aggregation import aggregate
 from shared.database import TenantId, tenant_session
 from shared.settings import settings
@@ -31,6 +32,7 @@ from shared.tenancy.tenants import create_tenant
 HOUR = datetime(2026, 11, 18, 12, tzinfo=UTC)
 "A Wednesday."
 TODAY = datetime.now(UTC).date()
+STOP = ("--hard-stop",)
 Command = Callable[..., Any]
 
 PRICES = """\
@@ -118,7 +120,7 @@ def task(at: datetime, model: str, success: bool) -> TaskEndEvent:
 
 def price(event: LlmCallEvent) -> CallCost:
     if event.provider == "unknown":
-        return CallCost(None, "no price is known")
+        return CallCost(None, "no price is known for unknown/m")
     return CallCost(2_000_000_000, "a price", simulated=event.provider == "stand-in")
 
 
@@ -146,23 +148,30 @@ def november(tenant: TenantId) -> None:
 @pytest.mark.usefixtures("november")
 def test_the_report_keeps_what_is_unknown_and_what_is_simulated_apart(told: Command) -> None:
     found = told("cost", "report", "--month", "2026-11", "--json")
-    assert (found["start"], found["end_before"], found["by"]) == (
-        "2026-11-01",
-        "2026-12-01",
+    assert (found["from"], found["to"], found["by"]) == (
+        "2026-11-01T00:00:00+00:00",
+        "2026-12-01T00:00:00+00:00",
         "model",
     )
     rows = {row["name"]: row for row in found["rows"]}
     assert list(rows) == ["old@1", "new@1", "idle@1"]
     old, new, idle = rows.values()
     assert (old["cost_nanos"], old["llm_calls"], old["unpriced_calls"]) == (4_000_000_000, 3, 1)
-    assert old["cost"] == "$4.00 + unpriced: 1 call"
-    assert (old["nanos_per_request"], old["nanos_per_success"]) == (2_000_000_000, None)
-    assert new["cost"] == "$2.00 (simulated)"
-    assert (new["tasks"], new["successes"], new["nanos_per_success"]) == (3, 2, 1_000_000_000)
+    assert old["cost_dollars"] == "4.00"
+    assert (old["cost_per_request_nanos"], old["cost_per_success_nanos"]) == (2_000_000_000, None)
+    assert (new["cost_dollars"], new["simulated_calls"]) == ("2.00", 1)
+    assert (new["tasks"], new["successes"], new["cost_per_success_dollars"]) == (3, 2, "1.00")
+    assert (new["cost_per_success_low_nanos"], new["no_interval"]) == (
+        None,
+        "1 day of 5 that it takes",
+    )
     low, high = new["success_interval"]
     assert 0 < low < 2 / 3 < high < 1
-    assert (idle["cost_nanos"], idle["nanos_per_request"]) == (None, None)
-    assert idle["cost"] == "unpriced: 1 call"
+    assert (idle["cost_nanos"], idle["cost_dollars"]) == (None, None)
+    assert (idle["cost_per_request_nanos"], idle["no_interval"]) == (
+        None,
+        "the cost per success is not known",
+    )
     total = found["total"]
     assert (total["cost_nanos"], total["llm_calls"], total["unpriced_calls"]) == (
         6_000_000_000,
@@ -170,7 +179,8 @@ def test_the_report_keeps_what_is_unknown_and_what_is_simulated_apart(told: Comm
         2,
     )
     text = told("cost", "report", "--month", "2026-11")
-    assert "$4.00 + unpriced: 1 call" in text
+    for part in ("$4.00 + unpriced: 1 call", "$2.00 (simulated)", " unpriced: 1 call "):
+        assert part in text, part
     assert "2 of 3 (21 to 94 %)" in text
     assert "Budgets on " in text
 
@@ -185,16 +195,50 @@ def test_the_report_is_by_whatever_is_asked_for(told: Command) -> None:
     assert names(*month, "--by", "variant") == [None]
     assert names(*month, "--by", "day") == ["2026-11-17", "2026-11-18"]
     assert names(*month, "--by", "hour") == ["2026-11-17 12:00", "2026-11-18 12:00"]
+    assert names(*month, "--by", "llm_model") == ["known/m", "stand-in/m", "unknown/m"]
     assert names("--on", "2026-11-17") == ["old@1"]
     assert names("--on", "2026-11-16") == []
     assert "nothing was spent" in told("cost", "report", "--on", "2026-11-16")
 
 
+@pytest.mark.usefixtures("november")
+def test_the_report_says_why_calls_have_no_price_and_what_can_be_done(told: Command) -> None:
+    month = ("cost", "report", "--month", "2026-11")
+    found = told(*month, "--json")
+    (reason,) = found["unpriced"]
+    assert (reason["reason"], reason["explanation"]) == ("no_price", "no price is known")
+    assert (reason["llm_calls"], found["untold_calls"]) == (2, 0)
+    assert reason["llm_models"] == [{"name": "unknown/m", "llm_calls": 2}]
+    assert "mlops cost prices import" in reason["remedy"]
+    text = told(*month, "--by", "llm_model")
+    for part in ("Calls without a price", "no price is known", "unknown/m", "prices import"):
+        assert part in text, part
+    assert "Calls without a price" not in told("cost", "report", "--on", "2026-11-17")
+
+
+def test_a_report_says_as_of_when_it_is_and_what_is_not_summed_yet(
+    told: Command, tenant: TenantId
+) -> None:
+    assert "nothing was summed yet" in told("cost", "report")
+    record(tenant, call(HOUR, "old@1", "known"))
+    with tenant_session(tenant) as session:
+        store(session, [call(HOUR - timedelta(hours=n), "old@1", "known") for n in (1, 2)], price)
+    found = told("cost", "report", "--json")
+    assert (found["unsummed_hours"], found["waiting_batches"]) == (2, 0)
+    assert found["oldest_unsummed_hour"] == (HOUR - timedelta(hours=2)).isoformat()
+    assert found["summed_at"] <= found["as_of"]
+    said = "; 2 hours are not summed yet, the oldest 2026-11-18 10:00\n"
+    for command in ("report", "budget list", "anomalies", "forecast", "advise"):
+        assert said in told("cost", *command.split()), command
+    for command in ("performance", "errors", "metrics"):
+        assert said in told("monitor", command), command
+
+
 def test_a_report_without_data_says_so_and_shows_the_budgets(told: Command) -> None:
     found = told("cost", "report", "--json")
     assert (found["rows"], found["total"]) == ([], None)
-    assert found["end_before"] == str(TODAY + timedelta(days=1))
-    assert found["start"] == str(TODAY - timedelta(days=29))
+    assert found["to"] == f"{TODAY + timedelta(days=1)}T00:00:00+00:00"
+    assert found["from"] == f"{TODAY - timedelta(days=29)}T00:00:00+00:00"
     assert [(b["period"], b["state"], b["share"]) for b in found["budgets"]] == [
         ("day", "no_data", None),
         ("week", "no_data", None),
@@ -209,19 +253,32 @@ def test_a_report_that_cannot_be_is_refused_in_one_line(mlops: Command) -> None:
     refused(mlops(*report, "--month", "2026-13"), Exit.USAGE, "expected one like 2026-11")
     refused(mlops(*report, "--month", "2026-11", "--days", "3"), Exit.USAGE, "give one of")
     refused(mlops(*report, "--days", "0"), Exit.USAGE, "--days")
-    refused(mlops(*report, "--month", "9999-12"), Exit.USAGE, "the last day there is")
-    refused(mlops(*report, "--on", "9999-12-31"), Exit.USAGE, "the last day there is")
+    ahead = f"in the future: today is {TODAY} (UTC)"
+    tomorrow = TODAY + timedelta(days=1)
+    refused(mlops(*report, "--on", str(tomorrow)), Exit.USAGE, f"{tomorrow} is {ahead}")
+    refused(mlops(*report, "--month", "9999-12"), Exit.USAGE, f"9999-12 is {ahead}")
+    refused(mlops(*report, "--on", "9999-12-31"), Exit.USAGE, ahead)
     refused(mlops(*report, "--by", "colour"), Exit.USAGE, "--by")
 
 
 def test_a_budget_from_its_setting_to_its_removal(told: Command, tenant: TenantId) -> None:
     record(tenant, call(datetime.now(UTC), "old@1", "known"))
-    said = told("cost", "budget", "set", "2.50", "--period", "day")
-    assert said == "the budget of $2.50 a day for all models is set\n"
-    said = told("cost", "budget", "set", "$3", "--period", "day", "--hard-stop")
-    assert said.endswith("is set, instead of the budget of $2.50 a day for all models\n")
-    told("cost", "budget", "set", "1", "--period", "month", "--model", "old@1")
-    listed = told("cost", "budget", "list", "--json")
+    said = told("cost", "budget", "set", "2.50", "--period", "day").splitlines()
+    assert said == [
+        "the budget of $2.50 a day for all models is set",
+        f"80 % of it is spent since {TODAY} (UTC): $2.00",
+    ]
+    first, _, stop = told("cost", "budget", "set", "$3", "--period", "day", "--hard-stop").split(
+        "\n", 2
+    )
+    assert first.endswith("is set, instead of the budget of $2.50 a day for all models")
+    assert stop.startswith("hard stop: once it is used up, calls of all models are refused until ")
+    assert "every process knows it within 10 s" in stop
+    used_up = told("cost", "budget", "set", "1", "--period", "month", "--model", "old@1", *STOP)
+    assert "it is used up, so calls of model old@1 are refused until " in used_up
+    lifted = told("cost", "budget", "set", "1", "--period", "month", "--model", "old@1")
+    assert "calls are not refused any more, in every process after 10 s" in lifted
+    listed = told("cost", "budget", "list", "--json")["budgets"]
     assert [(b["scope"], b["period"], b["default"], b["hard_stop"]) for b in listed] == [
         ("tenant", "day", False, True),
         ("tenant", "week", True, False),
@@ -230,21 +287,44 @@ def test_a_budget_from_its_setting_to_its_removal(told: Command, tenant: TenantI
     ]
     assert [b["state"] for b in listed] == ["50", "ok", "ok", "exceeded"]
     assert (listed[0]["spent_nanos"], listed[0]["share"]) == (2_000_000_000, 2 / 3)
+    assert (listed[0]["amount_dollars"], listed[0]["from"]) == ("3.00", f"{TODAY}T00:00:00+00:00")
     text = told("cost", "budget", "list")
     for part in ("67 %", "over 50 %", "$3.00 a day, hard stop", "a month, default", "exceeded"):
         assert part in text, part
     said = told("cost", "budget", "remove", "--period", "month", "--model", "old@1")
     assert said == "the budget of $1.00 a month for model old@1 is removed\n"
-    assert len(told("cost", "budget", "list", "--json")) == 3
+    assert len(told("cost", "budget", "list", "--json")["budgets"]) == 3
     with tenant_session(tenant) as session:
         actions = session.scalars(sa.select(AuditEntry.action).order_by(AuditEntry.id)).all()
-    assert actions[1:] == ["budget.set"] * 3 + ["budget.remove"]
+    assert actions[1:] == ["budget.set"] * 4 + ["budget.remove"]
 
 
-def test_a_budget_for_nobody_known_asks_whether_the_name_is_right(mlops: Command) -> None:
+def test_a_budget_for_nobody_known_asks_whether_the_name_is_right(
+    mlops: Command, tenant: TenantId
+) -> None:
     answer = mlops("cost", "budget", "set", "1", "--period", "day", "--function", "checkuot")
     assert answer.exit_code == 0
-    assert "no call of function checkuot has been counted this day" in answer.stderr
+    assert "no function 'checkuot' has ever been reported: is the name right?" in answer.stderr
+    record(tenant, call(HOUR, "old@1", "known"))
+    answer = mlops("cost", "budget", "set", "1", "--period", "day", "--function", "checkuot")
+    assert "has ever been reported; did you mean 'checkout'?" in answer.stderr
+    gone = mlops("cost", "budget", "remove", "--period", "day", "--function", "checkout")
+    refused(gone, Exit.NOT_FOUND, "for function checkout and a day; did you mean 'checkuot'?")
+
+
+def test_a_budget_is_judged_when_it_is_set_and_when_it_is_removed(
+    told: Command, tenant: TenantId
+) -> None:
+    record(tenant, call(datetime.now(UTC), "old@1", "known"))
+    setting = ("cost", "budget", "set", "2.20", "--period", "week", "--json")
+    found = told(*setting)
+    # That of the day is the default, $1.
+    assert (found["state"], found["alerts_raised"]) == ("80", 2)
+    assert told(*setting)["alerts_raised"] == 0
+    told("cost", "budget", "remove", "--period", "week")
+    with tenant_session(tenant) as session:
+        alerts = session.execute(sa.select(Alert.details, Alert.resolved_at)).all()
+    assert {(one["period"], at is None) for one, at in alerts} == {("day", True), ("week", False)}
 
 
 def test_a_budget_that_cannot_be_is_refused_in_one_line(mlops: Command) -> None:
@@ -313,6 +393,8 @@ def test_prices_that_cannot_be_are_refused_in_one_line(mlops: Command, tmp_path:
     refused(mlops("cost", "prices", "import", "none.yaml"), Exit.USAGE, "No such file")
     refused(mlops("cost", "prices", "show", "gpt"), Exit.USAGE, "expected PROVIDER/MODEL")
     refused(mlops("cost", "prices", "show", "nobody/m"), Exit.NOT_FOUND, "no price is known for")
+    near = mlops("cost", "prices", "show", "openai/gpt-41-mini")
+    refused(near, Exit.NOT_FOUND, "; did you mean 'openai/gpt-4.1-mini'")
 
 
 @pytest.mark.usefixtures("november")

@@ -74,10 +74,13 @@ def test_advice_as_json_says_how_sure_each_saving_is(tenant: TenantId, mlops: Ml
         next(one for one in found["advice"] if one["kind"] == kind)
         for kind in ("failed_calls", "prompt_caching")
     )
-    assert failures["saving"]["nanos_in_30_days"] == 2 * 20 * 10_000_000
+    assert failures["saving"]["in_30_days_nanos"] == 2 * 20 * 10_000_000
     assert (failures["saving"]["certainty"], failures["simulated"]) == ("estimate", True)
     assert caching["saving"]["certainty"] == "at_most"
-    assert caching["saving"]["interval"] == [0, caching["saving"]["nanos_in_30_days"]]
+    assert [caching["saving"][f"{end}_nanos"] for end in ("low", "high")] == [
+        0,
+        caching["saving"]["in_30_days_nanos"],
+    ]
     assert {one["kind"] for one in found["looked_at"]} == KINDS
     assert found["margin_points"] == 5.0
 
@@ -86,7 +89,7 @@ def test_a_saving_that_is_not_known_is_no_zero(tenant: TenantId, mlops: Mlops) -
     send(tenant, CallCost(None, "no price is known"))
     found = json.loads(mlops("cost", "advise", "--json").stdout)["advice"]
     (failures,) = (one for one in found if one["kind"] == "failed_calls")
-    assert failures["saving"]["nanos_in_30_days"] is None
+    assert failures["saving"]["in_30_days_nanos"] is None
     assert "unpriced: 20 calls" in failures["saving"]["explanation"]
     assert "unknown" in mlops("cost", "advise").stdout
 
