@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.costs import report
+from shared.costs.ratios import NoInterval
 from shared.database import TenantId, tenant_session
 from shared.evaluation.intervals import Interval
 from shared.money import NANOS
@@ -36,6 +37,8 @@ class FunctionCost:
     cost_per_request: float | None
     cost_per_success: float | None
     "Of all tasks over the successful ones; None where a request has no price."
+    cost_per_success_interval: Interval | None
+    "95 %, from how much the hours or days differ; None where too few are known."
     tasks: int
     successes: int
     success_interval: Interval | None
@@ -75,10 +78,18 @@ def _cost(line: report.Line) -> FunctionCost:
         simulated_requests=line.simulated_calls,
         cost_per_request=_dollars(line.nanos_per_request),
         cost_per_success=_dollars(line.nanos_per_success),
+        cost_per_success_interval=_interval(line),
         tasks=line.tasks,
         successes=line.successes,
         success_interval=line.success_interval,
     )
+
+
+def _interval(line: report.Line) -> Interval | None:
+    found = line.nanos_per_success_interval
+    if isinstance(found, NoInterval):
+        return None
+    return Interval(found.low / NANOS, found.high / NANOS)
 
 
 def _dollars(nanos: float | None) -> float | None:

@@ -152,7 +152,8 @@ def import_prices(
     if as_json:
         print_json(asdict(done))
     else:
-        say(f"{done.after} prices of your own, instead of {done.before}; version: {done.version}")
+        prices = "price" if done.after == 1 else "prices"
+        say(f"{done.after} {prices} of your own, instead of {done.before}; version: {done.version}")
 
 
 @app.command("export")

@@ -47,7 +47,8 @@ def _print(report: ErrorReport, hours: int) -> None:
         say(f"no data: nothing was reported in the last {hours} h, so it is not known what failed")
         return
     failed = shown_rate(rate(min(report.errors, report.tried), report.tried))
-    say(f"{report.errors:,} errors, {failed} calls, actions, page loads and tasks")
+    errors = "error" if report.errors == 1 else "errors"
+    say(f"{report.errors:,} {errors}, {failed} calls, actions, page loads and tasks")
     print_table(
         ["category", "errors", f"the {hours} h before", "by hour"],
         [

@@ -84,8 +84,9 @@ class Forecast:
         """One line for the user."""
         spent = f"{dollars(self.spent_nanos)} spent up to {self.known_to:%Y-%m-%d %H:%M} UTC"
         if self.unknown_hours:
+            hours = "hour" if self.unknown_hours == 1 else "hours"
             spent += (
-                f", not counting what is unknown of {self.unknown_hours} hours "
+                f", not counting what is unknown of {self.unknown_hours} {hours} "
                 f"({call_count(self.unpriced_calls)} without a price)"
             )
         if self.reason is not None:

@@ -18,7 +18,7 @@ from shared.costs.advice.pieces import (
     unknown,
 )
 from shared.evaluation.intervals import Interval, wilson
-from shared.money import dollars
+from shared.money import call_count, dollars
 
 LEAST_CALLS: Final = 10
 "Failed or repeated; fewer are no pattern."
@@ -100,7 +100,7 @@ def _saving(
     failed: int, failed_nanos: int, repeated_nanos: int, unpriced: int, recent: RecentCalls
 ) -> Saving:
     if not failed_nanos + repeated_nanos:
-        return unknown(f"unpriced: {unpriced} calls; none of them has a price")
+        return unknown(f"unpriced: {call_count(unpriced)}; none of them has a price")
     low = in_a_month(failed_nanos, recent.span)
     high = in_a_month(failed_nanos + repeated_nanos, recent.span)
     if unpriced:
@@ -108,7 +108,7 @@ def _saving(
             Certainty.AT_LEAST,
             low,
             None,
-            f"the known cost of the failed calls; unpriced: {unpriced} calls",
+            f"the known cost of the failed calls; unpriced: {call_count(unpriced)}",
         )
     if not failed:
         return Saving(

@@ -20,7 +20,7 @@ from shared.costs.advice.pieces import (
     unknown,
 )
 from shared.evaluation.intervals import wilson
-from shared.money import dollars
+from shared.money import call_count, dollars
 
 HOPELESS: Final = 0.05
 "What the upper bound of a success rate must be below."
@@ -139,9 +139,11 @@ def _advise(
 
 def _saving(spent: _Spent, span: timedelta) -> Saving:
     if spent.calls == spent.unpriced:
-        return unknown(f"unpriced: {spent.unpriced} calls; none of them has a price")
+        return unknown(f"unpriced: {call_count(spent.unpriced)}; none of them has a price")
     nanos = in_a_month(spent.nanos, span)
     said = "all that these cost, if they are no longer tried"
     if spent.unpriced:
-        return Saving(Certainty.AT_LEAST, nanos, None, f"{said}; unpriced: {spent.unpriced} calls")
+        return Saving(
+            Certainty.AT_LEAST, nanos, None, f"{said}; unpriced: {call_count(spent.unpriced)}"
+        )
     return Saving(Certainty.ESTIMATE, nanos, None, said)

@@ -27,7 +27,7 @@ from shared.costs.advice.pieces import (
 )
 from shared.evaluation.intervals import Interval
 from shared.evaluation.results.clustering import Cluster, clustered_mean, student_quantile
-from shared.money import dollars
+from shared.money import call_count, dollars
 from shared.telemetry.reading import Sums
 
 MARGIN: Final = 0.05
@@ -201,7 +201,9 @@ def _known(model: str, calls: int, unpriced: int, missing: list[str]) -> bool:
     if not calls:
         missing.append(f"{model} reported no model calls, so what it costs is not known")
     elif unpriced:
-        missing.append(f"{model} has {unpriced} calls without a price, so what it costs is unknown")
+        missing.append(
+            f"{model} has {call_count(unpriced)} without a price, so what it costs is unknown"
+        )
     return bool(calls) and not unpriced
 
 
@@ -272,6 +274,6 @@ def _saving(found: Compared, own: Sequence[Sums], span: timedelta) -> Saving:
     if found.base_unpriced:
         certainty = Certainty.AT_LEAST
         explanation += (
-            f"; {found.base_unpriced} calls of {found.base} in the evidence have no price"
+            f"; without a price: {call_count(found.base_unpriced)} of {found.base} in the evidence"
         )
     return Saving(certainty, value, Interval(low, high), explanation)
