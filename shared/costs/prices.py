@@ -71,6 +71,8 @@ class Price:
     simulated: bool
     version: str
     "The table that gave it: `PriceTable.version`; and the provider, where it was not named."
+    provider: str | None = None
+    "That of the model's name, where the call names none."
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,8 @@ class PriceTable:
         found = self._priced(call, only, model, at)
         if isinstance(found, Unpriced):
             return found
-        return replace(found, version=f"{found.version}, {only} by the model's name")
+        said = f"{found.version}, {only} by the model's name"
+        return replace(found, version=said, provider=only)
 
     def provider_of(self, model: str) -> str | Unpriced:
         """The only provider that has a model of this name: of own entries, else of others."""

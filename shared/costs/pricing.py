@@ -58,7 +58,7 @@ def call_cost(prices: PriceTable, call: RecordedCall) -> CallCost:
         return CallCost(None, price.reason)
     if price.nanos > MOST_NANOS:
         return CallCost(None, _beyond(f"the price gives ${price.nanos / NANOS:,.0f}"))
-    return CallCost(price.nanos, price.version, price.simulated)
+    return CallCost(price.nanos, price.version, price.simulated, price.provider)
 
 
 def _stated(dollars: Decimal) -> CallCost:

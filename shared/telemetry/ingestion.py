@@ -42,6 +42,8 @@ class CallCost:
     nanos: int | None
     reason: str
     simulated: bool = False
+    provider: str | None = None
+    "Whose model it must have been, where the caller did not say."
 
     def __post_init__(self) -> None:
         if self.nanos is not None and not 0 <= self.nanos < 2**63:
@@ -228,6 +230,8 @@ def _row(event: Event, price: PriceCall) -> list[Any]:
         values["cost_nanos"] = cost.nanos
         values["cost_reason"] = cost.reason
         values["price_simulated"] = cost.simulated
+        if cost.provider is not None:
+            values["provider"] = cost.provider
     error_type, message = values["error_type"], values["error_message"]
     # A task that was not solved is a failure of the agent, and an error only if it says one.
     failed = values["success"] is False and event.kind in ("action", "page_load")

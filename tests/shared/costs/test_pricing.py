@@ -164,7 +164,8 @@ def test_a_price_that_would_be_more_than_any_call_costs_gives_none() -> None:
 def test_an_event_keeps_the_version_of_the_prices_or_why_there_is_none() -> None:
     table = PriceTable([own()], shipped_prices().shipped)
     assert call_cost(table, call()).reason == table.version
-    assert call_cost(table, call(provider=None)).reason == f"{table.version}, p by the model's name"
+    found = call_cost(table, call(provider=None))
+    assert (found.reason, found.provider) == (f"{table.version}, p by the model's name", "p")
     assert call_cost(table, call(llm_model=None)).reason == "no model was named"
     unknown = call_cost(table, call(llm_model="other"))
     assert (unknown.nanos, unknown.reason) == (None, "no price is known for p/other")

@@ -52,6 +52,11 @@ def test_an_hour_has_what_each_language_model_was_billed_and_is_replaced(tenant:
     assert billed(tenant) == {("openai", "m", "", 3, 1, 17), ("", "", "", 1, 0, 5)}
 
 
+def test_a_call_without_a_provider_is_that_of_whom_its_price_is(tenant: TenantId) -> None:
+    record(tenant, (None, "m", CallCost(5, "by its name", provider="openai")), ("p", "m", PRICED))
+    assert billed(tenant) == {("openai", "m", "", 1, 0, 5), ("p", "m", "", 1, 0, 5)}
+
+
 def test_reasons_are_counted_by_class_whatever_names_and_numbers_they_hold(
     tenant: TenantId,
 ) -> None:
