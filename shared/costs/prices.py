@@ -176,19 +176,23 @@ class PriceTable:
 
     def price(self, call: PricedCall, at: datetime) -> Price | Unpriced:
         """What `call`, made at the instant `at`, cost. ValueError if `at` has no time zone."""
-        provider, model, at = call.provider, call.llm_model, _utc(at)
+        provider, model = call.provider, call.llm_model
         if model is None:
             return Unpriced(Gap.NO_MODEL)
-        if provider is not None:
-            return self._priced(call, provider, model, at)
-        only = self.provider_of(model)
-        if isinstance(only, Unpriced):
-            return only
-        found = self._priced(call, only, model, at)
-        if isinstance(found, Unpriced):
+        by_name = None
+        if provider is None:
+            only = self.provider_of(model)
+            if isinstance(only, Unpriced):
+                return only
+            provider = by_name = only
+        rates = self._rates(provider, model, _utc(at))
+        if isinstance(rates, Unpriced):
+            return rates
+        found = self._charge(call, rates)
+        if by_name is None or isinstance(found, Unpriced):
             return found
-        said = f"{found.version}, {only} by the model's name"
-        return replace(found, version=said, provider=only)
+        said = f"{found.version}, {by_name} by the model's name"
+        return replace(found, version=said, provider=by_name)
 
     def provider_of(self, model: str) -> str | Unpriced:
         """The only provider that has a model of this name: of own entries, else of others."""
@@ -197,14 +201,6 @@ class PriceTable:
             if providers:
                 return _the_only_one(sorted(providers), model)
         return _embedded_provider(model)
-
-    def _priced(
-        self, call: PricedCall, provider: str, model: str, at: datetime
-    ) -> Price | Unpriced:
-        rates = self._rates(provider, model, at)
-        if isinstance(rates, Unpriced):
-            return rates
-        return self._charge(call, rates)
 
     def quote(self, provider: str, model: str, at: datetime) -> Quote | Unpriced:
         """The rates of a model at the instant `at`. ValueError if `at` has no time zone."""

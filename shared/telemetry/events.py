@@ -151,10 +151,12 @@ class _Event(BaseModel):
 
     def stored_attributes(self) -> dict[str, Any]:
         """`attributes` and the known fields of `IN_ATTRIBUTES`, as one JSON object."""
-        if not self.IN_ATTRIBUTES:
-            return self.attributes
-        own = {name: getattr(self, name) for name in self.IN_ATTRIBUTES}
-        return self.attributes | {name: value for name, value in own.items() if value is not None}
+        stored = self.attributes
+        for name in self.IN_ATTRIBUTES:
+            value = getattr(self, name)
+            if value is not None:
+                stored = stored | {name: value}
+        return stored
 
 
 class _Fallible(_Event):
