@@ -148,6 +148,49 @@ def test_episodes_of_the_telemetry_of_earlier_versions_are_tasks(
         )
 
 
+def test_hours_whose_events_are_there_are_summed_again_by_language_model(
+    database: str, services: TemporaryServices
+) -> None:
+    engine = sa.create_engine(psycopg_url(database), poolclass=sa.NullPool)
+    tenants = {"young": uuid.uuid4(), "old": uuid.uuid4()}
+    with engine.begin() as connection:
+        at_version(connection, "0006")
+    with as_superuser(database, services).begin() as connection:
+        for name, tenant in tenants.items():
+            connection.execute(
+                sa.text("INSERT INTO mlops.tenants (id, name) VALUES (:tenant, :name)"),
+                {"tenant": tenant, "name": name},
+            )
+            for hour, calls in ((10, 4), (12, 4), (13, 0)):
+                values = {"tenant": tenant, "hour": f"2026-03-01 {hour}:00+00", "n": calls}
+                connection.execute(sa.text(OF_AN_HOUR), values)
+        connection.execute(
+            sa.text("UPDATE mlops.tenants SET events_from = '2026-03-01 11:00+00' WHERE id = :old"),
+            tenants,
+        )
+
+    upgrade(database, services.database_url)
+
+    with as_superuser(database, services).begin() as connection:
+        marked = connection.execute(
+            sa.text(
+                "SELECT name, extract(hour FROM hour AT TIME ZONE 'UTC')::int"
+                " FROM mlops.dirty_hours JOIN mlops.tenants ON id = tenant_id ORDER BY 1, 2"
+            )
+        ).all()
+    assert [tuple(one) for one in marked] == [("old", 12), ("young", 10), ("young", 12)]
+
+
+OF_AN_HOUR = (
+    "INSERT INTO mlops.model_performance (tenant_id, hour, model, function, variant, tasks,"
+    " successes, actions, action_errors, page_loads, llm_calls, llm_errors, errors_by_type,"
+    " input_tokens, cached_input_tokens, output_tokens, cost_nanos, unpriced_calls,"
+    " simulated_calls, step_latency_ms, llm_latency_ms, page_load_ms, query_length, confidence,"
+    " tokens, dom_nodes) VALUES (:tenant, CAST(:hour AS timestamptz), 'a@1', 'f', '', 0, 0, 0, 0,"
+    " 0, :n, 0, '{}', 0, 0, 0, 0, 0, 0, '', '', '', '', '', '', '')"
+)
+
+
 def test_the_migrations_make_the_tables_that_the_code_describes(
     database: str, services: TemporaryServices
 ) -> None:

@@ -170,7 +170,7 @@ def test_a_spent_budget_is_told_in_one_line(
     refused = mlops("resume", str(run))
     assert (refused.exit_code, refused.stdout) == (Exit.FAILURE, "")
     assert "give a budget above what it has cost" in refused.stderr
-    assert "cost $0.0000 of a budget of $0.0000" in mlops("show", str(run)).stderr
+    assert "cost $0.000021 of a budget of $0.00002" in mlops("show", str(run)).stderr
     assert mlops("resume", str(run), "--budget", "0.5", "--detach").exit_code == 0
 
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.costs.aggregation import aggregate
+from shared.costs.llm_models import UnpricedCalls
+from shared.costs.ratios import NoInterval
 from shared.costs.report import By, Line, days_until, report
 from shared.database import TenantId, tenant_session
+from shared.evaluation.intervals import Interval
 from shared.telemetry.events import LlmCallEvent
+from shared.telemetry.gaps import Gap
 from shared.telemetry.ingestion import CallCost, store
 from shared.telemetry.rollups import roll_up_dirty_hours
+from shared.telemetry.tables import LlmModelCost
 
 TODAY = datetime.now(UTC).date()
 Spend = Callable[..., None]
@@ -105,6 +112,62 @@ def test_hours_are_those_of_the_rollups_and_agree_with_the_days(tenant: TenantId
         ("2026-09-09 10:00", 14),
         ("2026-09-09 13:00", 7),
     ]
+
+
+def test_language_models_sum_up_to_the_total_and_what_is_not_told_is_counted(
+    tenant: TenantId,
+) -> None:
+    at = datetime(2026, 9, 9, 10, 30, tzinfo=UTC)
+
+    def calls(provider: str | None, number: int, **fields: Any) -> list[LlmCallEvent]:
+        return [
+            LlmCallEvent(
+                event_id=uuid4(), occurred_at=at, provider=provider, llm_model="m", **fields
+            )
+            for _ in range(number)
+        ]
+
+    with tenant_session(tenant) as session:
+        store(session, calls("p", 2) + calls("q", 1), lambda _: CallCost(7, "a price"))
+        store(session, calls("p", 3), lambda _: CallCost(None, "no price is known for p/m"))
+        store(session, calls(None, 1), lambda _: CallCost(None, "no provider was named"))
+    with tenant_session(tenant) as session:
+        aggregate(session, roll_up_dirty_hours(session))
+    days = (date(2026, 9, 1), date(2026, 9, 30))
+    with tenant_session(tenant) as session:
+        found = report(session, *days, By.LLM_MODEL)
+        assert [
+            (one.name, one.known_nanos, one.llm_calls, one.unpriced_calls) for one in found.lines
+        ] == [("p/m", 14, 5, 3), ("q/m", 7, 1, 0), ("m", 0, 1, 1)]
+        assert found.unpriced == (
+            UnpricedCalls(Gap.NO_PRICE, 3, (("p/m", 3),)),
+            UnpricedCalls(Gap.NO_PROVIDER, 1, (("m", 1),)),
+        )
+        assert (found.total, found.untold_calls) == (report(session, *days, By.MODEL).total, 0)
+        # As of an hour that was closed before there were such sums.
+        session.execute(sa.delete(LlmModelCost).where(LlmModelCost.provider == "p"))
+        assert report(session, *days, By.LLM_MODEL).untold_calls == 5
+        assert report(session, *days, By.MODEL).untold_calls == 3
+
+
+def test_the_interval_is_of_days_or_of_hours_where_there_are_few_days(
+    tenant: TenantId, spend: Spend
+) -> None:
+    for day in range(8):
+        spend(1_000 + 100 * day, tasks=10, successes=5 + day % 3, on=TODAY - timedelta(days=day))
+    with tenant_session(tenant) as session:
+        month = report(session, *days_until(TODAY, 30), By.FUNCTION)
+        by_day = report(session, *days_until(TODAY, 30), By.DAY)
+    assert month.total is not None
+    for line in (month.total, *month.lines):
+        interval = line.nanos_per_success_interval
+        assert isinstance(interval, Interval)
+        assert line.nanos_per_success is not None
+        assert interval.low < line.nanos_per_success < interval.high
+    assert by_day.total == month.total
+    assert by_day.lines[0].nanos_per_success_interval == NoInterval(
+        "a single day does not show how much they differ"
+    )
 
 
 def test_days_without_rollups_are_no_data_and_not_zero(session: Session) -> None:
