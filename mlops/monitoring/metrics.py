@@ -34,8 +34,7 @@ def metrics(
         now = datetime.now(UTC)
         window = last_hours(now, hours)
         with tenant_session(current_tenant()) as session:
-            if not (name or "").startswith("system."):
-                require_seen(session, "name", name, called="metric")
+            require_seen(session, "name", name, called="metric")
             fresh = look(session, now)
             found = custom_metrics(session, window, name)
     if as_json:
