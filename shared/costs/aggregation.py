@@ -1,4 +1,4 @@
-"""Cost by day, week and month, summed from the hourly rollups.
+"""Cost by day, week and month, from the hourly rollups, and by language model, from the events.
 
 A period is replaced and never added to, so summing it twice gives the same rows.
 """
@@ -12,6 +12,9 @@ from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
+
+from shared.costs.tables import LlmModelCost
+from shared.telemetry.gaps import GAP_IN_SQL
 
 
 class Period(StrEnum):
@@ -44,8 +47,16 @@ class Period(StrEnum):
 
 
 def aggregate(session: Session, hours: Iterable[datetime]) -> None:
-    """Sum the days, weeks and months again that hold any of `hours` (aware)."""
-    days = {hour.astimezone(UTC).date() for hour in hours}
+    """Sum these `hours` (aware) again by language model, and the days, weeks and months of them.
+
+    To be called in the transaction in which the hours were rolled up: nobody changes them then,
+    and their events are there.
+    """
+    hours = {hour.astimezone(UTC).replace(minute=0, second=0, microsecond=0) for hour in hours}
+    for hour in sorted(hours):
+        session.execute(sa.delete(LlmModelCost).where(LlmModelCost.hour == hour))
+        session.execute(_BILL, {"start": hour, "end": hour + timedelta(hours=1)})
+    days = {hour.date() for hour in hours}
     if not days:
         return
     # Two transactions that each changed an hour of the same day do not see each other's: the
@@ -58,6 +69,18 @@ def aggregate(session: Session, hours: Iterable[datetime]) -> None:
         session.execute(_SUM, periods | {"ends": [period.end(start) for start in starts]})
 
 
+_BILL: Final = sa.text(
+    f"""
+    INSERT INTO mlops.llm_model_costs
+        (tenant_id, hour, provider, llm_model, gap, llm_calls, simulated_calls, cost_nanos)
+    SELECT CAST(current_setting('app.tenant') AS uuid), :start, coalesce(provider, ''),
+        coalesce(llm_model, ''), {GAP_IN_SQL} AS gap, count(*),
+        count(*) FILTER (WHERE price_simulated), coalesce(sum(cost_nanos), 0)
+    FROM mlops.events
+    WHERE occurred_at >= :start AND occurred_at < :end AND kind = 'llm_call'
+    GROUP BY provider, llm_model, gap
+    """  # noqa: S608 (texts of ours)
+)
 _ONE_AT_A_TIME: Final = sa.text(
     "SELECT pg_advisory_xact_lock("
     "hashtextextended('mlops.cost_tracking ' || current_setting('app.tenant'), 0))"

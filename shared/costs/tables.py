@@ -1,4 +1,4 @@
-"""Cost by day, week and month, the tenant's own prices, and its budgets."""
+"""Cost by language model, by day, week and month, the tenant's own prices, and its budgets."""
 
 from __future__ import annotations
 
@@ -32,6 +32,25 @@ class CostTracking(Base):
     cost_nanos: Mapped[int] = mapped_column(WholeNumber)
     tasks: Mapped[int]
     successes: Mapped[int]
+
+
+class LlmModelCost(Base):
+    """Rollup of what was billed: hour x tenant x provider x language model x why there is no price.
+
+    Names are empty where the caller stated none.
+    """
+
+    __tablename__ = "llm_model_costs"
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    provider: Mapped[str] = mapped_column(primary_key=True)
+    llm_model: Mapped[str] = mapped_column(primary_key=True)
+    gap: Mapped[str] = mapped_column(primary_key=True)
+    "`shared.telemetry.gaps.Gap.code`; empty for the calls that have a price."
+    llm_calls: Mapped[int]
+    simulated_calls: Mapped[int]
+    cost_nanos: Mapped[int]
 
 
 class PriceOverrideRow(Base):

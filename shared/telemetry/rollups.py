@@ -21,16 +21,9 @@ from sqlalchemy.orm import Session
 from shared.database import tenant_of
 from shared.telemetry.days import mark_days
 from shared.telemetry.errors import ErrorCategory
-from shared.telemetry.gaps import GAP_IN_SQL
 from shared.telemetry.histograms import packed_runs
 from shared.telemetry.metrics import Metric
-from shared.telemetry.tables import (
-    CustomMetric,
-    DirtyHour,
-    ErrorMessage,
-    LlmModelCost,
-    ModelPerformance,
-)
+from shared.telemetry.tables import CustomMetric, DirtyHour, ErrorMessage, ModelPerformance
 
 log = logging.getLogger(__name__)
 
@@ -264,19 +257,6 @@ _CUSTOM: Final = sa.text(
     """
 )
 
-_BILLED: Final = sa.text(
-    f"""
-    INSERT INTO mlops.llm_model_costs
-        (tenant_id, hour, provider, llm_model, gap, llm_calls, simulated_calls, cost_nanos)
-    SELECT CAST(current_setting('app.tenant') AS uuid), :start, coalesce(provider, ''),
-        coalesce(llm_model, ''), {GAP_IN_SQL} AS gap, count(*),
-        count(*) FILTER (WHERE price_simulated), coalesce(sum(cost_nanos), 0)
-    FROM mlops.events
-    WHERE occurred_at >= :start AND occurred_at < :end AND kind = 'llm_call'
-    GROUP BY provider, llm_model, gap
-    """  # noqa: S608 (texts of ours)
-)
-
 _OTHER_MESSAGES: Final = "(other messages)"
 
 
@@ -285,11 +265,8 @@ def _roll_up(session: Session, hour: datetime) -> None:
     found = session.execute(_SUMS, window).mappings().all()
     for clear in _CLEAR:
         session.execute(clear, window)
-    session.execute(sa.delete(LlmModelCost).where(LlmModelCost.hour == hour))
     if any(row["kind"] in _MEASURED for row in found):
         session.execute(_CUSTOM, window)
-    if any(row["kind"] == "llm_call" for row in found):
-        session.execute(_BILLED, window)
     by_type, by_category = _no_errors(), _no_errors()
     if any(row["errors"] for row in found):
         session.execute(

@@ -185,25 +185,6 @@ class ModelPerformance(_Sums, Base):
     hour: Mapped[datetime] = mapped_column(primary_key=True)
 
 
-class LlmModelCost(Base):
-    """Rollup of what was billed: hour x tenant x provider x language model x why there is no price.
-
-    Names are empty where the caller stated none.
-    """
-
-    __tablename__ = "llm_model_costs"
-
-    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
-    hour: Mapped[datetime] = mapped_column(primary_key=True)
-    provider: Mapped[str] = mapped_column(primary_key=True)
-    llm_model: Mapped[str] = mapped_column(primary_key=True)
-    gap: Mapped[str] = mapped_column(primary_key=True)
-    "`shared.telemetry.gaps.Gap.code`; empty for the calls that have a price."
-    llm_calls: Mapped[int]
-    simulated_calls: Mapped[int]
-    cost_nanos: Mapped[int]
-
-
 class DailyPerformance(_Sums, Base):
     """The hours of a day that is over, added up, so that a look at a month reads days."""
 

@@ -16,13 +16,13 @@ from shared.costs.aggregation import aggregate
 from shared.costs.llm_models import UnpricedCalls
 from shared.costs.ratios import NoInterval
 from shared.costs.report import By, Line, days_until, report
+from shared.costs.tables import LlmModelCost
 from shared.database import TenantId, tenant_session
 from shared.evaluation.intervals import Interval
 from shared.telemetry.events import LlmCallEvent
 from shared.telemetry.gaps import Gap
 from shared.telemetry.ingestion import CallCost, store
 from shared.telemetry.rollups import roll_up_dirty_hours
-from shared.telemetry.tables import LlmModelCost
 
 TODAY = datetime.now(UTC).date()
 Spend = Callable[..., None]

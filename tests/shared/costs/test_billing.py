@@ -7,12 +7,13 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from shared.costs.aggregation import aggregate
+from shared.costs.tables import LlmModelCost
 from shared.database import TenantId, tenant_session
 from shared.telemetry.events import LlmCallEvent
 from shared.telemetry.gaps import Gap, gap_of
 from shared.telemetry.ingestion import CallCost, store
 from shared.telemetry.rollups import roll_up_dirty_hours
-from shared.telemetry.tables import LlmModelCost
 
 HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
 PRICED = CallCost(5, "a price")
@@ -27,7 +28,7 @@ def record(tenant: TenantId, *calls: tuple[str | None, str | None, CallCost]) ->
     with tenant_session(tenant) as session:
         store(session, events, lambda event: costs[event.event_id])
     with tenant_session(tenant) as session:
-        roll_up_dirty_hours(session)
+        aggregate(session, roll_up_dirty_hours(session))
 
 
 def billed(tenant: TenantId) -> set[tuple[str, str, str, int, int, int]]:
