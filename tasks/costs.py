@@ -9,8 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.alerts import cost_anomalies, spending
-from shared.alerts.cost_anomalies import tell_of_anomalies
+from shared.alerts.cost_anomalies import KIND, tell_of_anomalies
 from shared.alerts.spending import is_due, tell_of_spending
 from shared.alerts.tables import Alert
 from shared.alerts.unsummed import tell_of_unsummed_hours
@@ -49,16 +48,8 @@ roll_up = transactional_task(RollUp, sum_changed_hours)
 
 
 def find_anomalies(session: Session, job: FindCostAnomalies) -> Mapping[str, Any]:
-    """Judge the hours, and tell of those that cost more than they should.
-
-    The budgets too, so that the alert of a period that is over closes where nobody calls any more.
-    """
-    found = tell_of_anomalies(session, judge_hours(session, job.since, job.until), job.since)
-    of_budgets = tell_of_spending(session, (), datetime.now(UTC))
-    return found | {
-        "alerts_raised": found["alerts_raised"] + of_budgets.raised,
-        "alerts_resolved": found["alerts_resolved"] + of_budgets.resolved,
-    }
+    """Judge the hours, and tell of those that cost more than they should."""
+    return tell_of_anomalies(session, judge_hours(session, job.since, job.until), job.since)
 
 
 find_cost_anomalies = transactional_task(FindCostAnomalies, find_anomalies)
@@ -86,8 +77,7 @@ def enqueue_anomalies(now: datetime) -> int:
 
 
 def _has_open_alerts(session: Session) -> bool:
-    kinds = (cost_anomalies.KIND, spending.KIND)
-    opened = sa.select(Alert.id).where(Alert.kind.in_(kinds), Alert.resolved_at.is_(None))
+    opened = sa.select(Alert.id).where(Alert.kind == KIND, Alert.resolved_at.is_(None))
     return session.scalar(opened.limit(1)) is not None
 
 

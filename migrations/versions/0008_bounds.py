@@ -9,7 +9,7 @@ from migrations.definer import joined_to_definer
 from migrations.walls import CURRENT_TENANT
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
