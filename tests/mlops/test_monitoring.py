@@ -25,6 +25,7 @@ from shared.tenancy.tables import Tenant
 Mlops = Callable[..., Result]
 
 NOW = datetime.now(UTC)
+HOUR = NOW.replace(minute=0, second=0, microsecond=0)
 
 
 def call(at: datetime = NOW, **changes: object) -> dict[str, Any]:
@@ -202,7 +203,9 @@ def test_health_tells_of_batches_and_hours_that_wait_too_long(
     long_ago = datetime.now(UTC) - timedelta(minutes=30)
     with tenant_session(tenant) as session:
         accepted(session)
-        session.execute(sa.insert(DirtyHour).values(tenant_id=tenant, hour=NOW, marked_at=long_ago))
+        session.execute(
+            sa.insert(DirtyHour).values(tenant_id=tenant, hour=HOUR, marked_at=long_ago)
+        )
     assert checks(mlops("monitor", "health", "--json"))["ingest"]["verdict"] == "ok"
     with tenant_session(tenant) as session:
         batch = session.scalars(sa.select(EventBatch)).one()
@@ -229,7 +232,7 @@ def test_health_warns_of_more_hours_and_batches_than_a_minute_brings(
 ) -> None:
     send(tenant, call())
     with tenant_session(tenant) as session:
-        marks = [{"tenant_id": tenant, "hour": NOW - timedelta(hours=n)} for n in range(25)]
+        marks = [{"tenant_id": tenant, "hour": HOUR - timedelta(hours=n)} for n in range(25)]
         session.execute(sa.insert(DirtyHour), marks)
         waiting = {"tenant_id": tenant, "events": 1, "body": b"", "size_bytes": 1}
         session.execute(sa.insert(EventBatch), [waiting | {"id": uuid.uuid4()} for _ in range(101)])

@@ -10,12 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.alerts.cost_anomalies import tell_of_anomalies
-from shared.alerts.spending import tell_of_spending
 from shared.alerts.tables import Alert
 from shared.costs.aggregation import Period
 from shared.costs.anomalies import CostRule, CostState
 from shared.costs.forecasting import ForecastState
-from shared.costs.tables import CostTracking
 from shared.costs.watching import forecast_period, judge_hours
 from shared.database import TenantId, tenant_session
 from shared.jobs.contracts import FindCostAnomalies
@@ -149,26 +147,6 @@ def test_an_alert_stays_while_what_came_after_it_is_not_known(tenant: TenantId, 
     run(tenant)
     with tenant_session(tenant) as session:
         assert not alerts(session)[DEARER][1]
-
-
-def test_the_alert_of_a_budget_closes_with_its_period_though_nobody_calls(
-    tenant: TenantId,
-) -> None:
-    yesterday = NOW - timedelta(days=1)
-    with tenant_session(tenant) as session:
-        row = dict.fromkeys(("unpriced_calls", "simulated_calls", "tasks", "successes"), 0)
-        row |= {"llm_calls": 1, "cost_nanos": 100 * CENT, "variant": ""}
-        row |= {"tenant_id": tenant, "model": "buyer@1", "function": "checkout"}
-        session.execute(
-            sa.insert(CostTracking).values(**row, period="day", starts_on=yesterday.date())
-        )
-        assert tell_of_spending(session, [yesterday], yesterday).raised == 1
-    enqueue_anomalies(NOW)
-    assert run(tenant)["alerts_resolved"] == 1
-    with tenant_session(tenant) as session:
-        (alert,) = session.scalars(sa.select(Alert))
-    assert alert.resolved_at is not None
-    assert alert.details["resolved_because"] == "its period is over"
 
 
 def test_calls_without_a_price_are_unknown_and_neither_raise_nor_resolve(tenant: TenantId) -> None:
