@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from shared.jobs.errors import InvalidJobError
-from shared.redaction import redacted, redacted_value
+from shared.redaction import redacted_json
 
 
 class Queue(StrEnum):
@@ -158,17 +158,7 @@ class EvaluateEpisode(Contract):
 def _without_secrets(
     events: tuple[dict[str, JsonValue], ...],
 ) -> tuple[dict[str, JsonValue], ...]:
-    return tuple({name: _redacted(name, value) for name, value in e.items()} for e in events)
-
-
-def _redacted(name: str, value: JsonValue) -> JsonValue:
-    if isinstance(value, str):
-        return redacted_value(name, value)
-    if isinstance(value, dict):
-        return {redacted(key): _redacted(key, inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_redacted(name, inner) for inner in value]
-    return value
+    return tuple(redacted_json(event) for event in events)
 
 
 class IngestEvents(Contract):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
-from shared.redaction import redacted
+from shared.redaction import redacted, redacted_json
 from shared.telemetry.errors import categorize, folded
 from shared.telemetry.events import Event, LlmCallEvent, Rejected, parse_events
 from shared.telemetry.names import CAPS, OTHER, Names, beyond_the_caps
@@ -136,8 +137,21 @@ def put_aside(session: Session, rejected: Sequence[Rejected]) -> None:
 
 def _shown(line: bytes) -> str:
     """The beginning of a line, as text that can be stored, without secrets."""
-    text = line[: 2 * LINE_SHOWN].decode("utf-8", "backslashreplace").replace("\x00", "\\x00")
-    return redacted(text)[:LINE_SHOWN]
+    text = line[: 2 * LINE_SHOWN].decode("utf-8", "backslashreplace")
+    if len(line) <= 2 * LINE_SHOWN:
+        text = _without_fields(text)
+    said = redacted(text.replace("\x00", "\\x00"))
+    return said[:LINE_SHOWN].encode("utf-8", "backslashreplace").decode()
+
+
+def _without_fields(line: str) -> str:
+    """The line without what its fields' names tell to be secret, as it came if there is none."""
+    try:
+        event = json.loads(line)
+        shown = redacted_json(event)
+    except (ValueError, RecursionError):
+        return line
+    return line if shown == event else json.dumps(shown, ensure_ascii=False)
 
 
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Secrets of twelve and more kinds, none of them real: planted in telemetry, found nowhere.
+"""Secrets of twenty and more kinds, none of them real: planted in telemetry, found nowhere.
 
 `CANARIES` are as people leave them in messages; `SECRETS` the part that must not be there.
 """
@@ -21,6 +21,12 @@ SECRETS = {
     "password": "c4n4ryword3333",
     "API key in JSON": "c4n4ryvalue4444",
     "private key": "MIIEc4n4ryAAAABBBB5555",
+    "signed URL": "c4n4rysignature6666",
+    "option of a command": "c4n4ryoption7777",
+    "key of a storage account": "c4n4ryAccount8888",
+    "webhook": "c4n4ryhook9999",
+    "escaped JSON": "c4n4ryescaped0000",
+    "pair of a header": "c4n4ryheader1111",
 }
 
 CANARIES = SECRETS | {
@@ -31,4 +37,10 @@ CANARIES = SECRETS | {
     "API key in JSON": f'{{"api_key": "{SECRETS["API key in JSON"]}"}}',
     "private key": f"-----BEGIN PRIVATE KEY-----\n{SECRETS['private key']}\n"
     "-----END PRIVATE KEY-----",
+    "signed URL": f"https://b.test/x?X-Amz-Expires=9&X-Amz-Signature={SECRETS['signed URL']}&y=1",
+    "option of a command": f"psql --db-password {SECRETS['option of a command']} -h db",
+    "key of a storage account": f"Name=a;AccountKey={SECRETS['key of a storage account']}+/==;S=b",
+    "webhook": f"https://hooks.slack.com/services/T00/B00/{SECRETS['webhook']}",
+    "escaped JSON": rf'{{"body": "{{\"api_key\": \"{SECRETS["escaped JSON"]}\"}}"}}',
+    "pair of a header": f'("X-Api-Key", "{SECRETS["pair of a header"]}")',
 }

@@ -308,6 +308,24 @@ def test_a_rejected_event_is_kept_once_with_its_reason_and_without_secrets(
     assert key not in kept.line
 
 
+def test_lists_and_json_in_strings_keep_no_secret_of_what_was_rejected(tenant: TenantId) -> None:
+    secret = "c4n4ry1234"
+    batch: list[Any] = [
+        call(password=["x", secret]),
+        call(headers=[["Authorization", secret], ["Cookie", secret]]),
+        call(body=json.dumps({"inner": json.dumps({"token": secret})})),
+        call(credentials={"user": [{"deep": secret}]}),
+        [["X-Api-Key", secret]],
+        call(note="x" * 5_000 + "end", api_key=secret),
+    ]
+    assert len(send(tenant, batch).rejected) == len(batch)
+    with tenant_session(tenant) as session:
+        kept = session.scalars(sa.select(RejectedEvent.line)).all()
+    assert len(kept) == len(batch)
+    assert not any(secret in line for line in kept)
+    assert sum("[redacted]" in line for line in kept) == len(batch) - 1
+
+
 @pytest.mark.parametrize("line", [b"\x00", b"\xff\x00\xff", b"{" + b"x" * 10**7])
 def test_what_was_rejected_can_be_kept_whatever_it_was(session: Session, line: bytes) -> None:
     assert len(ingest(session, [line], priced, NOW).rejected) == 1
