@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 import redis
 import sqlalchemy as sa
@@ -19,7 +23,7 @@ import tasks.costs
 import tasks.ingest
 from mlops import MetricsCollector
 from mlops.telemetry.sending import DatabaseTransport, RefusedBatchError, WaitError
-from shared import broker
+from shared import broker, database
 from shared.database import TenantId, tenant_session
 from shared.jobs.contracts import JobMessage
 from shared.jobs.tables import JobRow, JobStatus
@@ -236,6 +240,47 @@ def test_what_the_store_answers_is_told_apart(
     answer(batches.BatchError("not compressed"))
     with pytest.raises(RefusedBatchError, match="not compressed"):
         DatabaseTransport().send(uuid4(), b"", 0)
+
+
+def a_batch() -> tuple[Any, bytes, int]:
+    line = b'{"kind":"task_start","event_id":"%s","occurred_at":"%s"}'
+    said = line % (str(uuid4()).encode(), datetime.now(UTC).isoformat().encode())
+    return uuid4(), batches.pack([said]), 1
+
+
+def test_a_statement_that_waits_for_ever_is_given_up(tenant: TenantId, services: Any) -> None:
+    transport = DatabaseTransport(tenant, answer_seconds=0.2)
+    with psycopg.connect(services.database_owner_url) as other:
+        other.execute("LOCK TABLE mlops.event_batches IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(sa.exc.OperationalError, match="statement timeout"):
+            transport.send(*a_batch())
+    transport.send(*a_batch())
+
+
+def test_a_server_that_hangs_is_given_up(tenant: TenantId) -> None:
+    transport = DatabaseTransport(tenant, answer_seconds=0.2)
+    transport.send(*a_batch())
+    backends = []
+    try:
+        for connection in pooled():
+            backends.append(connection.info.backend_pid)
+            os.kill(backends[-1], signal.SIGSTOP)
+        with pytest.raises(sa.exc.OperationalError):
+            transport.send(*a_batch())
+    finally:
+        for backend in backends:
+            os.kill(backend, signal.SIGCONT)
+    transport.send(*a_batch())
+
+
+def pooled() -> list[psycopg.Connection[Any]]:
+    """The connections of this process that are at rest."""
+    taken = []
+    with ExitStack() as stack:
+        while database.engine().pool.checkedin():  # type: ignore[attr-defined]
+            connection = stack.enter_context(database.engine().connect())
+            taken.append(connection.connection.driver_connection)
+    return taken  # type: ignore[return-value]
 
 
 def test_a_database_that_is_away_is_told_when_it_is_back(
