@@ -14,7 +14,6 @@ a thread sends batches, or keeps them on disk until the service takes them.
 
 from __future__ import annotations
 
-import hashlib
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -24,13 +23,15 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overl
 from uuid import UUID
 
 from mlops.telemetry import usage
+from mlops.telemetry.counting import Counts
 from mlops.telemetry.encoding import KEPT_LENGTH, MOST_ATTRIBUTES
 from mlops.telemetry.keywords import COMMON, FAILING, LLM_CALL, Common, Failing, LlmCall, check
-from mlops.telemetry.outbox import EXIT_SECONDS, Counts, Outbox
+from mlops.telemetry.outbox import EXIT_SECONDS, Outbox
+from mlops.telemetry.raising import is_for_the_caller
 from mlops.telemetry.sampling import NoSampleError, Sampler, sample
 from mlops.telemetry.sending import DatabaseTransport, Transport
 from mlops.telemetry.spending import BudgetExceededError, HardStops
-from mlops.telemetry.spilling import SpillFolder, folder_name
+from mlops.telemetry.spilling import SpillFolder, default_folder
 from mlops.telemetry.tasks import OpenTask, Tasks
 from mlops.telemetry.tracking import Tracker
 
@@ -91,7 +92,7 @@ class MetricsCollector:
         self._hard_stops = HardStops() if obey_budgets else None
         self._outbox = Outbox(
             transport or DatabaseTransport(),
-            SpillFolder(spill_folder or _default_folder(), spill_bytes),
+            SpillFolder(spill_folder or default_folder(), spill_bytes),
             batch_events=flush_events,
             flush_seconds=flush_seconds,
             most_events=memory_events,
@@ -173,7 +174,9 @@ class MetricsCollector:
         if response is not None:
             try:
                 captured = usage.capture(response)
-            except Exception as error:  # noqa: BLE001 (of the response's own attributes)
+            except BaseException as error:  # of the response's own attributes
+                if is_for_the_caller(error):
+                    raise
                 self._outbox.refuse(f"usage of a response: {type(error).__name__}", events=0)
             else:
                 fields["response"] = [] if captured is None else [captured]
@@ -343,8 +346,10 @@ class MetricsCollector:
             if get("attributes") is not None or task is not None:
                 fields["attributes"] = _kept(get("attributes"), task)
             self._outbox.add((kind, now, fields))
-        except Exception as error:  # noqa: BLE001 (of whatever the caller passes: his work goes on)
+        except BaseException as error:  # of whatever the caller passes: his work goes on
             self._outbox.refuse(f"{kind}: {type(error).__name__}")
+            if is_for_the_caller(error):
+                raise
 
 
 def _tell_error(fields: dict[str, Any], error: object) -> None:
@@ -370,15 +375,3 @@ def _kept(attributes: Any, task: OpenTask | None) -> dict[str, Any]:
 def _require(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise ValueError(f"{name} is {value}; expected {least:,} to {most:,}")
-
-
-def _default_folder() -> Path:
-    """Of this process's tenant, by what the settings say: the service may be away."""
-    from shared.settings import settings
-
-    key = settings().api_key
-    if key is None:
-        tenant = folder_name(settings().tenant)
-    else:
-        tenant = f"key-{hashlib.sha256(key.get_secret_value().encode()).hexdigest()[:16]}"
-    return settings().state_dir.expanduser().absolute() / "spill" / tenant

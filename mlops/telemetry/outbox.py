@@ -1,9 +1,9 @@
 """From the caller's thread to the transport: a bounded buffer and the one thread that empties it.
 
 `add` does no input or output and waits for nobody, so it may be called from anywhere, a signal's
-handler and a destructor included. The thread encodes, packs and sends; what cannot be sent at once
-is spilled, so that memory holds only what was not flushed yet. Where the disk takes nothing either,
-batches are held in memory, and once that is full what comes is dropped and counted.
+handler and a destructor included. The thread encodes, packs and delivers; what cannot be sent at
+once is spilled, so that memory holds only what was not flushed yet. Where the disk takes nothing
+either, batches are held in memory, and once that is full what comes is dropped and counted.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ import logging
 import threading
 import time
 from collections import deque
-from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Final, Protocol
 from uuid import uuid4
 
 from mlops.telemetry import processes
+from mlops.telemetry.counting import Counts, Tally
+from mlops.telemetry.delivering import Delivery
 from mlops.telemetry.encoding import KEPT_LENGTH, Record, encode
-from mlops.telemetry.sending import Batch, RefusedBatchError, Transport, WaitError
+from mlops.telemetry.raising import is_for_the_caller
+from mlops.telemetry.sending import Batch, Transport
 from mlops.telemetry.spilling import SpillFolder
 from shared.telemetry.packing import pack
 
@@ -33,35 +34,19 @@ EXIT_SECONDS: Final = 5.0
 "How long the end of a process waits for the service before it spills what is left."
 
 _FORK_SECONDS: Final = 1.0
-"How long a fork waits for a batch on its way."
+"How long a fork waits while the thread is inside of libraries, such as to import them."
 
-_LONGEST_PAUSE_SECONDS: Final = 60.0
+_ANSWER_SECONDS: Final = 0.02
+"How long a fork waits for a service: one that is well has answered then."
 
 _BATCH_BYTES: Final = 16 * 2**20
 "Of a batch before it is compressed; a service takes four times as much."
 
-_TOLD: Final = 100
 
+class Lock(Protocol):
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
 
-@dataclass(frozen=True)
-class Counts:
-    """What became of the events: `recorded` = `sent` + `waiting` + `dropped` + `refused`.
-
-    The sum holds where no other process shares the spill folder and it was empty at first.
-    """
-
-    recorded: int
-    "Events that this process was asked to record."
-    sent: int
-    "Handed over, also from files that others have left."
-    spilled: int
-    "Written to files by this process, sent since or not."
-    waiting: int
-    "In memory, and in the files of all processes."
-    dropped: int
-    "Lost because memory and spill folder were full."
-    refused: int
-    "Lost because they can never be taken; the log has the reason."
+    def release(self) -> None: ...
 
 
 class Outbox:
@@ -91,24 +76,12 @@ class Outbox:
         self._woken = False
         self._thread: threading.Thread | None = None
         self._rescuer: threading.Thread | None = None
-        self._lock = threading.RLock()
-        "Of the counts and of starting threads; reentrant, for a signal's handler records as well."
-        self._working = threading.Lock()
-        "Held while the thread is inside of libraries, whose locks must not be forked."
+        self._tally = Tally()
+        self._delivery = Delivery(self._transport, self._folder, self._tally)
+        self._working = threading.RLock()
+        "Held while a thread is inside of libraries, whose locks must not be forked."
+        self._stilled: list[Lock] = []
         self._ending = False
-
-        self._held: deque[Batch] = deque()
-        self._held_events = 0
-        self._in_hand: Batch | None = None
-        self._failures = 0
-        self._not_before = 0.0
-        self._disk_complained = False
-        self._told: set[str] = set()
-        "Reasons that the log has; it is not told each of them a thousand times."
-
-        self._taken = self._sent = self._spilled = self._dropped = self._refused = 0
-        self._on_the_way = 0
-        "Events that are no longer records, and neither sent nor spilled, held or refused."
 
     # In the caller's thread
 
@@ -120,9 +93,9 @@ class Outbox:
                 break
         records = self._records
         waiting = len(records)
-        if waiting + self._held_events >= self._most_events:
-            with self._lock:
-                self._dropped += 1
+        if waiting + self._delivery.held_events >= self._most_events:
+            with self._tally.lock:
+                self._tally.overflowed += 1
         else:
             records.append(record)
         if self._thread is None:
@@ -132,13 +105,7 @@ class Outbox:
 
     def refuse(self, reason: str, events: int = 1) -> None:
         """Count events that could not even be recorded, and say why in the log."""
-        with self._lock:
-            self._refused += events
-            self._taken += events
-        if reason not in self._told:
-            log.warning("telemetry was refused: %s", reason)
-        if len(self._told) < _TOLD:
-            self._told.add(reason)
+        self._tally.refuse(reason, events)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Hand over what was recorded so far; False if it is still in memory after `timeout`.
@@ -150,24 +117,11 @@ class Outbox:
         if self._thread is None:
             self._start()
         if self._thread is None:
-            return not self._records and not self._held_events
-        return done.wait(timeout) and not self._held_events
+            return not self._records and not self._delivery.held_events
+        return done.wait(timeout) and not self._delivery.held_events
 
     def counts(self) -> Counts:
-        try:
-            on_disk = self._folder.events_waiting()
-        except OSError:
-            on_disk = 0
-        with self._lock:
-            buffered = len(self._records)
-            return Counts(
-                recorded=self._taken + buffered + self._dropped,
-                sent=self._sent,
-                spilled=self._spilled,
-                waiting=buffered + self._on_the_way + self._held_events + on_disk,
-                dropped=self._dropped,
-                refused=self._refused,
-            )
+        return self._delivery.counts(self._records)
 
     def end(self, timeout: float) -> None:
         """Hand over what can be in `timeout` seconds and spill the rest; the thread ends."""
@@ -175,18 +129,16 @@ class Outbox:
             return
         self._ending = True
         self.flush(timeout)
-        self._spill_rest()
+        self._delivery.keep_held()
+        while self._records:
+            batch = self._take()
+            if batch is not None:
+                self._delivery.keep(batch)
 
     def leave(self) -> None:
-        """At the end of the process: `end`, and keep what is still being sent, for all one knows.
-
-        Should it arrive none the less, the resend is absorbed.
-        """
+        """At the end of the process: `end`, and keep what is still being sent."""
         self.end(EXIT_SECONDS)
-        in_hand = self._in_hand
-        if in_hand is not None:
-            with suppress(OSError):
-                self._folder.put(in_hand)
+        self._delivery.keep_in_hand()
 
     def end_soon(self) -> None:
         """Let the thread end once it has handed over what there is; may run in a destructor."""
@@ -194,7 +146,7 @@ class Outbox:
         self._commands.put(None)
 
     def _start(self) -> None:
-        with self._lock:
+        with self._tally.lock:
             if self._thread is not None:
                 return
             thread = threading.Thread(target=self._run, name="mlops-metrics", daemon=True)
@@ -212,8 +164,8 @@ class Outbox:
         if not self._woken:
             self._woken = True
             self._commands.put(None)
-        if self._in_hand is not None and waiting >= self._most_events // 2:
-            with self._lock:
+        if self._delivery.in_hand is not None and waiting >= self._most_events // 2:
+            with self._tally.lock:
                 self._start_rescue()
 
     def _start_rescue(self) -> None:
@@ -226,24 +178,12 @@ class Outbox:
         except RuntimeError:
             self._rescuer = None
 
-    def _spill_rest(self) -> None:
-        """What a service that does not answer has left in memory, written by the caller."""
-        for _ in range(len(self._held)):
-            held = self._unhold()
-            if not self._spill(held):
-                self._hold(held)
-        while self._records:
-            batch = self._take()
-            if batch is not None and not self._spill(batch):
-                self._hold(batch)
-
     def _rescue(self) -> None:
         """In a thread of its own: spill batches until a quarter of the memory is full."""
         try:
             while len(self._records) > self._most_events // 4:
                 batch = self._take()
-                if batch is not None and not self._spill(batch):
-                    self._hold(batch)
+                if batch is not None and not self._delivery.keep(batch):
                     return
         finally:
             self._rescuer = None
@@ -251,7 +191,7 @@ class Outbox:
     # In the outbox's thread
 
     def _run(self) -> None:
-        self._clean_up()
+        self._delivery.clean_up()
         due = time.monotonic() + self._flush_seconds
         while True:
             try:
@@ -261,179 +201,96 @@ class Outbox:
             self._woken = False
             try:
                 self._work(due)
-            except Exception:
+            except BaseException:
                 # This thread is all there is: what it could not do is tried again.
                 log.exception("telemetry could not be handed over")
-                self._pause(self._failed())
+                self._delivery.fail()
             if command is not None:
                 command.set()
-            if self._ending and not (self._records or self._held) and self._commands.empty():
+            if self._ending and self._is_empty() and self._commands.empty():
                 break
             due = time.monotonic() + self._flush_seconds
-        with self._lock:
+        with self._tally.lock:
             processes.let_go(self)
             self._ending = False
             self._thread = None
         if self._records or not self._commands.empty():
             self._start()
 
+    def _is_empty(self) -> bool:
+        return not self._records and not self._delivery.held_events
+
     def _work(self, due: float) -> None:
+        with self._working:
+            self._delivery.prepare()
         self._deliver_all()
-        while time.monotonic() >= self._not_before and self._resend():
+        while not self._delivery.is_paused() and self._delivery.resend():
             # A long queue on disk must not make what comes in overflow, nor wait.
             if len(self._records) >= self._batch_events or time.monotonic() >= due:
                 self._deliver_all()
 
     def _deliver_all(self) -> None:
-        for _ in range(len(self._held)):
-            if time.monotonic() < self._not_before:
-                break
-            with self._working:
-                self._deliver(self._unhold())
+        self._delivery.deliver_held()
         while self._records:
-            with self._working:
-                batch = self._take()
-                if batch is not None:
-                    self._deliver(batch)
+            batch = self._take()
+            if batch is not None:
+                self._delivery.deliver(batch)
+
+    # In any thread
 
     def _take(self) -> Batch | None:
         """The oldest records as a batch; None if none of them can be said."""
         lines: list[bytes] = []
         size = 0
-        while len(lines) < self._batch_events and size < _BATCH_BYTES:
-            record = self._next()
-            if record is None:
-                break
-            try:
-                lines.append(encode(record))
-                size += len(lines[-1])
-            except Exception as error:  # noqa: BLE001 (of whatever object the caller has passed)
-                with self._lock:
-                    self._taken -= 1
-                    self._on_the_way -= 1
-                self.refuse(f"{record[0]}: {type(error).__name__}")
-        return Batch(uuid4(), pack(lines), len(lines)) if lines else None
+        with self._working:
+            while len(lines) < self._batch_events and size < _BATCH_BYTES:
+                record = self._next()
+                if record is None:
+                    break
+                try:
+                    lines.append(encode(record))
+                    size += len(lines[-1])
+                except BaseException as error:  # of whatever object the caller has passed
+                    with self._tally.lock:
+                        self._tally.taken -= 1
+                        self._tally.on_the_way -= 1
+                    self.refuse(f"{record[0]}: {type(error).__name__}")
+                    if is_for_the_caller(error):
+                        raise
+            return Batch(uuid4(), pack(lines), len(lines)) if lines else None
 
     def _next(self) -> Record | None:
         # Two threads take at the end of the process, or when one of them is stuck.
-        with self._lock:
+        with self._tally.lock:
             if not self._records:
                 return None
-            self._taken += 1
-            self._on_the_way += 1
+            self._tally.taken += 1
+            self._tally.on_the_way += 1
             return self._records.popleft()
-
-    def _deliver(self, batch: Batch) -> None:
-        """Send the batch, or spill it, or hold it."""
-        self._in_hand = batch
-        tried = time.monotonic() >= self._not_before
-        if tried and self._send(batch):
-            with self._lock:
-                self._on_the_way -= batch.events
-        elif not self._spill(batch):
-            self._hold(batch)
-        self._in_hand = None
-
-    def _hold(self, batch: Batch) -> None:
-        with self._lock:
-            self._held.append(batch)
-            self._held_events += batch.events
-            self._on_the_way -= batch.events
-
-    def _unhold(self) -> Batch:
-        with self._lock:
-            batch = self._held.popleft()
-            self._held_events -= batch.events
-            self._on_the_way += batch.events
-        return batch
-
-    def _resend(self) -> bool:
-        """Send the oldest file that nobody else is sending; False if there is nothing to do."""
-        try:
-            with self._working, self._folder.oldest() as claim:
-                if claim is None or not self._send(claim.batch):
-                    return False
-                claim.done()
-        except OSError as error:
-            self._complain(error)
-            return False
-        return True
-
-    def _send(self, batch: Batch) -> bool:
-        """Whether nothing remains to be done about the batch."""
-        try:
-            self._transport.send(batch.id, batch.packed, batch.events)
-        except RefusedBatchError as refused:
-            with self._lock:
-                self._refused += batch.events
-            log.warning("a batch of %d events was refused: %s", batch.events, _said(refused))
-        except WaitError as wait:
-            self._pause(wait.seconds)
-            return False
-        except Exception as error:  # noqa: BLE001 (a transport's ways to fail are its own)
-            if not self._failures:
-                log.warning("telemetry waits, the service cannot be reached: %s", _said(error))
-            self._pause(self._failed())
-            return False
-        else:
-            with self._lock:
-                self._sent += batch.events
-        if self._failures:
-            log.warning("telemetry is being sent again")
-        self._failures = 0
-        return True
-
-    def _failed(self) -> float:
-        """Count a failure; the seconds to wait until the next try."""
-        from tenacity import RetryCallState, wait_random_exponential
-
-        self._failures += 1
-        state: Any = RetryCallState(None, None, (), {})  # type: ignore[arg-type]
-        state.attempt_number = self._failures
-        # Random, so that the processes of a fleet do not come back as one.
-        return wait_random_exponential(min=0.5, max=_LONGEST_PAUSE_SECONDS)(state)
-
-    def _pause(self, seconds: float) -> None:
-        self._not_before = time.monotonic() + seconds
-
-    def _spill(self, batch: Batch) -> bool:
-        try:
-            written = self._folder.put(batch)
-        except OSError as error:
-            self._complain(error)
-            return False
-        if written:
-            self._disk_complained = False
-            with self._lock:
-                self._spilled += batch.events
-                self._on_the_way -= batch.events
-        return written
-
-    def _complain(self, error: OSError) -> None:
-        """Once, until the disk takes something again."""
-        if not self._disk_complained:
-            log.warning("the spill folder %s fails: %s", self._folder.path, error.strerror)
-        self._disk_complained = True
-
-    def _clean_up(self) -> None:
-        try:
-            self._folder.remove_leftovers()
-        except OSError as error:
-            self._complain(error)
 
     # Around a fork
 
     def hold_still(self) -> bool:
-        """Before a fork: wait for a batch on its way; whether `go_on` is due."""
-        return self._working.acquire(timeout=_FORK_SECONDS)
+        """Before a fork: wait while the thread is inside of libraries; whether `go_on` is due.
+
+        Hardly for a service, which may not answer: a thread that waits for it holds no lock that
+        the child would need.
+        """
+        locks: tuple[tuple[Lock, float], ...] = (
+            (self._working, _FORK_SECONDS),
+            (self._delivery.exchanging, _ANSWER_SECONDS),
+        )
+        self._stilled = [lock for lock, seconds in locks if lock.acquire(timeout=seconds)]
+        return bool(self._stilled)
 
     def go_on(self) -> None:
         """In the parent, after a fork."""
-        self._working.release()
+        for lock in self._stilled:
+            lock.release()
 
     def begin_anew(self) -> None:
         """In the child, after a fork: what was recorded before is the parent's to send."""
-        self._folder.forget_claims()
+        self._delivery.forget_claims()
         self._begin()
 
 
@@ -448,8 +305,3 @@ def _cut(record: Record) -> Record:
             for name, value in fields.items()
         },
     )
-
-
-def _said(error: BaseException) -> str:
-    """An error in one line, without what follows its first."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"

@@ -3,15 +3,21 @@
 A file appears whole or not at all: it is written under another name and renamed. Whoever sends one
 holds a lock on it, which the kernel takes back when its process dies, so a claim cannot go stale;
 sent, it is removed. Its name is its time, its batch's identifier and the number of its events.
+
+What is named like a batch and is none, or cannot be read, stays and stops nothing. Of one that
+breaks off, because the machine did, its whole lines are sent.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import stat
 import time
+import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +26,32 @@ from urllib.parse import quote
 from uuid import UUID, uuid4
 
 from mlops.telemetry.sending import Batch
+from shared.telemetry.packing import pack
+
+log = logging.getLogger("mlops.metrics")
 
 _SUFFIX: Final = ".batch"
 _DRAFT: Final = ".new-"
 _DRAFT_SECONDS: Final = 600
 "An older draft is what a killed process left."
 _NAME_BYTES: Final = 200
+_MOST_BYTES: Final = 64 * 2**20
+"Of a batch, also once it is unpacked."
+_PIECE: Final = 4096
+
+
+def default_folder() -> Path:
+    """That of this process's tenant, by what the settings say: the service may be away."""
+    import hashlib
+
+    from shared.settings import settings
+
+    key = settings().api_key
+    if key is None:
+        tenant = folder_name(settings().tenant)
+    else:
+        tenant = f"key-{hashlib.sha256(key.get_secret_value().encode()).hexdigest()[:16]}"
+    return settings().state_dir.expanduser().absolute() / "spill" / tenant
 
 
 def folder_name(tenant: str) -> str:
@@ -58,6 +84,17 @@ class _Entry:
             return None
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What is in a folder: batches of all processes, and what only looks like one."""
+
+    readable: Mapping[UUID, int]
+    "The events of each batch."
+    unreadable: int
+    listed: frozenset[UUID]
+    "Of all files that are named like a batch."
+
+
 @dataclass
 class Claim:
     """A batch that nobody else will send meanwhile; `done` removes it."""
@@ -78,6 +115,8 @@ class SpillFolder:
         self._claimed: set[int] = set()
         self._listed: deque[_Entry] = deque()
         "Of the last listing: thousands of files are not listed anew for each of them."
+        self._unreadable: set[str] = set()
+        "Files that could not be read when they were to be sent."
 
     def put(self, batch: Batch) -> bool:
         """Write the batch; False, and nothing is written, when the folder is full.
@@ -102,7 +141,7 @@ class SpillFolder:
 
     @contextmanager
     def oldest(self) -> Iterator[Claim | None]:
-        """The oldest batch that nobody else is sending; None if there is none.
+        """The oldest batch that can be read and nobody else is sending; None if there is none.
 
         What is not `done` at the end stays for others and for later.
         """
@@ -114,27 +153,37 @@ class SpillFolder:
             descriptor = self._lock(path)
             if descriptor is None:
                 continue
+            batch = None
             try:
-                with open(descriptor, "rb", closefd=False) as file:
-                    packed = file.read()
-                yield Claim(Batch(entry.batch_id, packed, entry.events), path)
+                batch = self._read(descriptor, entry)
+                if batch is not None:
+                    yield Claim(batch, path)
             finally:
-                if os.fstat(descriptor).st_nlink:
+                if batch is not None and os.fstat(descriptor).st_nlink:
                     self._listed.appendleft(entry)
                 self._unlock(descriptor)
-            return
+            if batch is not None:
+                return
         yield None
 
-    def events_waiting(self) -> int:
-        """Of all batches in the folder, those of other processes included."""
-        return sum(entry.events for entry in self._entries())
+    def contents(self) -> Contents:
+        """What is in the folder now; raises `OSError` where it cannot be listed."""
+        entries = self._entries()
+        # Of what is gone, nothing is to be said any more.
+        self._unreadable &= {entry.name for entry in entries}
+        return Contents(
+            {entry.batch_id: entry.events for entry in entries if self._is_file(entry)},
+            sum(not self._is_file(entry) for entry in entries),
+            frozenset(entry.batch_id for entry in entries),
+        )
 
     def remove_leftovers(self) -> None:
         """Remove half-written files of processes that were killed."""
         before = time.time() - _DRAFT_SECONDS
         for name in self._names():
             if name.startswith(_DRAFT):
-                with suppress(FileNotFoundError):
+                # Another has removed it, or somebody has put a folder there.
+                with suppress(OSError):
                     if (self.path / name).stat().st_mtime < before:
                         (self.path / name).unlink()
 
@@ -147,10 +196,15 @@ class SpillFolder:
         self._listed = deque()
 
     def _lock(self, path: Path) -> int | None:
-        """A descriptor that holds the file's lock; None if it is another's, or gone."""
+        """A descriptor that holds the file's lock; None if it is another's, gone, or no file."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # Not blocking, for what looks like a file may be a pipe that nobody writes to.
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+            descriptor = os.open(path, flags)
         except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._set_aside(path.name, error.strerror)
             return None
         self._claimed.add(descriptor)
         try:
@@ -165,6 +219,41 @@ class SpillFolder:
             self._unlock(descriptor)
             return None
         return descriptor
+
+    def _read(self, descriptor: int, entry: _Entry) -> Batch | None:
+        """The batch of a file, or what is left of it; None if nothing of it can be read."""
+        try:
+            with open(descriptor, "rb", closefd=False) as file:
+                # More than the service takes is no batch of ours.
+                packed = file.read(_MOST_BYTES)
+        except OSError as error:
+            self._set_aside(entry.name, error.strerror)
+            return None
+        lines = _whole_lines(packed)
+        if lines is None:
+            self._unreadable.discard(entry.name)
+            return Batch(entry.batch_id, packed, entry.events)
+        if not lines:
+            self._set_aside(entry.name, "it holds no event")
+            return None
+        log.warning(
+            "%s breaks off: %d of its %d events are sent", entry.name, len(lines), entry.events
+        )
+        return Batch(entry.batch_id, pack(lines), len(lines))
+
+    def _set_aside(self, name: str, reason: str | None) -> None:
+        if name not in self._unreadable:
+            log.warning("%s in the spill folder cannot be read and stays there: %s", name, reason)
+        self._unreadable.add(name)
+
+    def _is_file(self, entry: _Entry) -> bool:
+        if entry.name in self._unreadable:
+            return False
+        try:
+            mode = (self.path / entry.name).lstat().st_mode
+        except FileNotFoundError:
+            return True
+        return stat.S_ISREG(mode)
 
     def _unlock(self, descriptor: int) -> None:
         # Not by closing alone: a child that was forked meanwhile holds the same lock.
@@ -192,6 +281,20 @@ class SpillFolder:
                 with suppress(FileNotFoundError):
                     used += _on_disk(file.stat().st_size)
         return used
+
+
+def _whole_lines(packed: bytes) -> list[bytes] | None:
+    """None if the batch is whole; else the whole lines that it begins with."""
+    unpacking = zlib.decompressobj()
+    body = bytearray()
+    with suppress(zlib.error):
+        for start in range(0, len(packed), _PIECE):
+            body += unpacking.decompress(packed[start : start + _PIECE])
+            if len(body) > _MOST_BYTES:
+                break
+    if unpacking.eof:
+        return None
+    return [line for line in bytes(body).rpartition(b"\n")[0].split(b"\n") if line.strip()]
 
 
 def _on_disk(size: int) -> int:

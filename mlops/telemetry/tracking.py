@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from mlops.telemetry import usage
 from mlops.telemetry.keywords import LLM_CALL, check
+from mlops.telemetry.raising import is_for_the_caller
 
 Response = TypeVar("Response")
 Work = TypeVar("Work", bound=Callable[..., Any])
@@ -98,7 +99,10 @@ class TrackedCall:
     def _take(self, value: object, capture: Callable[[object], usage.Captured | None]) -> None:
         try:
             captured = capture(value)
-        except Exception:  # noqa: BLE001 (of the response's own attributes: the usage is unknown)
+        except BaseException as error:
+            # Of the response's own attributes: the usage is unknown.
+            if is_for_the_caller(error):
+                raise
             return
         if captured is None:
             return

@@ -12,15 +12,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from mlops import MetricsCollector
 from mlops.telemetry.sending import Batch
 from mlops.telemetry.spilling import SpillFolder
+from shared.telemetry.packing import pack
 
 Make = Callable[..., MetricsCollector]
 Until = Callable[[Callable[[], object]], None]
+Process = Callable[..., subprocess.Popen[str]]
 
 
 def record(metrics: MetricsCollector, numbers: range) -> None:
@@ -34,7 +37,8 @@ def numbers(receiver: Any) -> list[int]:
 
 def adds_up(metrics: MetricsCollector) -> bool:
     counts = metrics.counts
-    return counts.recorded == counts.sent + counts.waiting + counts.dropped + counts.refused
+    became = counts.sent + counts.waiting + counts.handed_on + counts.dropped + counts.refused
+    return counts.recorded == became
 
 
 def test_a_full_batch_is_sent_at_once(collector: Make, receiver: Any, until: Until) -> None:
@@ -183,7 +187,7 @@ def test_recording_does_not_wait_for_a_service_that_does_not_answer(
     metrics = collector(flush_events=10, memory_events=100, flush_seconds=0.05)
     receiver.become("silent")
     record(metrics, range(10))
-    until(lambda: metrics._outbox._in_hand)
+    until(lambda: metrics._outbox._delivery.in_hand)
     for start in range(10, 1000, 10):
         record(metrics, range(start, start + 10))
         until(lambda: len(metrics._outbox._records) < 60)
@@ -235,10 +239,8 @@ def test_half_written_files_of_dead_processes_are_removed_and_others_left(
 
 
 def test_a_batch_that_somebody_sends_is_nobody_elses(tmp_path: Path) -> None:
-    from uuid import uuid4
-
     first, second = (SpillFolder(tmp_path / "spill", 10**6) for _ in range(2))
-    batches = [Batch(uuid4(), b"packed", n) for n in (1, 2)]
+    batches = [Batch(uuid4(), pack([line(n)] * n), n) for n in (1, 2)]
     for batch in batches:
         assert first.put(batch)
     with first.oldest() as mine, second.oldest() as theirs:
@@ -253,9 +255,176 @@ def test_a_batch_that_somebody_sends_is_nobody_elses(tmp_path: Path) -> None:
         assert left.batch == batches[1]
 
 
-# Processes that end, fork and are killed
+def waiting(folder: Path, *batches: list[bytes]) -> list[Path]:
+    """Files as another process has left them, the oldest first."""
+    spill = SpillFolder(folder, 10**6)
+    for lines in batches:
+        assert spill.put(Batch(uuid4(), pack(lines), len(lines)))
+    return sorted(folder.iterdir())
 
-Process = Callable[..., subprocess.Popen[str]]
+
+def line(number: int) -> bytes:
+    return b'{"output_tokens":%d}' % number
+
+
+def test_what_cannot_be_read_stops_nothing_and_is_counted(
+    collector: Make, receiver: Any, spill: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second, third, fourth = waiting(spill, *([line(n)] for n in range(4)))
+    first.unlink()
+    first.mkdir()
+    second.write_bytes(b"no batch")
+    third.unlink()
+    third.symlink_to("/dev/zero")
+    os.mkfifo(spill / fourth.name.replace("_", "0_", 1))
+    metrics = collector()
+    record(metrics, range(10, 12))
+    assert metrics.flush()
+    assert numbers(receiver) == [10, 11, 3]
+    counts = metrics.counts
+    assert (counts.sent, counts.sent_for_others, counts.waiting_of_others) == (2, 1, 0)
+    assert (counts.unreadable, counts.waiting) == (4, 0)
+    assert caplog.text.count("stays there") == 4
+    assert metrics.flush()
+    assert len(list(spill.iterdir())) == 4
+    assert caplog.text.count("stays there") == 4
+
+
+def test_of_a_file_that_breaks_off_the_whole_lines_are_sent(
+    collector: Make, receiver: Any, spill: Path
+) -> None:
+    numbers_of_file = range(1_000_000, 1_003_000)
+    [file] = waiting(spill, [line(n) for n in numbers_of_file])
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    metrics = collector()
+    assert metrics.flush()
+    sent = numbers(receiver)
+    assert 0 < len(sent) < len(numbers_of_file)
+    assert sent == list(numbers_of_file)[: len(sent)]
+    assert metrics.counts.sent_for_others == len(sent)
+    assert list(spill.iterdir()) == []
+
+
+def test_the_events_of_others_are_counted_apart(
+    collector: Make, receiver: Any, spill: Path
+) -> None:
+    receiver.become("away")
+    ours, theirs = collector(flush_seconds=3600), collector(flush_seconds=3600)
+    for metrics, n in ((ours, 3), (theirs, 5)):
+        record(metrics, range(n))
+        assert metrics.flush()
+    counts = ours.counts
+    assert (counts.recorded, counts.waiting, counts.waiting_of_others) == (3, 3, 5)
+    receiver.become("there")
+    theirs._outbox._delivery._not_before = 0.0
+    assert theirs.flush()
+    assert (theirs.counts.sent, theirs.counts.sent_for_others) == (5, 3)
+    counts = ours.counts
+    assert (counts.waiting, counts.handed_on, counts.sent) == (0, 3, 0)
+    assert adds_up(ours)
+    assert adds_up(theirs)
+
+
+class Raising:
+    """Of a transport or a value: raises what no `except Exception` catches."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+    __repr__ = __str__
+
+
+def test_what_a_value_raises_ends_neither_the_thread_nor_the_callers_work(
+    metrics: MetricsCollector, receiver: Any
+) -> None:
+    class Exits(Exception):  # noqa: N818
+        def __str__(self) -> str:
+            raise SystemExit(3)
+
+    class Interrupts:
+        def __str__(self) -> str:
+            raise KeyboardInterrupt
+
+    class Odd:
+        @property
+        def usage(self) -> object:
+            raise SystemExit(4)
+
+    record(metrics, range(1))
+    metrics.record_llm_call(provider=Raising())  # type: ignore[arg-type]
+    metrics.record_llm_call(provider=Interrupts())  # type: ignore[arg-type]
+    metrics.record_llm_call(attributes={"a": Raising()})
+    metrics.record_llm_call(error=Exits())
+    metrics.record_llm_call(output_tokens=1, response=Odd())
+    with metrics.track(output_tokens=2) as call:
+        call.read(Odd())
+    assert metrics.flush()
+    assert numbers(receiver) == [0, 1, 2]
+    assert metrics.counts.refused == 4
+    assert adds_up(metrics)
+
+
+def test_what_a_transport_raises_does_not_end_the_thread(
+    collector: Make, receiver: Any, until: Until
+) -> None:
+    class Exiting:
+        raises = True
+
+        def send(self, *batch: Any) -> None:
+            if self.raises:
+                raise SystemExit(5)
+            receiver.send(*batch)
+
+    transport = Exiting()
+    metrics = collector(transport=transport, flush_seconds=0.05)
+    record(metrics, range(3))
+    assert metrics.flush()
+    transport.raises = False
+    until(lambda: metrics.counts.sent == 3)
+
+
+def test_ctrl_c_and_signals_of_the_caller_get_through(metrics: MetricsCollector) -> None:
+    class SignalsItself(Exception):  # noqa: N818
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __str__(self) -> str:
+            os.kill(os.getpid(), self.number)
+            return "sent"
+
+    def stop(*_: object) -> None:
+        raise SystemExit(9)
+
+    with pytest.raises(KeyboardInterrupt):
+        metrics.record_llm_call(error=SignalsItself(signal.SIGINT))
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with pytest.raises(SystemExit):
+            metrics.record_llm_call(error=SignalsItself(signal.SIGUSR1))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_fork_does_not_wait_for_a_service_that_does_not_answer(
+    metrics: MetricsCollector, receiver: Any, until: Until
+) -> None:
+    """Only for what is at work in libraries; and it leaves the sending to go on."""
+    outbox = metrics._outbox
+    receiver.become("silent")
+    record(metrics, range(3))
+    metrics.flush(0.01)
+    until(outbox._delivery.exchanging.locked)
+    assert outbox.hold_still()
+    assert outbox._stilled == [outbox._working]
+    assert outbox._delivery.exchanging.locked()
+    outbox.go_on()
+    receiver.become("there")
+    until(lambda: metrics.flush() and metrics.counts.waiting == 0)
+    assert numbers(receiver) == [0, 1, 2]
+
+
+# Processes that end, fork and are killed
 
 PREAMBLE = """
 import os, signal, sys, time
@@ -351,7 +520,7 @@ def test_a_killed_process_loses_only_what_was_not_flushed(
     receiver.become("there")
     metrics = collector()
     assert metrics.flush()
-    assert metrics.counts.sent == 50
+    assert (metrics.counts.sent, metrics.counts.sent_for_others) == (0, 50)
     assert numbers(receiver) == list(range(50))
 
 
