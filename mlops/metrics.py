@@ -28,6 +28,7 @@ from mlops.telemetry.encoding import KEPT_LENGTH, MOST_ATTRIBUTES
 from mlops.telemetry.keywords import COMMON, FAILING, LLM_CALL, Common, Failing, LlmCall, check
 from mlops.telemetry.outbox import EXIT_SECONDS, Outbox
 from mlops.telemetry.raising import is_for_the_caller
+from mlops.telemetry.requiring import require_name, require_number
 from mlops.telemetry.sampling import NoSampleError, Sampler, sample
 from mlops.telemetry.sending import DatabaseTransport, Transport
 from mlops.telemetry.spending import BudgetExceededError, HardStops
@@ -79,12 +80,18 @@ class MetricsCollector:
         `obey_budgets` a tracked call is not made once a budget with a hard stop is used up: it
         raises `BudgetExceededError`. To ask takes each of them a round trip to Redis.
 
-        Raises ValueError for a limit that cannot be, and SettingsError for malformed settings.
+        Raises ValueError or TypeError for what cannot be, and SettingsError for malformed settings.
         """
-        _require("flush_events", flush_events, 1, 5_000)
-        _require("flush_seconds", flush_seconds, 0.01, 3_600)
-        _require("memory_events", memory_events, 1, 1_000_000)
-        _require("spill_bytes", spill_bytes, 0, 2**40)
+        for field, name in (("model", model), ("function", function), ("variant", variant)):
+            require_name(field, name)
+        require_number("flush_events", flush_events, 1, 5_000, whole=True)
+        require_number("flush_seconds", flush_seconds, 0.01, 3_600)
+        require_number("memory_events", memory_events, 1, 1_000_000, whole=True)
+        require_number("spill_bytes", spill_bytes, 0, 2**40, whole=True)
+        if sample_seconds is not None:
+            require_number("sample_seconds", sample_seconds, 0.1, 86_400)
+        if not callable(getattr(transport or DatabaseTransport, "send", None)):
+            raise TypeError(f"transport is a {type(transport).__name__}; expected one with `send`")
         self._model = model
         self._function = function
         self._variant = variant
@@ -92,7 +99,7 @@ class MetricsCollector:
         self._hard_stops = HardStops() if obey_budgets else None
         self._outbox = Outbox(
             transport or DatabaseTransport(),
-            SpillFolder(spill_folder or default_folder(), spill_bytes),
+            SpillFolder(Path(spill_folder or default_folder()), spill_bytes),
             batch_events=flush_events,
             flush_seconds=flush_seconds,
             most_events=memory_events,
@@ -101,7 +108,6 @@ class MetricsCollector:
         weakref.finalize(self, self._outbox.end_soon).atexit = False
         self._sampler: Sampler | None = None
         if sample_seconds is not None:
-            _require("sample_seconds", sample_seconds, 0.1, 86_400)
             self._sampler = Sampler(weakref.WeakMethod(self.record_system_sample), sample_seconds)
 
     def start_task(self, name: str, **common: Unpack[Common]) -> UUID:
@@ -244,6 +250,8 @@ class MetricsCollector:
         response says of model and tokens; values and exceptions go their way unchanged.
         """
         check(call, LLM_CALL)
+        if work is not None and not callable(work):
+            raise TypeError(f"track takes a function, or keywords; it got a {type(work).__name__}")
         tracker = Tracker(self, call)
         return tracker if work is None else tracker(work)
 
@@ -259,7 +267,8 @@ class MetricsCollector:
 
         Read from the hourly sums, of all processes: events of the last minute may be missing, see
         its `as_of`. Of the model, function and variant that are named here or that the collector
-        was made with, else of all the tenant's. Raises ValueError unless `hours` is 1 to 8,784.
+        was made with, else of all the tenant's. Raises ValueError unless `hours` is 1 to 8,784,
+        and TypeError for what is no number or no name.
         """
         from mlops.telemetry.summary import read_summary
 
@@ -275,10 +284,13 @@ class MetricsCollector:
 
         What the service does not take now is on disk then, and sent later: see `counts`.
         """
+        if timeout is not None:
+            require_number("timeout", timeout, 0, 86_400)
         return self._outbox.flush(timeout)
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
         """`flush`, and keep what is left on disk. The end of the process does so by itself."""
+        require_number("timeout", timeout, 0, 86_400)
         if self._sampler is not None:
             self._sampler.stop()
         self._outbox.end(timeout)
@@ -370,8 +382,3 @@ def _kept(attributes: Any, task: OpenTask | None) -> dict[str, Any]:
     if task is not None and len(kept) < MOST_ATTRIBUTES:
         kept.setdefault("task", task.name)
     return kept
-
-
-def _require(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise ValueError(f"{name} is {value}; expected {least:,} to {most:,}")

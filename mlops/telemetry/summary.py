@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from mlops.telemetry.requiring import require_name, require_number
 from shared.evaluation.intervals import Interval, wilson
 from shared.money import NANOS, known_nanos
 from shared.telemetry.histograms import Histogram
@@ -41,6 +42,9 @@ class Performance(Mapping[str, Any]):
     `success_interval` is the 95 % Wilson interval of. `cost_nanos` and `cost`, in nano-dollars and
     dollars, are those of the calls that have a price; `unpriced_calls` are not in it,
     `simulated_calls` are in it at no real price. `uncounted_calls` are not in the tokens.
+
+    A class of tokens is the sum of what calls have stated, and None where that is nothing: the
+    sums do not say whether calls stated that they were none or stated nothing.
     """
 
     tasks_started: int
@@ -106,15 +110,16 @@ def read_summary(
 ) -> PerformanceSummary:
     """The current hour, and as many before it as make `hours`, of this process's tenant.
 
-    A filter that is None is none. Raises ValueError.
+    A filter that is None is none. Raises ValueError, or TypeError, in one line.
     """
     from mlops.monitoring.windows import last_hours
     from shared.database import tenant_session
     from shared.telemetry import reading
     from shared.tenancy.tenants import current_tenant
 
-    if not 1 <= hours <= MOST_HOURS:
-        raise ValueError(f"{hours} hours; expected 1 to {MOST_HOURS:,}")
+    require_number("hours", hours, 1, MOST_HOURS, whole=True)
+    for field, name in (("model", model), ("function", function), ("variant", variant)):
+        require_name(field, name)
     now = datetime.now(UTC)
     window = last_hours(now, hours)
     chosen = (model, function, variant)
@@ -154,16 +159,16 @@ def _figures(parts: Sequence[Sums], latencies: Mapping[Metric, Histogram]) -> di
         )
     }  # fmt: skip
     calls = counts["llm_calls"]
-    # Of no sums nothing is known; of calls none of which was counted or priced, neither.
-    counted = bool(parts) and not 0 < calls == counts["uncounted_calls"]
+    # Of calls none of which was counted or priced, and of no calls, nothing is known.
+    counted = calls > counts["uncounted_calls"]
     tokens = {
-        name: total(name) if counted else None
+        name: (total(name) or None) if counted else None
         for name in (
             "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens",
             "reasoning_tokens",
         )
     }  # fmt: skip
-    nanos = known_nanos(total("cost_nanos"), calls, counts["unpriced_calls"]) if parts else None
+    nanos = known_nanos(total("cost_nanos"), calls, counts["unpriced_calls"]) if calls else None
     return {
         **counts,
         **tokens,

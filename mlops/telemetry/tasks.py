@@ -50,10 +50,12 @@ class Tasks:
 
     def find(self, task_id: UUID | str) -> OpenTask | None:
         """An open task of any thread; None if none that is open here has this identifier."""
-        try:
-            return self._open.get(task_id if isinstance(task_id, UUID) else UUID(task_id))
-        except (ValueError, AttributeError, TypeError):
-            return None
+        if isinstance(task_id, str):
+            try:
+                task_id = UUID(task_id)
+            except ValueError:
+                return None
+        return self._open.get(task_id) if isinstance(task_id, UUID) else None
 
     def end(self, task: OpenTask) -> None:
         task.ended = True

@@ -309,12 +309,32 @@ def test_an_unknown_keyword_is_a_mistake_in_the_callers_code(metrics: MetricsCol
 
 @pytest.mark.parametrize(
     "limits",
-    [{"flush_events": 5_001}, {"memory_events": 0}, {"flush_seconds": 0}, {"spill_bytes": -1}],
+    [
+        {"flush_events": 5_001},
+        {"flush_events": 2.5},
+        {"memory_events": 0},
+        {"memory_events": "many"},
+        {"flush_seconds": 0},
+        {"flush_seconds": math.nan},
+        {"spill_bytes": -1},
+        {"sample_seconds": True},
+        {"model": 5},
+        {"variant": "a\0"},
+    ],
 )
 def test_a_limit_that_cannot_be_is_refused(collector: Make, limits: dict[str, Any]) -> None:
     [name] = limits
-    with pytest.raises(ValueError, match=f"{name} is .*; expected "):
+    with pytest.raises((ValueError, TypeError), match=f"{name} is .*; expected "):
         collector(**limits)
+
+
+def test_what_is_passed_wrongly_is_one_line(metrics: MetricsCollector, collector: Make) -> None:
+    with pytest.raises(TypeError, match="transport is a int; expected one with `send`"):
+        collector(transport=5)
+    with pytest.raises(TypeError, match="track takes a function, or keywords; it got a str"):
+        metrics.track("checkout")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="timeout is 'soon'; expected 0 to 86,400"):
+        metrics.flush("soon")  # type: ignore[arg-type]
 
 
 def test_the_machine_is_sampled(collector: Make, receiver: Any, until: Any) -> None:

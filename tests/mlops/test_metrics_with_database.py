@@ -146,10 +146,38 @@ def test_calls_without_a_price_have_no_cost(metrics: MetricsCollector, tenant: T
     assert (summary.cost, summary.cost_nanos) == (None, None)
 
 
-@pytest.mark.parametrize("hours", [0, -1, 8_785])
-def test_hours_that_cannot_be_are_refused(metrics: MetricsCollector, hours: int) -> None:
-    with pytest.raises(ValueError, match="expected 1 to 8,784"):
+@pytest.mark.parametrize("hours", [0, -1, 8_785, "24", None, True, 1.5, float("nan"), [1] * 999])
+def test_hours_that_cannot_be_are_refused(metrics: MetricsCollector, hours: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=r"^hours is .*; expected 1 to 8,784") as said:
         metrics.get_performance_summary(hours=hours)
+    assert len(str(said.value)) < 200
+
+
+@pytest.mark.parametrize("wrong", [5, b"bytes", "a\0b", "x" * 201])
+def test_names_that_cannot_be_are_refused(metrics: MetricsCollector, wrong: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=r"^function is .*; expected "):
+        metrics.get_performance_summary(function=wrong)
+
+
+def test_what_no_call_has_stated_is_unknown(metrics: MetricsCollector, tenant: TenantId) -> None:
+    metrics.start_task("total")
+    metrics.record_llm_call(tokens_used=150, cost=0.1)
+    metrics.end_task(success=True)
+    metrics.start_task("split")
+    metrics.record_llm_call(input_tokens=100, output_tokens=10, cost=0.1)
+    metrics.end_task(success=True)
+    metrics.start_task("none")
+    metrics.end_task(success=True)
+    ingest_and_sum(metrics, tenant)
+    summary = metrics.get_performance_summary()
+    parts = ("cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
+    for figures in (summary, *summary.functions.values()):
+        assert [figures[name] for name in parts] == [None] * 3
+    total, split, none = (summary.functions[name] for name in ("total", "split", "none"))
+    assert (total.input_tokens, total.output_tokens, total.uncounted_calls) == (None, None, 0)
+    assert (split.input_tokens, split.output_tokens) == (100, 10)
+    assert (none.input_tokens, none.cost, none.cost_nanos) == (None, None, None)
+    assert (summary.input_tokens, summary.cost) == (100, pytest.approx(0.2))
 
 
 def test_one_bad_event_is_put_aside_and_the_rest_is_stored(
