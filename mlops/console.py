@@ -228,16 +228,21 @@ def print_table(
 ) -> None:
     """A table for people on stdout. None is shown as a dash: unknown, not zero.
 
-    Without rows it is the line `empty`, which says how to get some.
+    What is in it is shown as it is: square brackets are no styles. Without rows it is the line
+    `empty`, which says how to get some.
     """
     if not rows and empty:
         say(empty)
         return
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(*columns, title=title or None, title_justify="left", header_style="bold")
+    heading = Text(plain(title), style="table.title") if title else None
+    table = Table(title=heading, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(Text(plain(column)))
     for row in rows:
-        table.add_row(*("-" if cell is None else escape(plain(cell)) for cell in row))
+        table.add_row(*(Text("-" if cell is None else plain(cell)) for cell in row))
     out.print(table)
 
 

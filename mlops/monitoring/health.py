@@ -8,12 +8,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
+from rich.markup import escape
 
-from mlops.console import Exit, Json, one_line_errors, out, print_json, say
+from mlops.console import Exit, Json, one_line_errors, out, plain, print_json, say
 from mlops.monitoring.windows import Hours
+from mlops.telemetry.spilling import SpillFolder, default_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from shared.jobs.reading import QueueDepth
     from shared.telemetry.health import Backlog, Machine, Summing, TelemetryHealth
@@ -58,7 +61,11 @@ def health(hours: Hours = 1, as_json: Json = False) -> None:
         now = datetime.now(UTC)
         with tenant_session(current_tenant()) as session:
             found = look(session, now, hours)
-        checks = [*_telemetry_checks(found, now, hours), *_queue_checks(depths())]
+        checks = [
+            *_telemetry_checks(found, now, hours),
+            *_spill_check(default_folder(), now),
+            *_queue_checks(depths()),
+        ]
     if as_json:
         print_json(
             {
@@ -75,7 +82,7 @@ def health(hours: Hours = 1, as_json: Json = False) -> None:
     else:
         for name, verdict, detail in checks:
             colour = {Verdict.OK: "green", Verdict.WRONG: "red"}.get(verdict, "yellow")
-            out.print(f"[{colour}]{verdict.value:<8}[/{colour}] {name}: ", end="")
+            out.print(f"[{colour}]{verdict.value:<8}[/{colour}] {escape(plain(name))}: ", end="")
             say(detail)
     if any(verdict is Verdict.WRONG for _, verdict, _ in checks):
         raise typer.Exit(Exit.FAILURE)
@@ -87,6 +94,9 @@ def _telemetry_checks(found: TelemetryHealth, now: datetime, hours: int) -> Iter
     if found.rejected:
         reasons = "; ".join(f"{n:,} x {reason}" for reason, n in found.reasons.items())
         said = f"{found.rejected:,} refused in {hours} h: {reasons}"
+        if sum(found.reasons.values()) < found.rejected:
+            said += "; ..."
+        said += f" (`mlops monitor rejected --hours {hours}`)"
         yield Check("events", Verdict.WARNING, said)
     else:
         yield Check("events", Verdict.OK, f"none refused in {hours} h")
@@ -98,6 +108,26 @@ def _telemetry_checks(found: TelemetryHealth, now: datetime, hours: int) -> Iter
     if not found.machines:
         said = f"no sample in {hours} h (`MetricsCollector.record_system_sample`)"
         yield Check("machines", Verdict.NO_DATA, said)
+
+
+def _spill_check(folder: Path, now: datetime) -> Iterator[Check]:
+    """What collectors on this machine have not been able to send."""
+    try:
+        found = SpillFolder(folder, 0).contents()
+    except OSError as error:
+        yield Check("spill", Verdict.WRONG, f"{folder} cannot be read: {error.strerror}")
+        return
+    events = sum(found.readable.values())
+    said = f"{events:,} events wait on this machine in {len(found.readable):,} files of {folder}"
+    verdict = Verdict.OK
+    if found.oldest is not None and now - found.oldest > _LATE:
+        verdict = Verdict.WARNING
+        said += f", the oldest for {_age(now, found.oldest)}: a process with a collector sends them"
+    if found.unreadable:
+        verdict = Verdict.WARNING
+        said += f"; {found.unreadable:,} that cannot be read stay there"
+    if events or found.unreadable:
+        yield Check("spill", verdict, said)
 
 
 def _ingest(backlog: Backlog, now: datetime) -> Check:

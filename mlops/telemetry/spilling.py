@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -38,6 +39,8 @@ _NAME_BYTES: Final = 200
 _MOST_BYTES: Final = 64 * 2**20
 "Of a batch, also once it is unpacked."
 _PIECE: Final = 4096
+_LATEST_NANOS: Final = 2**63
+"In the year 2262."
 
 
 def default_folder() -> Path:
@@ -70,6 +73,8 @@ class _Entry:
     """A file by its name."""
 
     name: str
+    nanos: int
+    "When it was written, since the epoch."
     batch_id: UUID
     events: int
 
@@ -79,9 +84,10 @@ class _Entry:
         if name.startswith(".") or not name.endswith(_SUFFIX) or len(parts) != 3:
             return None
         try:
-            return cls(name, UUID(parts[1]), int(parts[2]))
+            found = cls(name, int(parts[0]), UUID(parts[1]), int(parts[2]))
         except ValueError:
             return None
+        return found if 0 <= found.nanos < _LATEST_NANOS and found.events > 0 else None
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,8 @@ class Contents:
     unreadable: int
     listed: frozenset[UUID]
     "Of all files that are named like a batch."
+    oldest: datetime | None
+    "Since when the oldest of the readable waits."
 
 
 @dataclass
@@ -171,10 +179,12 @@ class SpillFolder:
         entries = self._entries()
         # Of what is gone, nothing is to be said any more.
         self._unreadable &= {entry.name for entry in entries}
+        readable = [entry for entry in entries if self._can_be_read(entry)]
         return Contents(
-            {entry.batch_id: entry.events for entry in entries if self._is_file(entry)},
-            sum(not self._is_file(entry) for entry in entries),
+            {entry.batch_id: entry.events for entry in readable},
+            len(entries) - len(readable),
             frozenset(entry.batch_id for entry in entries),
+            datetime.fromtimestamp(readable[0].nanos / 1e9, UTC) if readable else None,
         )
 
     def remove_leftovers(self) -> None:
@@ -246,14 +256,14 @@ class SpillFolder:
             log.warning("%s in the spill folder cannot be read and stays there: %s", name, reason)
         self._unreadable.add(name)
 
-    def _is_file(self, entry: _Entry) -> bool:
+    def _can_be_read(self, entry: _Entry) -> bool:
         if entry.name in self._unreadable:
             return False
+        path = self.path / entry.name
         try:
-            mode = (self.path / entry.name).lstat().st_mode
+            return stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.R_OK)
         except FileNotFoundError:
             return True
-        return stat.S_ISREG(mode)
 
     def _unlock(self, descriptor: int) -> None:
         # Not by closing alone: a child that was forked meanwhile holds the same lock.

@@ -25,6 +25,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails
 
 from shared.evaluation.custom.document import FILE_BYTES, Document, Mistake, read
+from shared.redaction import redacted
 
 
 class PriceTableError(ValueError):
@@ -57,8 +58,12 @@ class PriceOverride(BaseModel):
     starts: date
     simulated: bool = False
     "No real money: what it comes to is shown as simulated."
-    source: Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"^[^\x00-\x1f]+$")]
-    "Where the price is written down."
+    source: Annotated[
+        str,
+        Field(min_length=1, max_length=1_000, pattern=r"^[^\x00-\x1f]+$"),
+        AfterValidator(redacted),
+    ]
+    "Where the price is written down, without secrets: it is shown with the price."
     input: Rate
     cached_input: Rate | None = None
     cache_write: Rate | None = None

@@ -1,4 +1,4 @@
-"""`mlops monitor performance`, `errors` and `health`, and how long events are kept."""
+"""`mlops monitor performance`, `errors`, `rejected` and `health`, and how long events are kept."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from click.testing import Result
 from sqlalchemy.orm import Session
 
 from mlops.console import Exit
+from mlops.telemetry.sending import Batch
+from mlops.telemetry.spilling import SpillFolder
 from shared.database import TenantId, tenant_session
 from shared.jobs.tables import JobRow
 from shared.telemetry.batches import accept, pack
@@ -191,6 +194,42 @@ def test_health_tells_what_was_refused_and_how_machines_are(tenant: TenantId, ml
     assert (machine["host"], machine["cpu_percent"]) == ("worker-1", 99.0)
 
 
+def test_what_was_refused_is_shown_with_why_and_without_secrets(
+    tenant: TenantId, mlops: Mlops
+) -> None:
+    secret = "c4n4ry1234"
+    send(
+        tenant,
+        *(call(input_tokens=-n, attributes={"note": "[red]x[/]"}) for n in range(1, 4)),
+        call(api_key=[secret]),
+    )
+    shown = mlops("monitor", "rejected").stdout
+    assert "3" in shown
+    assert "llm_call.input_tokens" in shown
+    assert "[red]x[/]" in shown
+    found = json.loads(mlops("monitor", "rejected", "--json").stdout)
+    assert (found["total"], sum(reason["times"] for reason in found["reasons"])) == (4, 4)
+    assert secret not in shown + json.dumps(found)
+    assert {"received_at", "event", "reason", "line"} == found["events"][0].keys()
+    of_one = json.loads(mlops("monitor", "rejected", "--reason", "API_KEY", "--json").stdout)
+    assert (of_one["total"], len(of_one["events"])) == (1, 1)
+    assert "newest 1 of 4" in mlops("monitor", "rejected", "--limit", "1").stdout
+    assert "no event was refused" in mlops("monitor", "rejected", "--reason", "100%").stdout
+
+
+def test_health_tells_what_waits_on_this_machine(
+    tenant: TenantId, mlops: Mlops, state: Path, name: str
+) -> None:
+    folder = state / "spill" / name
+    spill = SpillFolder(folder, 10**6)
+    spill.put(Batch(uuid.uuid4(), pack([b"{}"] * 7), 7))
+    (folder / f"{0:020}_{uuid.uuid4()}_3.batch").mkdir()
+    found = checks(mlops("monitor", "health", "--json"))
+    assert found["spill"]["verdict"] == "warning"
+    assert found["spill"]["detail"].startswith("7 events wait on this machine in 1 files of ")
+    assert found["spill"]["detail"].endswith("; 1 that cannot be read stay there")
+
+
 def accepted(session: Session) -> uuid.UUID:
     batch_id = uuid.uuid4()
     accept(session, batch_id, pack([json.dumps(call()).encode()]), 1)
@@ -262,7 +301,7 @@ def test_health_tells_of_batches_that_cannot_be_stored(tenant: TenantId, mlops: 
     assert "1 batch could not be stored" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["performance", "errors", "health"])
+@pytest.mark.parametrize("command", ["performance", "errors", "rejected", "health"])
 @pytest.mark.parametrize("hours", ["0", "-1", "1e9", "many"])
 def test_hours_that_cannot_be_are_one_line(mlops: Mlops, command: str, hours: str) -> None:
     result = mlops("monitor", command, "--hours", hours)
