@@ -28,6 +28,10 @@ _PRICES_SECONDS: Final = 60.0
 "How old the tenant's prices may be."
 
 
+_MOST_REMEMBERED: Final = 10_000
+"Models and functions; one that is forgotten is expected to cost nothing, as at first."
+
+
 class BudgetExceededError(RuntimeError):
     """A hard stop leaves no room for a call, which was not made; the message names the budget."""
 
@@ -92,11 +96,17 @@ class HardStops:
         try:
             nanos = self._cost(fields)
             if nanos is not None:
-                whose = (held.model, held.function)
-                self._dearest[whose] = max(nanos, self._dearest.get(whose, 0))
+                self._remember((held.model, held.function), nanos)
             settle(held, nanos)
         except Exception as error:  # noqa: BLE001 (as above; its lease runs out by itself)
             self._complain(error)
+
+    def _remember(self, whose: tuple[str, str], nanos: int) -> None:
+        before = self._dearest.pop(whose, 0)
+        # Whoever puts an identifier into a name must not fill the memory.
+        if len(self._dearest) >= _MOST_REMEMBERED:
+            self._dearest.pop(next(iter(self._dearest)), None)
+        self._dearest[whose] = max(nanos, before)
 
     def _cost(self, fields: Mapping[str, Any]) -> int | None:
         from shared.costs.pricing import call_cost

@@ -371,6 +371,26 @@ def test_own_prices_from_import_to_export(told: Command, tmp_path: Path) -> None
     assert told("cost", "prices", "export") == "[]\n"
 
 
+def test_prices_are_shown_as_they_are_written_and_without_secrets(
+    mlops: Command, told: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "prices.yaml"
+    entry = (
+        '- {provider: "[red]p", model: "x[/red][/]", starts: 2026-01-01, input: 1, output: 2,\n'
+        '   source: "[bold]contract[/bold] at https://a.test/?token=c4n4ry1234&page=1"}\n'
+    )
+    file.write_text(entry)
+    assert told("cost", "prices", "import", str(file)).startswith("1 prices of your own")
+    listed = mlops("cost", "prices").stdout
+    assert "[red]p/x[/red][/]" in listed
+    shown = mlops("cost", "prices", "show", "[red]p/x[/red][/]")
+    assert shown.exit_code == Exit.OK
+    assert "[red]p/x[/red][/] on " in shown.stdout
+    assert "[bold]contract[/bold] at https://a.test/?token=[redacted]&page=1" in shown.stdout
+    everything = shown.stdout + listed + mlops("cost", "prices", "export").stdout
+    assert "c4n4ry" not in everything
+
+
 def test_embedded_prices_are_looked_up_by_name_and_by_a_part_of_it(told: Command) -> None:
     text = told("cost", "prices", "show", "anthropic/claude-sonnet-4-5")
     for part in ("cache write", "3.75", "above 200,000 tokens", "embedded: genai-prices"):
