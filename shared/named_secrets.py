@@ -31,7 +31,9 @@ _QUOTE: Final = r"\\{0,16}[\"'`]|\\{0,16}u0022|\\{0,16}u0027|&quot;|&\#34;|%22"
 
 _BETWEEN: Final = (
     rf"(?P<quote>{_QUOTE})?\]?"
-    r"(?:(?P<sign>\s{0,8}(?::=|=>|[:=]|%3[ad]|\\{1,16}u003d)\s{0,8})"
+    # "API key provided: ...", and the sign of a block in YAML.
+    r"(?:(?P<sign>(?:\s{1,3}(?:provided|given|supplied|received|used|value))?"
+    r"\s{0,8}(?::=|=>|[:=]|%3[ad]|\\{1,16}u003d)\s{0,8}(?:[|>][-+]?\s{1,8})?)"
     r"|(?P<says>\s{1,3}(?:is|was)\s{0,3}:?\s{1,3})"
     rf"|(?P<beside>(?:\s{{0,8}},\s{{0,8}}|\s{{1,8}})(?:{_QUOTE})?value(?:{_QUOTE})?\s{{0,8}}[:=]\s{{0,8}})"
     r"|(?P<pair>\s{0,8},\s{0,8})"
@@ -44,7 +46,7 @@ _NAME_ALONE: Final = re.compile(_NAME, re.IGNORECASE)
 
 _BEFORE: Final = 60
 "So much before a name says what it stands in."
-_OPTION: Final = re.compile(r"--?[\w-]*\Z")
+_OPTION: Final = re.compile(r"--[\w-]*\Z")
 _PAIR: Final = re.compile(rf"[(\[{{]\s*[bru]{{0,2}}(?:{_QUOTE})[#.\w-]*\Z", re.IGNORECASE)
 _ELEMENT: Final = re.compile(r"<[\w:.-]*\Z")
 
@@ -85,6 +87,8 @@ _COOKIE: Final = re.compile(r"(?:=\"[^\"\r\n]*\"|[^\r\n\"'\\]|\\(?![\"'nr]))+")
 _CREDENTIALS: Final = re.compile(r"[^\r\n\"'`,\\]+")
 # What these schemes are made of is separated by commas, and some of it quoted.
 _PARTS: Final = re.compile(r"(?:digest|aws4|hawk|oauth|signature|hmac)[^\r\n]*", re.IGNORECASE)
+# "token: Bearer ...", where the word is no secret and what follows is.
+_SCHEME: Final = re.compile(r"(?:bearer|basic|token|apikey|digest)\s{1,4}", re.IGNORECASE)
 _OPENERS: Final = ("(", "[", "{")
 _SHORTEST_PLAIN: Final = 20
 "So many letters without a digit are no word that follows a name in a sentence."
@@ -135,18 +139,25 @@ def _value(text: str, start: int, found: re.Match[str]) -> slice | None:
     if quoted is not None:
         within = _in_quotes(text, quoted)
         inner = text[within]
-        unlike = found["short"] is not None and not _looks_random(inner)
+        # "Unexpected token 'x'" is of a parser: there it has to look like a secret.
+        doubtful = found["short"] is not None or (between == "space" and not _is_option(before))
+        unlike = doubtful and not _looks_random(inner)
         return None if unlike or inner == REDACTED or _says_none(inner) else within
     if found["header"] is not None:
         return _of_header(text, start, found["header"].lower())
-    bare = _run(_BARE, text, start)
+    if between == "space" and not _is_option(before):
+        return None
+    scheme = _SCHEME.match(text, start)
+    bare = _run(_BARE, text, start if scheme is None else scheme.end())
     if bare is None:
         return None
+    bare = slice(start, bare.stop)
     value = text[bare]
     if value[0] in _OPENERS or value[-1] in _OPENERS:
         # A list, an object, or a call with the secret in it.
         return None if found["short"] is not None else _in_brackets(text, start)
-    return bare if _is_secret(value, found, between, before) else None
+    said = value if scheme is None else value[len(scheme[0]) :]
+    return bare if _is_secret(said, found, between, before) else None
 
 
 def _belongs(found: re.Match[str], between: str | None, before: str) -> bool:
@@ -157,8 +168,7 @@ def _belongs(found: re.Match[str], between: str | None, before: str) -> bool:
     match between:
         case "sign":
             # A custom property of a style sheet looks like an option: `--token: #fff`.
-            is_option = _OPTION.search(before) is not None and "--" in before
-            return quoted or not (is_option and ":" in found["sign"])
+            return quoted or not (_is_option(before) and ":" in found["sign"])
         case "pair":
             return quoted and (found["header"] is not None or _PAIR.search(before) is not None)
         case "beside":
@@ -166,9 +176,13 @@ def _belongs(found: re.Match[str], between: str | None, before: str) -> bool:
         case "element":
             return not quoted and _ELEMENT.search(before) is not None
         case "space":
-            return not quoted and before.endswith("-") and _OPTION.search(before) is not None
+            return not quoted and found["header"] is None
         case _:
             return not quoted and found["header"] is None and found["short"] is None
+
+
+def _is_option(before: str) -> bool:
+    return _OPTION.search(before) is not None
 
 
 def _is_secret(value: str, found: re.Match[str], between: str | None, before: str) -> bool:

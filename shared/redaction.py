@@ -67,7 +67,7 @@ _TOKEN: Final = re.compile(
     r"|(?P<jwt>eyJ[\w-]{8,}(?:\.[\w-]+){0,4})"
     r"|(?:gh[pousr]_|hf_|npm_|dapi)[A-Za-z0-9]{16,}"
     r"|github_pat_\w{16,}"
-    r"|(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"
+    r"|(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\w*"
     r"|(?:AIza|GOCSPX-|GR1348941|PMAK-|NRAK-|HRKU-|ATATT3|ABSK|sq0[a-z]{3}-|sha256~|SG\.)[\w.-]{16,}"
     r"|AGE-SECRET-KEY-1[A-Z0-9]{20,}"
     r"|ops_eyJ[\w+/=-]{16,}"
