@@ -270,13 +270,13 @@ def line(number: int) -> bytes:
 def test_what_cannot_be_read_stops_nothing_and_is_counted(
     collector: Make, receiver: Any, spill: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, second, third, fourth = waiting(spill, *([line(n)] for n in range(4)))
+    first, second, third, _ = waiting(spill, *([line(n)] for n in range(4)))
     first.unlink()
     first.mkdir()
     second.write_bytes(b"no batch")
     third.unlink()
     third.symlink_to("/dev/zero")
-    os.mkfifo(spill / fourth.name.replace("_", "0_", 1))
+    os.mkfifo(spill / f"{1:020}_{uuid4()}_1.batch")
     metrics = collector()
     record(metrics, range(10, 12))
     assert metrics.flush()
