@@ -7,13 +7,14 @@ plugins of detect-secrets; besides them JSON Web Tokens (RFC 7519), bearer and b
 the secret, and private keys in PEM (RFC 7468). A secret with neither a name nor a look, such as a
 plain word, cannot be told.
 
-Why no library: detect-secrets, gitleaks and trufflehog look through files for a person to judge.
-They name lines and do not say where in a line a secret ends, some of their patterns go back and
-forth in a long text, and to run a hundred of them over each text takes hundreds of microseconds or
-a process of its own, where all of an event has about 60. Presidio and scrubadub look for persons.
+Why no library: detect-secrets and gitleaks look through files for a person to judge, to whom each
+text that looks like chance is a finding: of an event they would take away hashes and identifiers.
+detect-secrets took 2 ms for a line of 100 characters, on a machine where this takes about 10 us
+without a secret and 50 with one, and all of an event has some 60; gitleaks is a process of its own.
+Presidio and scrubadub look for persons.
 
-Every pattern begins with a literal and repeats one class of characters, with nothing after it that
-could fail: none goes back, so the time grows with the length of a text, whatever is in it.
+No pattern goes back in a text by more than a bounded number of characters, or begins again within
+what it has gone through: so the time grows with the length of a text, whatever is in it.
 """
 
 from __future__ import annotations
