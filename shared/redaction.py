@@ -13,8 +13,8 @@ detect-secrets took 2 ms for a line of 100 characters, on a machine where this t
 without a secret and 50 with one, and all of an event has some 60; gitleaks is a process of its own.
 Presidio and scrubadub look for persons.
 
-No pattern goes back in a text by more than a bounded number of characters, or begins again within
-what it has gone through: so the time grows with the length of a text, whatever is in it.
+No pattern goes through the same characters more than a bounded number of times: so the time grows
+with the length of a text, whatever is in it.
 """
 
 from __future__ import annotations
