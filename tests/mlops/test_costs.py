@@ -380,7 +380,7 @@ def test_prices_are_shown_as_they_are_written_and_without_secrets(
         '   source: "[bold]contract[/bold] at https://a.test/?token=c4n4ry1234&page=1"}\n'
     )
     file.write_text(entry)
-    assert told("cost", "prices", "import", str(file)).startswith("1 prices of your own")
+    assert told("cost", "prices", "import", str(file)).startswith("1 price of your own")
     listed = mlops("cost", "prices").stdout
     assert "[red]p/x[/red][/]" in listed
     shown = mlops("cost", "prices", "show", "[red]p/x[/red][/]")
