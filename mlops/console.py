@@ -183,6 +183,7 @@ _MISTAKES = {
     Exit.FAILURE: (
         "shared.tenancy.tenants.NameTakenError",
         "shared.local.errors.ServiceError",
+        "shared.standalone.PageError",
         "shared.jobs.errors.JobError",
         "shared.registry.models.RegistryError",
         "shared.abtest.lifecycle.AbTestError",

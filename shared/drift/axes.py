@@ -122,6 +122,20 @@ def binned(distribution: Distribution, most: int) -> Binned | None:
     )
 
 
+def share_axis(low: float, high: float) -> tuple[float, ...]:
+    """Round shares around `low` to `high`, two to eight of them, for an axis that is zoomed in."""
+    reach = max(high - low, 1e-6)
+    exponent = math.floor(math.log10(reach)) - 1
+    while True:
+        for multiple in _STEPS:
+            step = float(f"{multiple}e{exponent}")
+            first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+            if last - first <= 7:
+                whole = range(first, max(last, first + 1) + 1)
+                return tuple(round(i * step, max(0, -exponent)) for i in whole)
+        exponent += 1
+
+
 @dataclass(frozen=True, eq=False)
 class _Cells:
     """Where the values of each position lie: in a bin, or at one point (an empty bin)."""
@@ -201,7 +215,7 @@ def _log_edges(distribution: Distribution, cells: _Cells, most: int) -> Floats |
     high = min(float(held[-1]), ends[1] * ratio)
     begins_at_zero = cells.smallest < low
     for numbers in _preferred(low, high):
-        edges = numbers
+        edges: Floats = numbers
         if cells.resolution > 0:
             # An edge between two neighbouring integers would part nothing from nothing.
             edges = np.unique(np.ceil(numbers / cells.resolution - 1e-9) * cells.resolution)
@@ -253,7 +267,7 @@ def _linear_edges(distribution: Distribution, cells: _Cells, most: int) -> Float
                 last += 1
             if max(last - first, 1) <= most and _parts(step, cells.resolution):
                 whole = np.arange(first, max(last, first + 1) + 1)
-                edges: Floats = np.round(whole * step, digits) if exponent < 0 else whole * step
+                edges: Floats = np.asarray(whole * step, dtype=np.float64).round(digits)
                 return edges
         exponent += 1
 
@@ -268,14 +282,15 @@ def _parts(step: float, resolution: float) -> bool:
 
 def _around(value: float, cells: _Cells) -> Floats:
     """Three bins around the only value."""
-    step = 1.0 if value == round(value) and abs(value) < 1e15 else 10.0 ** math.floor(
-        math.log10(abs(value)) - 1
+    step = (
+        1.0
+        if value == round(value) and abs(value) < 1e15
+        else 10.0 ** math.floor(math.log10(abs(value)) - 1)
     )
     step = max(step, cells.resolution, abs(value) * 1e-12, 1e-300)
     middle = math.floor(value / step + 1e-9)
     first = max(middle - 1, 0) if value >= 0 else middle - 1
-    edges: Floats = np.arange(first, middle + 3) * step
-    return edges
+    return np.asarray(np.arange(first, middle + 3) * step, dtype=np.float64)
 
 
 def _edge_of(edges: Floats, positions: Floats, value: float) -> float:

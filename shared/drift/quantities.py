@@ -24,6 +24,11 @@ def quantity(value: float, unit: str, digits: int = 3) -> str:
     return f"{text} {unit}" if unit else text
 
 
+def bare(value: float, unit: str) -> str:
+    """Without a unit that is a word, where that is said beside it: `1.92 s`, `12.3k`."""
+    return quantity(value, unit if unit == MILLISECONDS else "")
+
+
 def tick(value: float, unit: str) -> str:
     """As beside an axis, which says a unit that is a word by itself: `1.25 s`, `12k`."""
     return _time(value, 4) if value and unit == MILLISECONDS else number(value, 4)

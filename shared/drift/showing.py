@@ -180,9 +180,7 @@ class Categories:
         """
 
         def share(one: Category) -> float:
-            return max(
-                one.baseline / max(self.n_baseline, 1), one.current / max(self.n_current, 1)
-            )
+            return max(one.baseline / max(self.n_baseline, 1), one.current / max(self.n_current, 1))
 
         held = [one for one in self.all if one.baseline or one.current]
         ordered = sorted(held, key=lambda one: (-share(one), one.name))
@@ -203,17 +201,17 @@ class Categories:
 class Tally(NamedTuple):
     """How many of `n` had the outcome."""
 
-    count: int
+    had: int
     n: int
 
     @property
     def rate(self) -> float | None:
-        return self.count / self.n if self.n else None
+        return self.had / self.n if self.n else None
 
     @property
     def interval(self) -> Interval | None:
-        """Wilson's, at 95 %; None if there were none. ValueError unless 0 <= count <= n."""
-        return wilson(self.count, self.n)
+        """Wilson's, at 95 %; None if there were none. ValueError unless 0 <= had <= n."""
+        return wilson(self.had, self.n)
 
 
 @dataclass(frozen=True)
@@ -257,8 +255,7 @@ class ShownMetric:
     @property
     def effect(self) -> float | None:
         """The magnitude of the effect that decides."""
-        size = self.verdict.effect_size
-        return None if size is None else magnitude(self.verdict.effect_name, size)
+        return _magnitude(self.verdict)
 
 
 class OutcomeBin(NamedTuple):
@@ -283,6 +280,15 @@ class ShownConcept:
     "Of the outcome's rates at the same inputs, current minus baseline."
     explained_by_inputs: float | None = None
     "What is left of the difference of the plain rates: other inputs came."
+
+    @property
+    def state(self) -> DriftState:
+        return self.verdict.state
+
+    @property
+    def effect(self) -> float | None:
+        """The magnitude of the effect that decides."""
+        return _magnitude(self.verdict)
 
 
 @dataclass(frozen=True)
@@ -330,6 +336,12 @@ class DriftReport:
     functions: Sequence[FunctionDrift]
     budget: FalseAlarmBudget | None = None
     remarks: Sequence[str] = ()
+
+
+def _magnitude(verdict: MetricVerdict) -> float | None:
+    size = verdict.effect_size
+    # An effect with a sign says the direction by it.
+    return None if size is None else abs(magnitude(verdict.effect_name, size))
 
 
 def _counts(counts: npt.ArrayLike, window: str, size: int) -> Counts:

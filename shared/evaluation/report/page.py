@@ -7,14 +7,10 @@ the file's own policy lets it run no script, load nothing and send nothing.
 from __future__ import annotations
 
 import base64
-import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -29,7 +25,7 @@ from shared.evaluation.report.choosing import (
 )
 from shared.evaluation.tables import Artifact, BenchmarkRun
 from shared.money import dollars
-from shared.visible import visible
+from shared.standalone import Style, page_environment, write_whole
 
 if TYPE_CHECKING:
     from shared.evaluation.artifacts import ArtifactStore
@@ -106,7 +102,7 @@ def write_report(
     """Write the report of a run to `target`, whole or not at all.
 
     `cost_of` says an agent's cost in words, `figures` are shown as they are, `remarks` are lines
-    beside the table. Raises `OSError` when the file cannot be written.
+    beside the table. Raises `OSError` when the file cannot be written, `PageError` without jinja2.
     """
     outline = [_Outline.of(episode) for episode in recorded_episodes(session, run_id)]
     shown, episodes_left_out = choose_episodes(
@@ -120,13 +116,11 @@ def write_report(
         picture_bytes,
     )
     pictures = _Pictures(store, choice.taken)
-    style = _template_text(STYLE)
     parts = (
-        _environment()
+        page_environment(__package__, {"percent": _percent, "dollars": dollars}, extra="evaluation")
         .get_template(TEMPLATE)
         .generate(
-            style=style,
-            style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            style=Style.of(__package__, STYLE),
             run=session.get_one(BenchmarkRun, run_id),
             agents=[(agent, cost_of(agent)) for agent in summarize(session, [run_id])],
             figures=figures,
@@ -142,7 +136,7 @@ def write_report(
             megabytes=picture_bytes / 1_000_000,
         )
     )
-    _write_whole(target, parts)
+    write_whole(target, parts)
     return Written(episodes_left_out, choice.left_out, choice.gone + pictures.unreadable)
 
 
@@ -225,39 +219,6 @@ def _grids(outline: Sequence[_Outline], shown: frozenset[UUID]) -> list[Grid]:
         )
         grids.append(Grid(model, seeds, rows))
     return grids
-
-
-def _write_whole(target: Path, parts: Iterator[str]) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.writelines(parts)
-        Path(name).replace(target)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _environment() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from jinja2.filters import FILTERS
-
-    environment = Environment(
-        loader=PackageLoader(__package__, "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # Whatever is printed goes through this, and is escaped after it.
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
-    environment.filters = {**FILTERS, "percent": _percent, "dollars": dollars}
-    return environment
-
-
-def _template_text(name: str) -> str:
-    return (Path(__file__).parent / "templates" / name).read_text("utf-8")
 
 
 def _percent(share: float | None) -> str:

@@ -1,0 +1,71 @@
+"""What became of a metric, in one phrase: what somebody woken by an alert asks first."""
+
+from __future__ import annotations
+
+from shared.drift.quantities import MILLISECONDS, bare, percent
+from shared.drift.showing import (
+    Categories,
+    Distribution,
+    Proportion,
+    Shape,
+    ShownConcept,
+    quantiles,
+)
+
+
+def change(shape: Shape | None) -> str | None:
+    """`median 402 ms to 666 ms, 95 % 914 ms to 1.55 s`, `4.1 % to 7.9 %`, `click 64 % to 43 %`.
+
+    Of categories, the one whose share changed most. None where a window is empty or not known.
+    """
+    if isinstance(shape, Distribution):
+        return _of_distribution(shape)
+    if isinstance(shape, Categories):
+        return _of_categories(shape)
+    if isinstance(shape, Proportion):
+        before, after = shape.baseline.rate, shape.current.rate
+        return (
+            None if before is None or after is None else _from_to(percent(before), percent(after))
+        )
+    return None
+
+
+def change_at_same_inputs(concept: ShownConcept) -> str | None:
+    """`-12.0 points at the same inputs; other inputs explain -3.1 points more`, or None."""
+    if concept.difference is None:
+        return None
+    told = f"{100 * concept.difference:+.1f} points at the same inputs"
+    if concept.explained_by_inputs is None:
+        return told
+    return f"{told}; other inputs explain {100 * concept.explained_by_inputs:+.1f} points more"
+
+
+def _of_distribution(shape: Distribution) -> str | None:
+    before = quantiles(shape.positions, shape.baseline)
+    after = quantiles(shape.positions, shape.current)
+    if before is None or after is None:
+        return None
+    pairs = (("median", before.median, after.median), ("95 %", before.high, after.high))
+    told = ", ".join(
+        f"{name} {_from_to(bare(old, shape.unit), bare(new, shape.unit))}"
+        for name, old, new in pairs
+    )
+    return told if shape.unit in ("", MILLISECONDS) else f"{told} {shape.unit}"
+
+
+def _of_categories(shape: Categories) -> str | None:
+    if not shape.n_baseline or not shape.n_current:
+        return None
+    moved = min(
+        shape.all,
+        key=lambda one: (
+            -abs(one.current / shape.n_current - one.baseline / shape.n_baseline),
+            one.name,
+        ),
+    )
+    before = percent(moved.baseline / shape.n_baseline)
+    return f"{moved.name} {_from_to(before, percent(moved.current / shape.n_current))}"
+
+
+def _from_to(before: str, after: str) -> str:
+    return f"still {after}" if before == after else f"{before} to {after}"

@@ -1,0 +1,1 @@
+"""Drift as one HTML file."""

@@ -1,0 +1,369 @@
+"""What is known of drift as one HTML file that needs neither network nor scripts.
+
+What has drifted stands first, then what could not be judged and why: no finding is no all-clear.
+Names come from telemetry and are escaped. The same report gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from shared.drift import quantities
+from shared.drift.changes import change, change_at_same_inputs
+from shared.drift.report import plots
+from shared.drift.showing import (
+    NOT_JUDGED,
+    Categories,
+    Category,
+    Distribution,
+    DriftReport,
+    FunctionDrift,
+    Proportion,
+    ShownConcept,
+    ShownMetric,
+    ShownQuality,
+    Tally,
+)
+from shared.drift.verdicts import DriftState, MetricVerdict
+from shared.drift.wording import effect_said, magnitude_said, said
+from shared.standalone import Style, page_environment, write_whole
+
+TEMPLATE: Final = "drift.html.j2"
+STYLE: Final = "drift.css.j2"
+DRAWN: Final = 400
+"Metrics with pictures, those with findings first; the tables have all."
+CATEGORIES: Final = 20
+METER: Final = 72
+"Width of the bar beside an effect; its middle is the minimum."
+
+_FOUND: Final = (DriftState.DRIFT, DriftState.WARNING)
+_ORDER: Final = (*_FOUND, *NOT_JUDGED, DriftState.STABLE)
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """The numbers of a verdict in words; None where it has none."""
+
+    effect: str | None
+    "Of what was seen, also where it could not be judged."
+    minimum: str
+    sentence: str
+    meter: float | None
+    p_value: str | None
+
+
+@dataclass(frozen=True)
+class CategoryRow:
+    category: Category
+    baseline: str
+    current: str
+    bars: tuple[float, float]
+    remark: str
+
+
+@dataclass(frozen=True)
+class RateRow:
+    name: str
+    baseline: str
+    current: str
+    pair: plots.Pair
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rows of rates with intervals, drawn on one axis."""
+
+    rows: tuple[RateRow, ...]
+    axis: tuple[plots.Label, ...]
+
+
+@dataclass(frozen=True)
+class MetricView:
+    anchor: str
+    of: ShownMetric
+    grounds: Grounds
+    drawn: bool
+    bars: plots.Bars | None = None
+    curves: plots.Curves | None = None
+    categories: tuple[CategoryRow, ...] | None = None
+    rates: Rates | None = None
+    course: plots.Course | None = None
+
+
+@dataclass(frozen=True)
+class ConceptView:
+    anchor: str
+    of: ShownConcept
+    grounds: Grounds
+    rates: Rates
+
+
+@dataclass(frozen=True)
+class QualityView:
+    of: ShownQuality
+    value: str | None
+    baseline: str | None
+
+
+@dataclass(frozen=True)
+class FunctionView:
+    anchor: str
+    name: str
+    metrics: tuple[MetricView, ...]
+    concepts: tuple[ConceptView, ...]
+    quality: tuple[QualityView, ...]
+    "Findings, and what could not be checked."
+    quality_passed: int
+
+    @property
+    def worst(self) -> DriftState:
+        states = {view.of.state for view in self.metrics}
+        states |= {view.of.state for view in self.concepts}
+        states |= {view.of.state for view in self.quality}
+        return min(states, key=_ORDER.index, default=DriftState.STABLE)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that needs a look, or one that was not judged."""
+
+    state: DriftState
+    anchor: str
+    name: str
+    model: str
+    function: str
+    told: str
+
+
+def render(report: DriftReport) -> str:
+    """The page. Raises `PageError` without jinja2."""
+    return "".join(_parts(report))
+
+
+def write_report(report: DriftReport, target: Path) -> None:
+    """Write the page to `target`, whole or not at all.
+
+    Raises `OSError` when it cannot be written, `PageError` without jinja2.
+    """
+    write_whole(target, _parts(report))
+
+
+def _parts(report: DriftReport) -> Iterator[str]:
+    environment = page_environment(
+        __package__,
+        {
+            "said": said,
+            # A number and its sign stay on one line.
+            "kept": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
+            "percent": quantities.percent,
+            "number": quantities.number,
+            "probability": quantities.probability,
+            "minute": quantities.minute,
+            "period": lambda of: quantities.period(of.start, of.end),
+        },
+        extra="drift",
+    )
+    functions = _functions(report.functions)
+    lines = tuple(chain.from_iterable(_lines(function) for function in functions))
+    states = Counter(state for function in report.functions for state in _states(function))
+    parts: Iterator[str] = environment.get_template(TEMPLATE).generate(
+        style=Style.of(__package__, STYLE),
+        report=report,
+        functions=functions,
+        states=[(state, states[state]) for state in _ORDER if states[state]],
+        looked_at=states.total(),
+        found=sorted(
+            (line for line in lines if line.state in _FOUND),
+            key=lambda line: _ORDER.index(line.state),
+        ),
+        not_judged=_by_reason([line for line in lines if line.state in NOT_JUDGED]),
+        left_out=sum(not view.drawn for function in functions for view in function.metrics),
+        drawn_most=DRAWN,
+        plots=plots,
+        meter_width=METER,
+    )
+    return parts
+
+
+def _states(function: FunctionDrift) -> list[DriftState]:
+    return [
+        *(one.state for one in function.metrics),
+        *(one.state for one in function.concepts),
+        *(one.state for one in function.quality),
+    ]
+
+
+def _functions(functions: Sequence[FunctionDrift]) -> list[FunctionView]:
+    every = sorted(
+        (metric for function in functions for metric in function.metrics),
+        key=lambda metric: _ORDER.index(metric.state),
+    )
+    drawn = {id(metric) for metric in every[:DRAWN]}
+    views = []
+    for i, function in enumerate(functions):
+        checks = sorted(
+            function.quality, key=lambda one: (_ORDER.index(one.state), one.column, one.check)
+        )
+        views.append(
+            FunctionView(
+                anchor=f"f{i}",
+                name=function.function,
+                metrics=tuple(
+                    _metric(metric, f"f{i}m{j}", id(metric) in drawn)
+                    for j, metric in enumerate(_worst_first(function.metrics))
+                ),
+                concepts=tuple(
+                    _concept(concept, f"f{i}c{j}") for j, concept in enumerate(function.concepts)
+                ),
+                quality=tuple(_quality(c) for c in checks if c.state is not DriftState.STABLE),
+                quality_passed=sum(c.state is DriftState.STABLE for c in checks),
+            )
+        )
+    return sorted(views, key=lambda view: (_ORDER.index(view.worst), view.name))
+
+
+def _worst_first(metrics: Sequence[ShownMetric]) -> list[ShownMetric]:
+    return sorted(
+        metrics,
+        key=lambda one: (_ORDER.index(one.state), one.verdict.metric_name, one.model),
+    )
+
+
+def _metric(metric: ShownMetric, anchor: str, drawn: bool) -> MetricView:
+    verdict = metric.verdict
+    grounds = _grounds(verdict, metric.effect, change(metric.shape))
+    if not drawn:
+        return MetricView(anchor, metric, grounds, drawn)
+    shape = metric.shape
+    name = f"{verdict.metric_name} of {metric.model}"
+    return MetricView(
+        anchor,
+        metric,
+        grounds,
+        drawn,
+        bars=plots.bars(shape, name) if isinstance(shape, Distribution) else None,
+        curves=plots.curves(shape, name) if isinstance(shape, Distribution) else None,
+        categories=_categories(shape) if isinstance(shape, Categories) else None,
+        rates=_rates([("", shape.baseline, shape.current)])
+        if isinstance(shape, Proportion)
+        else None,
+        course=plots.course(metric.history, verdict.minimum_effect, name, grounds.minimum),
+    )
+
+
+def _concept(concept: ShownConcept, anchor: str) -> ConceptView:
+    return ConceptView(
+        anchor,
+        concept,
+        _grounds(concept.verdict, concept.effect, change_at_same_inputs(concept)),
+        _rates([(one.name, one.baseline, one.current) for one in concept.bins]),
+    )
+
+
+def _grounds(verdict: MetricVerdict, effect: float | None, changed: str | None) -> Grounds:
+    name = verdict.effect_name.value
+    minimum = magnitude_said(name, verdict.minimum_effect)
+    words = None if effect is None else effect_said(name, effect)
+    return Grounds(
+        effect=None if effect is None else magnitude_said(name, effect),
+        minimum=minimum,
+        sentence=verdict.reason
+        or "; ".join(
+            part
+            for part in (changed, f"{words or 'effect unknown'} (matters from {minimum})")
+            if part is not None
+        ),
+        meter=None if effect is None else round(min(effect / verdict.minimum_effect / 2, 1), 3),
+        p_value=None if verdict.p_value is None else quantities.probability(verdict.p_value),
+    )
+
+
+def _categories(categories: Categories) -> tuple[CategoryRow, ...]:
+    largest, other = categories.largest(CATEGORIES)
+    shown = [*largest, *([other] if other else [])]
+    sizes = categories.n_baseline, categories.n_current
+    rows = []
+    for one, lengths in zip(shown, plots.category_bars(shown, *sizes), strict=True):
+        told = [
+            quantities.percent(count / size) if size else "-"
+            for count, size in zip((one.baseline, one.current), sizes, strict=True)
+        ]
+        remark = ""
+        if all(sizes) and not (one.baseline and one.current):
+            remark = "new" if one.current else "gone"
+        rows.append(CategoryRow(one, told[0], told[1], lengths, remark))
+    return tuple(rows)
+
+
+def _rates(rows: Sequence[tuple[str, Tally, Tally]]) -> Rates:
+    pairs, axis = plots.spans([(baseline, current) for _, baseline, current in rows])
+    return Rates(
+        tuple(
+            RateRow(name, _rate(baseline), _rate(current), pair)
+            for (name, baseline, current), pair in zip(rows, pairs, strict=True)
+        ),
+        axis,
+    )
+
+
+def _rate(tally: Tally) -> str:
+    if tally.rate is None or tally.interval is None:
+        return "no data"
+    return (
+        f"{quantities.percent(tally.rate)} ({quantities.interval(*tally.interval)}) of {tally.n:,}"
+    )
+
+
+def _quality(check: ShownQuality) -> QualityView:
+    def told(value: float | None) -> str | None:
+        if value is None:
+            return None
+        return quantities.percent(value) if check.is_share else quantities.number(value)
+
+    value = told(check.value)
+    if value is not None and check.interval is not None:
+        value += f" ({quantities.interval(*check.interval)})"
+    return QualityView(check, value, told(check.baseline))
+
+
+def _lines(function: FunctionView) -> Iterator[Line]:
+    for view in function.metrics:
+        yield Line(
+            view.of.state,
+            view.anchor if view.drawn else function.anchor,
+            view.of.verdict.metric_name,
+            view.of.model,
+            function.name,
+            view.grounds.sentence,
+        )
+    for concept in function.concepts:
+        yield Line(
+            concept.of.state,
+            concept.anchor,
+            concept.of.relation,
+            concept.of.model,
+            function.name,
+            concept.grounds.sentence,
+        )
+    for check in function.quality:
+        yield Line(
+            check.of.state,
+            f"{function.anchor}q",
+            f"{check.of.check} in {check.of.column}",
+            check.of.model,
+            function.name,
+            check.of.reason,
+        )
+
+
+def _by_reason(lines: Sequence[Line]) -> Mapping[tuple[DriftState, str], list[Line]]:
+    """Many share one reason."""
+    found: dict[tuple[DriftState, str], list[Line]] = {}
+    for line in sorted(lines, key=lambda line: _ORDER.index(line.state)):
+        found.setdefault((line.state, line.told), []).append(line)
+    return found
