@@ -211,8 +211,7 @@ def _log_edges(distribution: Distribution, cells: _Cells, most: int) -> Floats |
         return None
     ratio = math.sqrt(ends[1] / ends[0])
     held = positions[(windows[0] + windows[1]) > 0]
-    low = max(float(held[0]), ends[0] / ratio)
-    high = min(float(held[-1]), ends[1] * ratio)
+    low, high = _within(held, ends[0] / ratio, ends[1] * ratio)
     begins_at_zero = cells.smallest < low
     for numbers in _preferred(low, high):
         edges: Floats = numbers
@@ -248,7 +247,8 @@ def _linear_edges(distribution: Distribution, cells: _Cells, most: int) -> Float
     if core is None or core[1] == core[0]:
         return _around(cells.smallest, cells)
     reach = core[1] - core[0]
-    low, high = max(cells.smallest, core[0] - reach), min(cells.largest, core[1] + reach)
+    held = distribution.positions[(windows[0] + windows[1]) > 0]
+    low, high = _within(held, core[0] - reach, core[1] + reach)
     if cells.largest - cells.smallest <= 1.5 * (high - low):
         low, high = cells.smallest, cells.largest
     if not cells.are_points:
@@ -299,6 +299,13 @@ def _edge_of(edges: Floats, positions: Floats, value: float) -> float:
     if at < positions.size and positions[at] == value:
         return float(edges[at])
     return value
+
+
+def _within(held: Floats, low: float, high: float) -> tuple[float, float]:
+    """The first and the last of the rising values `held` that lie between `low` and `high`."""
+    first = int(np.searchsorted(held, low))
+    last = int(np.searchsorted(held, high, side="right")) - 1
+    return float(held[first]), float(held[last])
 
 
 def _core(
