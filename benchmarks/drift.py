@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.measure import Figure, interleaved, median_cpu_seconds
-from shared.drift.statistics import WindowPair, compare
+from shared.drift.comparison import compare
+from shared.drift.window_pair import WindowPair
 from shared.telemetry.histograms import BINS, representatives
 
 _VALUES = 10**6

@@ -31,6 +31,8 @@ class Effect(StrEnum):
     "Population stability index: from 0; 0.1 is called small and 0.25 large."
     CRAMERS_V = "cramers_v"
     "Association of window and bin: 0 to 1."
+    TOTAL_VARIATION = "total_variation"
+    "Share of all values that changed their category: 0 to 1."
 
 
 def magnitude(effect: Effect, size: float) -> float:
@@ -83,6 +85,16 @@ def auc(u_baseline: float, n_baseline: int, n_current: int) -> float:
 def cramers_v(chi_square: float, total: int) -> float:
     """Cramer's V of a table with two rows: sqrt(chi-square / n)."""
     return math.sqrt(min(max(chi_square / total, 0.0), 1.0))
+
+
+def total_variation(baseline: Counts, current: Counts) -> float:
+    """Half of the sum of the differences of shares: what would have to change its category.
+
+    For two categories that is the difference of their shares. Unlike Cramer's V it does not shrink
+    when one window is much longer than the other.
+    """
+    moved = baseline / baseline.sum() - current / current.sum()
+    return float(np.abs(moved).sum()) / 2
 
 
 def _entropy_towards(p: Floats, q: Floats) -> float:

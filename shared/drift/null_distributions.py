@@ -53,6 +53,34 @@ def chi_square_sf(statistic: float, degrees: int) -> float:
     return _share(chdtrc(degrees, statistic))
 
 
+def fisher_two_sided(observed: int, total: int, marked: int, drawn: int) -> float:
+    """P of all hypergeometric outcomes that are at most as likely as `observed`.
+
+    Of `total` values `marked` are of the category and `drawn` are in the window. Two-sided as
+    R. A. Fisher (1935) and scipy.stats.fisher_exact: the sum over every table with the same margins
+    that is not more likely than this one. Neighbouring probabilities are quotients of integers, so
+    nothing is lost where the counts are huge. What lies beyond 40 standard deviations and 200
+    outcomes is below the smallest float (the tail is lighter than Poisson's): the work grows with
+    the root of the expected count and not with the support.
+    """
+    low, high = max(0, marked + drawn - total), min(marked, drawn)
+    if not 0 <= marked <= total or not 0 <= drawn <= total or not low <= observed <= high:
+        raise ValueError(f"{observed} of {marked} marked in {drawn} drawn of {total}")
+    mode = (marked + 1) * (drawn + 1) // (total + 2)
+    share = marked / max(total, 1)
+    reach = math.ceil(40 * math.sqrt(drawn * share * (1 - share))) + 200
+    first, last = max(low, mode - reach), min(high, mode + reach)
+    if not first <= observed <= last:
+        return 0.0
+    k = np.arange(first, last, dtype=np.float64)
+    steps = np.log((marked - k) / (k + 1)) + np.log((drawn - k) / (total - marked - drawn + k + 1))
+    logs = np.concatenate(([0.0], np.cumsum(steps)))
+    weights = np.exp(logs - logs.max())
+    # Two tables that are equally likely by symmetry differ by what the sum of logarithms lost.
+    at_most = weights <= weights[observed - first] * (1 + 1e-9)
+    return _share(float(weights[at_most].sum() / weights.sum()))
+
+
 def anderson_darling_deviation(n_baseline: int, n_current: int) -> float:
     """The standard deviation of the two-sample A2 without ties, for finite samples.
 

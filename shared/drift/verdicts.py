@@ -25,8 +25,9 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from shared.drift.comparison import Comparison
 from shared.drift.effects import Effect, magnitude
-from shared.drift.statistics import Comparison, TestResult
+from shared.drift.statistics import TestResult
 
 
 class DriftState(StrEnum):

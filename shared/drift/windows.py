@@ -6,18 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
 from sqlalchemy.orm import Session
 
-from shared.drift.effects import Effect
-from shared.drift.statistics import (
-    LEAST_EXPECTED,
-    Comparison,
-    WindowPair,
-    chi_square,
-    compare,
-)
+from shared.drift.comparison import Comparison, compare, compare_shares
 from shared.drift.verdicts import DEFAULT_RULE, ComparedMetric, MetricRule
+from shared.drift.window_pair import WindowPair
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.registry.models import key, resolve
 from shared.telemetry.features.watching import watched_features
@@ -79,29 +72,6 @@ def read_metrics(session: Session, job: DetectDrift) -> list[WatchedMetric]:
             for metric, comparison in comparisons.items()
         ]
     return watched
-
-
-def compare_shares(baseline: tuple[int, int], current: tuple[int, int]) -> Comparison:
-    """Two (without, with) counts, by chi-square; the effect is the difference of their shares.
-
-    For two categories that is the Kolmogorov-Smirnov distance, and unlike Cramer's V it does not
-    shrink when one window is much longer than the other.
-    """
-    pair = WindowPair.from_counts(baseline, current)
-    test = chi_square(pair)
-    if pair.problem is not None:
-        return Comparison((test,), {}, pair.n_baseline, pair.n_current, pair.problem)
-    expected = np.outer((pair.n_baseline, pair.n_current), pair.pooled) / pair.total
-    if expected.min() < LEAST_EXPECTED:
-        reason = (
-            f"{expected.min():.1f} of the rarer outcome are expected in a window; the test needs"
-            f" at least {LEAST_EXPECTED}"
-        )
-        test = replace(test, statistic=None, p_value=None, effect_size=None, reason=reason)
-        return Comparison((test,), {}, pair.n_baseline, pair.n_current, reason)
-    moved = abs(current[1] / pair.n_current - baseline[1] / pair.n_baseline)
-    test = replace(test, effect_name=Effect.KS_DISTANCE, effect_size=moved)
-    return Comparison((test,), {Effect.KS_DISTANCE: moved}, pair.n_baseline, pair.n_current, None)
 
 
 def _compared(baseline: Histogram | None, current: Histogram | None) -> Comparison:

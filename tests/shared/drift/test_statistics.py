@@ -14,17 +14,16 @@ from scipy.integrate import quad
 from scipy.spatial.distance import jensenshannon
 
 from shared.drift import null_distributions as null
+from shared.drift.comparison import compare
 from shared.drift.effects import Effect, magnitude
 from shared.drift.statistics import (
-    WindowPair,
     anderson_darling,
     chi_square,
     chi_square_grouped,
-    compare,
     kolmogorov_smirnov,
     mann_whitney,
-    pooled_categories,
 )
+from shared.drift.window_pair import WindowPair
 
 SAMPLERS = {
     "normal": lambda rng, n: rng.normal(size=n),
@@ -305,12 +304,6 @@ def test_values_further_apart_than_a_float_can_tell_have_no_distance():
     outcome = compare(WindowPair.from_arrays([-1.7e308] * 2, [1.7e308] * 2))
     assert outcome.reason is None
     assert Effect.WASSERSTEIN not in outcome.effects
-
-
-def test_rare_categories_are_pooled_for_the_chi_square():
-    pair = pooled_categories(WindowPair.from_counts([90, 1, 2, 0, 7], [80, 2, 0, 3, 15]))
-    assert pair.baseline.tolist() == [90, 7, 3]
-    assert pair.current.tolist() == [80, 15, 5]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from shared.drift.sweep import MetricFinding, SweepResult, detect
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DriftState
 from shared.drift.watching import watch_for_drift
-from shared.drift.windows import compare_shares
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.jobs.tables import JobRow
 from shared.registry.models import RegistryError, register
@@ -179,27 +178,6 @@ def test_a_small_share_in_many_episodes_is_significant_and_no_drift(session: Ses
     assert found.p_value is not None
     assert found.p_value < 1e-9
     assert found.state is DriftState.STABLE
-
-
-@pytest.mark.parametrize(
-    ("baseline", "current", "reason"),
-    [
-        ((0, 0), (3, 3), "the baseline window is empty"),
-        ((0, 50), (0, 50), "all values of both windows are equal"),
-        ((2, 98), (1, 99), "1.5 of the rarer outcome are expected"),
-    ],
-)
-def test_shares_that_cannot_be_tested_say_why(
-    baseline: tuple[int, int], current: tuple[int, int], reason: str
-) -> None:
-    found = compare_shares(baseline, current)
-    assert found.tests[0].p_value is None
-    assert found.reason is not None
-    assert found.reason.startswith(reason)
-
-
-def test_the_effect_of_shares_is_their_difference() -> None:
-    assert compare_shares((10, 90), (300, 700)).effects[Effect.KS_DISTANCE] == pytest.approx(0.2)
 
 
 def test_windows_that_overlap_are_never_called_stable(session: Session) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from shared.drift.comparison import compare
 from shared.drift.effects import Effect
-from shared.drift.statistics import WindowPair, compare
 from shared.drift.verdicts import (
     ComparedMetric,
     DriftState,
@@ -17,6 +17,7 @@ from shared.drift.verdicts import (
     benjamini_hochberg,
     judge,
 )
+from shared.drift.window_pair import WindowPair
 
 
 def metric(baseline, current, **rule):
