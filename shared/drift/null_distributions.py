@@ -81,23 +81,24 @@ def fisher_two_sided(observed: int, total: int, marked: int, drawn: int) -> floa
     return _share(float(weights[at_most].sum() / weights.sum()))
 
 
-def anderson_darling_deviation(n_baseline: int, n_current: int) -> float:
-    """The standard deviation of the two-sample A2 without ties, for finite samples.
+def anderson_darling_deviation(*sizes: int) -> float:
+    """The standard deviation of the k-sample A2 without ties, for finite samples of these sizes.
 
-    Scholz and Stephens, "K-sample Anderson-Darling tests", JASA 82 (1987), eq. 4 with k = 2. Their
-    double sum is g = sum_{i < m} 1/i**2 - 2 h / m with m = n1 + n2 and h = sum_{i < m} 1/i.
-    At least 4 values in all.
+    Scholz and Stephens, "K-sample Anderson-Darling tests", JASA 82 (1987), eq. 4. Their double sum
+    is g = sum_{i < m} 1/i**2 - 2 h / m with m the number of values and h = sum_{i < m} 1/i.
+    At least two samples, and 4 values in all.
     """
     from scipy.special import digamma, zeta
 
-    total = float(n_baseline + n_current)
-    inverse = 1 / n_baseline + 1 / n_current
+    k = len(sizes)
+    total = float(sum(sizes))
+    inverse = sum(1 / size for size in sizes)
     h = float(digamma(total)) + np.euler_gamma
     g = math.pi**2 / 6 - float(zeta(2, total)) - 2 * h / total
-    a = (4 * g - 6) + (10 - 6 * g) * inverse
-    b = (2 * g - 4) * 4 + 16 * h + (2 * g - 14 * h - 4) * inverse - 8 * h + 4 * g - 6
-    c = (6 * h + 2 * g - 2) * 4 + (4 * h - 4 * g + 6) * 2 + (2 * h - 6) * inverse + 4 * h
-    d = (2 * h + 6) * 4 - 8 * h
+    a = (4 * g - 6) * (k - 1) + (10 - 6 * g) * inverse
+    b = (2 * g - 4) * k**2 + 8 * h * k + (2 * g - 14 * h - 4) * inverse - 8 * h + 4 * g - 6
+    c = (6 * h + 2 * g - 2) * k**2 + (4 * h - 4 * g + 6) * k + (2 * h - 6) * inverse + 4 * h
+    d = (2 * h + 6) * k**2 - 4 * h * k
     variance = (((a * total + b) * total + c) * total + d) / (
         (total - 1) * (total - 2) * (total - 3)
     )
@@ -176,6 +177,65 @@ def _inversion_grid() -> tuple[FloatArray, FloatArray]:
 
 
 _HALF_U, _WEIGHTS = _inversion_grid()
+
+
+def anderson_darling_sum_sf(x: float, copies: int) -> float:
+    """P(sum of `copies` independent A2 >= x): the limiting law for copies + 1 samples.
+
+    Scholz and Stephens 1987, section 3: the k-sample A2 tends to sum_j Y_j / (j (j + 1)) with Y_j
+    chi-square of k - 1 degrees of freedom. Its Laplace transform is L(s) = M(s)**(copies / 2),
+    M(s) = 2 pi s / cos(pi/2 sqrt(1 - 8 s)) (Anderson and Darling 1952, section 4), so that
+
+        P = -1/(2 pi i) int exp(s x) L(s) / s ds
+
+    along any path from below to above that crosses the real axis between -1, where L has its first
+    singularity, and 0. It is taken along the parabola -1 + (1 + c) (1 + i u)**2 through the saddle
+    point c, where the integrand is largest and does not oscillate, by the trapezoidal rule
+    (J. A. C. Weideman and L. N. Trefethen, Mathematics of Computation 76, 2007). So the relative
+    error stays below 1e-10 from p = 1 to 1e-200. ValueError for fewer than one copy.
+    """
+    if copies < 1:
+        raise ValueError(f"{copies} copies; expected 1 or more")
+    if copies == 1:
+        return anderson_darling_sf(x)
+    if x < 0.05 * copies:
+        return 1.0
+    real = -(np.arange(1, _SADDLE_GRID) / _SADDLE_GRID)
+    exponent = real * x + copies * _log_root(real + 0j).real - np.log(-real)
+    width = 1 + real[exponent.argmin()]
+
+    def integrand(u: FloatArray) -> npt.NDArray[np.complex128]:
+        s = -1 + width * (1 + 1j * u) ** 2
+        value: npt.NDArray[np.complex128] = (
+            s * x + copies * _log_root(s) + np.log(2j * width * (1 + 1j * u) / s)
+        )
+        return value
+
+    reach = np.geomspace(1e-3, 1e3, 200)
+    sizes = integrand(reach).real
+    within = np.flatnonzero(sizes > sizes.max() - 45)
+    last = float(reach[min(within[-1] + 1, reach.size - 1)])
+    step = last / _CONTOUR_POINTS
+    logs = integrand(np.arange(_CONTOUR_POINTS + 1) * step)
+    terms = np.exp(logs)
+    # The lower half of the path is the conjugate of the upper one; u = 0 is in both.
+    terms[0] /= 2
+    return _share(-float(terms.imag.sum()) * step / math.pi)
+
+
+_SADDLE_GRID = 512
+_CONTOUR_POINTS = 2000
+
+
+def _log_root(s: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+    """log(M(s)) / 2 for s in the closed upper half plane but for the cut below -1.
+
+    cos(z) = exp(-i z) (1 + exp(2 i z)) / 2 with Im z >= 0, so that no branch is crossed.
+    """
+    z = -np.sqrt(1 - 8 * s + 0j) * (math.pi / 2)
+    log_cosine = -1j * z - math.log(2) + np.log1p(np.exp(2j * z))
+    half: npt.NDArray[np.complex128] = (np.log(2 * math.pi * s) - log_cosine) / 2
+    return half
 
 
 def _share(p: float) -> float:
