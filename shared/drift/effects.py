@@ -33,14 +33,34 @@ class Effect(StrEnum):
     "Association of window and bin: 0 to 1."
     TOTAL_VARIATION = "total_variation"
     "Share of all values that changed their category: 0 to 1."
+    OUTCOME_DIFFERENCE = "outcome_difference"
+    "Difference of an outcome's rate at the same inputs, current minus baseline: -1 to 1."
+    OUTCOME_MOVEMENT = "outcome_movement"
+    "How far an outcome's rate moved at the same input, up or down, without what is noise: 0 to 1."
+    VOLUME_RATIO = "volume_ratio"
+    "Requests there were for each that was expected: 1 is none, from 0."
+    UNSEEN_WORDS = "unseen_words"
+    "Share of words that are new, beyond what is new without any change: -1 to 1."
 
 
 def magnitude(effect: Effect, size: float) -> float:
     """`size` on a scale from 0 (no effect), so that it can be compared with a minimum.
 
-    Only AUC needs it: |2 AUC - 1|, which is Cliff's delta without its sign.
+    For AUC |2 AUC - 1|, which is Cliff's delta without its sign; for a ratio how many times more
+    the larger is, less 1, so that half and double are alike; a difference without its sign; an
+    excess that is below 0 is none.
     """
-    return abs(2 * size - 1) if effect is Effect.AUC else size
+    match effect:
+        case Effect.AUC:
+            return abs(2 * size - 1)
+        case Effect.VOLUME_RATIO:
+            return (max(size, 1 / size) if size > 0 else math.inf) - 1
+        case Effect.OUTCOME_DIFFERENCE:
+            return abs(size)
+        case Effect.UNSEEN_WORDS:
+            return max(size, 0.0)
+        case _:
+            return size
 
 
 def wasserstein(positions: Floats, steps: Floats) -> float:

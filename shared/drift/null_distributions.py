@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -201,10 +202,10 @@ def anderson_darling_sum_sf(x: float, copies: int) -> float:
     if x < 0.05 * copies:
         return 1.0
     real = -(np.arange(1, _SADDLE_GRID) / _SADDLE_GRID)
-    exponent = real * x + copies * _log_root(real + 0j).real - np.log(-real)
+    exponent = real * x + copies * _log_root(real).real - np.log(-real)
     width = 1 + real[exponent.argmin()]
 
-    def integrand(u: FloatArray) -> npt.NDArray[np.complex128]:
+    def integrand(u: npt.NDArray[Any]) -> npt.NDArray[np.complex128]:
         s = -1 + width * (1 + 1j * u) ** 2
         value: npt.NDArray[np.complex128] = (
             s * x + copies * _log_root(s) + np.log(2j * width * (1 + 1j * u) / s)
@@ -227,14 +228,14 @@ _SADDLE_GRID = 512
 _CONTOUR_POINTS = 2000
 
 
-def _log_root(s: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+def _log_root(s: npt.NDArray[Any]) -> npt.NDArray[np.complex128]:
     """log(M(s)) / 2 for s in the closed upper half plane but for the cut below -1.
 
     cos(z) = exp(-i z) (1 + exp(2 i z)) / 2 with Im z >= 0, so that no branch is crossed.
     """
     z = -np.sqrt(1 - 8 * s + 0j) * (math.pi / 2)
     log_cosine = -1j * z - math.log(2) + np.log1p(np.exp(2j * z))
-    half: npt.NDArray[np.complex128] = (np.log(2 * math.pi * s) - log_cosine) / 2
+    half: npt.NDArray[np.complex128] = (np.log(2 * math.pi * s + 0j) - log_cosine) / 2
     return half
 
 
