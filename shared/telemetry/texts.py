@@ -1,0 +1,80 @@
+"""What is measured of a query's text, so that the text itself need not be kept.
+
+Lengths, shares of kinds of characters, and which words it holds as 16-bit hashes: a hash stands
+for every word that has it, of a million English words some fifteen, so no text can be put together
+from them again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+from zlib import crc32
+
+WORD_HASHES: Final = 2**16
+"Hashes are 0 to this, exclusive."
+MOST_WORDS: Final = 64
+"Distinct hashes kept of one text: those of its first words."
+MEASURED_CHARACTERS: Final = 16_384
+"Of a longer text everything but its length is measured of this beginning."
+
+_DIGITS: Final = re.compile(r"\d+")
+_SIGNS_BEYOND_ASCII: Final = re.compile(r"[^\w\x00-\x7f]")
+_NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
+_BLANKED: Final = bytes(
+    code if code > 127 or chr(code).isalnum() else ord(" ") for code in range(256)
+)
+"A translation table: what is ASCII and in no word is a blank."
+
+
+class TextMeasures(NamedTuple):
+    """The measures of one text. The last four are None where there is nothing to measure."""
+
+    characters: int
+    words: int
+    "Runs of letters and digits, of the measured beginning."
+    mean_word_length: float | None
+    digit_share: float | None
+    "Of the characters of the measured beginning."
+    non_letter_share: float | None
+    "Digits, blanks, signs: what is no letter of any script."
+    hashes: tuple[int, ...]
+    "Distinct hashes of its words without case, in order of first use."
+
+
+def measure_text(text: str) -> TextMeasures:
+    """Measure `text`: 15 to 30 microseconds for 200 characters, and a few milliseconds for any.
+
+    Scripts without blanks between words have one word per run of characters, so their vocabulary
+    says little.
+
+    The hash is CRC-32 of the word in lower case and UTF-8, its lowest 16 bits: the same in every
+    process and version.
+    """
+    part = text[:MEASURED_CHARACTERS]
+    if not part:
+        return TextMeasures(0, 0, None, None, None, ())
+    lower = part.lower()
+    if part.isascii():
+        digits = len(lower.encode().translate(None, _NO_DIGITS))
+    else:
+        # Half of a surrogate pair alone cannot be encoded; it becomes a question mark.
+        lower = lower.encode("utf-8", "replace").decode()
+        lower = _SIGNS_BEYOND_ASCII.sub(" ", lower)
+        digits = sum(map(len, _DIGITS.findall(lower)))
+    # Cut as bytes: looking every character up takes several times as long.
+    blanked = lower.encode().translate(_BLANKED)
+    words = blanked.split()
+    inside = len(lower) - blanked.count(b" ")
+    hashes = dict.fromkeys([crc32(word) & _MASK for word in words])
+    return TextMeasures(
+        len(text),
+        len(words),
+        inside / len(words) if words else None,
+        digits / len(part),
+        1 - (inside - digits) / len(part),
+        tuple(hashes)[:MOST_WORDS],
+    )
+
+
+_MASK: Final = WORD_HASHES - 1
