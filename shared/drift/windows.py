@@ -35,7 +35,7 @@ def read_metrics(session: Session, job: DetectDrift) -> list[WatchedMetric]:
 
     Raises `RegistryError` for a model of the job that has no rows and is not registered.
     """
-    overlap = _overlap(job.baseline, job.current)
+    mistrust = _mistrust(job.baseline, job.current)
     before, after = _sums(session, job.baseline), _sums(session, job.current)
     models = _models(session, job.models, before.keys() | after.keys())
     names = [feature.source.name for feature in watched_features(session)]
@@ -65,7 +65,7 @@ def read_metrics(session: Session, job: DetectDrift) -> list[WatchedMetric]:
                 ComparedMetric(
                     function_name=job.current.function or "",
                     metric_name=metric,
-                    comparison=_untrusted(comparison, overlap) if overlap else comparison,
+                    comparison=_untrusted(comparison, mistrust) if mistrust else comparison,
                     rule=_RULES.get(metric, DEFAULT_RULE),
                 ),
             )
@@ -87,16 +87,20 @@ def _untrusted(comparison: Comparison, reason: str) -> Comparison:
     return replace(comparison, tests=tests, effects={}, reason=comparison.reason or reason)
 
 
-def _overlap(baseline: WindowOf, current: WindowOf) -> str | None:
-    """Why the windows cannot be told apart: what is in both makes them alike."""
-    apart = current.start >= baseline.end or baseline.start >= current.end
-    if apart or (
+def _mistrust(baseline: WindowOf, current: WindowOf) -> str | None:
+    """Why the windows, of the same function or of all, say nothing of drift; None if they do.
+
+    What is in both makes them alike, and what came later was never the usual.
+    """
+    if (
         baseline.function is not None
         and current.function is not None
         and baseline.function != current.function
     ):
         return None
-    return "the windows overlap"
+    if baseline.start >= current.end:
+        return "the baseline is later than the current window"
+    return "the windows overlap" if current.start < baseline.end else None
 
 
 def _models(session: Session, wanted: Sequence[str], present: Iterable[str]) -> list[str]:

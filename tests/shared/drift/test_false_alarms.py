@@ -43,14 +43,14 @@ def test_rates_that_are_none_are_refused():
         expected_false_alarms(-1, 0.05)
 
 
-def tested(pair):
+def two_tests(pair):
     tests = (mann_whitney(pair), chi_square(pair))
     return Comparison(tests, {Effect.KS_DISTANCE: 1.0}, pair.n_baseline, pair.n_current, None)
 
 
 def test_overlapping_windows_keep_the_budget():
     # A day against the three days before it, every hour, and two tests of two metrics that share
-    # their data. Fewer sweeps a week than in the product, so that alarms are common enough to count.
+    # their data. Fewer sweeps a week than in the product, so that enough of them alarm to count.
     rng = np.random.default_rng(9)
     weeks, sweeps, budget = 60, 20, 1.0
     rate = false_discovery_rate(sweeps, budget)
@@ -62,7 +62,9 @@ def test_overlapping_windows_keep_the_budget():
             middle, end = sweep + 72, sweep + 95
             before, now = hours[middle] - hours[sweep], hours[end] - hours[middle]
             metrics = [
-                ComparedMetric("shop", name, tested(WindowPair.from_counts(old, new)), ANY_EFFECT)
+                ComparedMetric(
+                    "shop", name, two_tests(WindowPair.from_counts(old, new)), ANY_EFFECT
+                )
                 for name, old, new in (("a", before, now), ("b", before[::2], now[::2]))
             ]
             alarm = any(verdict.drift_detected for verdict in judge(metrics, rate))

@@ -131,7 +131,7 @@ def test_integers_counted_without_a_sort_give_the_same():
 @given(
     st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), min_size=2, max_size=50),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_counts_give_finite_results_within_bounds(counts):
     left, right = np.array(counts).T
     outcome = compare(WindowPair.from_counts(left, right, np.arange(len(counts))))
@@ -146,6 +146,7 @@ def test_any_counts_give_finite_results_within_bounds(counts):
 
 
 @given(st.lists(st.integers(0, 400), min_size=2, max_size=40))
+@settings(max_examples=60, deadline=None)
 def test_swapping_the_windows_changes_no_p_value(left):
     right = left[::-1]
     forth = compare(WindowPair.from_counts(left, right))
@@ -232,17 +233,6 @@ def test_the_tied_variance_has_its_two_known_ends():
     assert null.anderson_darling_tied_variance(np.array([7, 3])) == pytest.approx(2)
     fine = null.anderson_darling_tied_variance(np.ones(20_000, dtype=np.int64))
     assert fine == pytest.approx(null.ANDERSON_DARLING_VARIANCE, rel=1e-3)
-
-
-@pytest.mark.parametrize("kind", ["normal", "integer", "tied", "binary"])
-def test_no_test_alarms_too_often_when_nothing_drifts(kind):
-    # 600 sweeps: at most 5 % and four standard errors, plus the stated error of tied values.
-    rng = np.random.default_rng(11)
-    runs, alarms = 600, np.zeros(4)
-    for _ in range(runs):
-        pair = WindowPair.from_arrays(SAMPLERS[kind](rng, 300), SAMPLERS[kind](rng, 200))
-        alarms += [test.p_value is not None and test.p_value < 0.05 for test in compare(pair).tests]
-    assert (alarms / runs <= 0.05 * 1.05 + 4 * math.sqrt(0.05 * 0.95 / runs)).all(), alarms
 
 
 @pytest.mark.parametrize(

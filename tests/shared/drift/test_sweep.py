@@ -195,6 +195,17 @@ def test_windows_that_overlap_are_never_called_stable(session: Session) -> None:
     assert state_of(session, "tokens", apart) is DriftState.STABLE
 
 
+def test_a_baseline_of_later_than_now_is_never_called_stable(session: Session) -> None:
+    for part in (JOB.baseline, JOB.current):
+        roll_up(session, part.start, {"tokens": latencies(1)})
+    turned = DetectDrift(baseline=JOB.current, current=JOB.baseline)
+    found = findings(detect(session, turned, uuid4()))[WALKER, "tokens"]
+    assert (found.verdict.state, found.explanation) == (
+        DriftState.INSUFFICIENT,
+        "the baseline is later than the current window",
+    )
+
+
 def test_only_the_named_models_are_looked_at(session: Session) -> None:
     for model in (WALKER, "other@1.0.0"):
         for part in (JOB.baseline, JOB.current):
