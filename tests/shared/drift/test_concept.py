@@ -101,7 +101,7 @@ def test_the_common_shift_is_mantel_and_haenszels():
 
 
 @given(st.lists(st.tuples(*[st.integers(5, 300)] * 4), min_size=1, max_size=12))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_conditional_test_is_the_sum_of_the_bins_chi_squares(cells):
     tables = [np.array(cell).reshape(2, 2) for cell in cells]
     kept = [t for t in tables if stats.contingency.expected_freq(t).min() >= 5]

@@ -52,7 +52,7 @@ def test_overlapping_windows_keep_the_budget():
     # A day against the three days before it, every hour, and two tests of two metrics that share
     # their data. Fewer sweeps a week than in the product, so that enough of them alarm to count.
     rng = np.random.default_rng(9)
-    weeks, sweeps, budget = 60, 20, 1.0
+    weeks, sweeps, budget = 40, 20, 1.0
     rate = false_discovery_rate(sweeps, budget)
     alarming = episodes = 0
     for _ in range(weeks):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.drift.quality import (
@@ -146,6 +146,7 @@ def test_a_function_without_events_has_only_checks_without_data():
 
 
 @given(*[st.integers(0, 400)] * 4)
+@settings(max_examples=50, deadline=None)
 def test_a_share_within_the_allowance_is_never_called_broken(n1, missing1, n2, missing2):
     missing1, missing2 = min(missing1, n1), min(missing2, n2)
     (found,) = check_quality(

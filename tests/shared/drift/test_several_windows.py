@@ -69,7 +69,7 @@ def test_the_statistic_is_equation_7_in_exact_arithmetic():
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=2, max_size=20))
-@settings(max_examples=60)
+@settings(max_examples=25, deadline=None)
 def test_for_two_windows_it_is_the_test_of_two(counts):
     left, right = np.array(counts).T
     two = anderson_darling(WindowPair.from_counts(left, right))

@@ -66,10 +66,10 @@ def test_no_request_at_all_is_drift_and_no_collector_is_no_data():
 
 def test_for_whole_weeks_it_is_the_quasi_poisson_comparison_of_sums():
     rng = np.random.default_rng(3)
-    requests = rng.poisson(20, 4 * WEEK + 24) * np.repeat([1, 2, 1, 3, 2], WEEK)[: 4 * WEEK + 24]
-    found = compare_volume(series(requests))
-    sums = np.array([requests[w * WEEK : w * WEEK + 24].sum() for w in range(4)])
-    observed, mean = requests[-24:].sum(), sums.mean()
+    requests = rng.poisson(20, 5 * WEEK) * np.repeat([1, 2, 1, 3, 2], WEEK)
+    found = compare_volume(series(requests), hours=WEEK)
+    sums = requests.reshape(5, WEEK).sum(axis=1)[:4]
+    observed, mean = requests[-WEEK:].sum(), sums.mean()
     dispersion = ((sums - mean) ** 2 / mean).sum() / 3
     total = observed + sums.sum()
     deviance = 2 * (
