@@ -57,6 +57,8 @@ class MetricRule:
 
 
 DEFAULT_RULE = MetricRule()
+CATEGORY_RULE = MetricRule(effect=Effect.TOTAL_VARIATION)
+"For `compare_categories`: a tenth of all values in another category matters."
 
 
 @dataclass(frozen=True)

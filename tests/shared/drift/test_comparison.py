@@ -15,6 +15,7 @@ from shared.drift import null_distributions as null
 from shared.drift.comparison import compare_categories, compare_shares
 from shared.drift.effects import Effect
 from shared.drift.statistics import fisher_exact
+from shared.drift.verdicts import CATEGORY_RULE, ComparedMetric, DriftState, judge
 from shared.drift.window_pair import WindowPair, pooled_categories
 
 cells = st.integers(0, 60)
@@ -128,6 +129,17 @@ def test_categories_are_compared_whatever_their_order():
     assert found.tests[0].p_value == pytest.approx(back.tests[0].p_value)
     assert found.effects[Effect.TOTAL_VARIATION] == pytest.approx(back.tests[0].effect_size)
     assert expected.pvalue < 1e-20
+
+
+def test_categories_are_judged_by_what_changed_its_category():
+    def verdict(current):
+        found = compare_categories(WindowPair.from_categories({"click": 700, "type": 300}, current))
+        return judge([ComparedMetric("shop", "actions", found, CATEGORY_RULE)])[0].state
+
+    assert verdict({"click": 690, "type": 310}) is DriftState.STABLE
+    assert verdict({"click": 500, "type": 500}) is DriftState.DRIFT
+    assert verdict({}) is DriftState.NO_DATA
+    assert verdict({"hover": 12}) is DriftState.INSUFFICIENT
 
 
 def test_categories_that_are_all_rare_cannot_be_compared():

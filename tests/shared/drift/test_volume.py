@@ -111,7 +111,7 @@ def test_weeks_of_different_levels_with_different_gaps_are_told_apart():
 @pytest.mark.parametrize(("weeks", "week_varies"), [(3, 0.3), (5, 0.0), (8, 0.2)])
 def test_few_weeks_do_not_alarm_too_often(weeks, week_varies):
     rng = np.random.default_rng([weeks, 5])
-    runs = 400
+    runs = 200
     alarms = sum(
         compare_volume(series(history(rng, weeks, week_varies=week_varies)))
         .comparison.tests[0]

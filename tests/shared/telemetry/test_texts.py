@@ -78,6 +78,13 @@ def test_half_of_a_surrogate_pair_is_no_word_and_no_error():
     assert measure_text("ab \ud83d cd").hashes == measure_text("ab cd").hashes
 
 
+def test_digits_and_signs_of_other_scripts_are_digits_and_signs():
+    found = measure_text("٣٤ öl。x")
+    assert found.words == 3
+    assert found.digit_share == pytest.approx(2 / 7)
+    assert found.non_letter_share == pytest.approx(4 / 7)
+
+
 def test_a_text_without_words_has_no_word_length():
     found = measure_text("?! …")
     assert (found.words, found.mean_word_length, found.hashes) == (0, None, ())
