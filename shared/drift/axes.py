@@ -19,6 +19,9 @@ from shared.drift.showing import Distribution, quantile
 
 DECADES_OF_LOGARITHMIC: Final = 2
 _TAIL: Final = 0.05
+_FINENESS: Final = 1e-12
+_FINEST: Final = 1e-290
+"Of their size, and by themselves: edges that are closer could be the same float."
 _STEPS: Final = (1, 2, 5)
 # ISO 3, the rounded series R"20, R"10 and R"5: steps of about equal ratio.
 _SERIES: Final = (
@@ -203,7 +206,7 @@ def _log_edges(distribution: Distribution, cells: _Cells, most: int) -> Floats |
     """Edges of a logarithmic axis; None where a linear one is right."""
     if cells.smallest < 0 or cells.largest <= 0:
         return None
-    positive = distribution.positions > 0
+    positive = distribution.positions > _FINEST
     positions = distribution.positions[positive]
     windows = (distribution.baseline[positive], distribution.current[positive])
     ends = _core(positions, windows, _TAIL)
@@ -215,7 +218,7 @@ def _log_edges(distribution: Distribution, cells: _Cells, most: int) -> Floats |
     begins_at_zero = cells.smallest < low
     for numbers in _preferred(low, high):
         edges: Floats = numbers
-        if cells.resolution > 0:
+        if cells.resolution > _FINENESS * numbers[-1]:
             # An edge between two neighbouring integers would part nothing from nothing.
             edges = np.unique(np.ceil(numbers / cells.resolution - 1e-9) * cells.resolution)
         if begins_at_zero:
@@ -232,6 +235,7 @@ def _preferred(low: float, high: float) -> Iterator[Floats]:
     for series, apart in choices:
         exponents = range(first - first % apart - apart, last + 2 * apart, apart)
         numbers = np.array([float(f"{m}e{k}") for k in exponents for m in series])
+        numbers = numbers[np.isfinite(numbers) & (numbers > 0)]
         begin = int(np.searchsorted(numbers, low, side="right")) - 1
         end = int(np.searchsorted(numbers, high, side="right"))
         yield numbers[max(begin, 0) : end + 1]
@@ -254,8 +258,8 @@ def _linear_edges(distribution: Distribution, cells: _Cells, most: int) -> Float
     if not cells.are_points:
         low = _edge_of(cells.lower, distribution.positions, low)
         high = _edge_of(cells.upper, distribution.positions, high)
-    least = (high - low) / most
-    exponent = math.floor(math.log10(least)) - 1
+    least = max((high - low) / most, max(abs(low), abs(high)) * _FINENESS, _FINEST)
+    exponent = math.floor(math.log10(least))
     while True:
         for multiple in _STEPS:
             digits = max(0, -exponent)
@@ -287,7 +291,7 @@ def _around(value: float, cells: _Cells) -> Floats:
         if value == round(value) and abs(value) < 1e15
         else 10.0 ** math.floor(math.log10(abs(value)) - 1)
     )
-    step = max(step, cells.resolution, abs(value) * 1e-12, 1e-300)
+    step = max(step, cells.resolution, abs(value) * _FINENESS, _FINEST)
     middle = math.floor(value / step + 1e-9)
     first = max(middle - 1, 0) if value >= 0 else middle - 1
     return np.asarray(np.arange(first, middle + 3) * step, dtype=np.float64)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from shared.drift.quantities import MILLISECONDS, bare, percent
+from shared.drift.quantities import MILLISECONDS, bare, number, percent, quantity
 from shared.drift.showing import (
     Categories,
     Distribution,
     Proportion,
     Shape,
     ShownConcept,
+    Volume,
     quantiles,
 )
 
 
 def change(shape: Shape | None) -> str | None:
-    """`median 402 ms to 666 ms, 95 % 914 ms to 1.55 s`, `4.1 % to 7.9 %`, `click 64 % to 43 %`.
+    """`median 402 ms to 666 ms, 95 % 914 ms to 1.55 s`, `4.1 % to 7.9 %`, `click 64 % to 43 %`,
+    `90 requests, 210 expected`.
 
     Of categories, the one whose share changed most. None where a window is empty or not known.
     """
@@ -27,7 +29,20 @@ def change(shape: Shape | None) -> str | None:
         return (
             None if before is None or after is None else _from_to(percent(before), percent(after))
         )
+    if isinstance(shape, Volume):
+        return _of_volume(shape)
     return None
+
+
+def furthest_apart(shape: Distribution) -> str | None:
+    """Where the distributions differ most, in words; None if they do not or a window is empty."""
+    gap = shape.gap
+    if gap is None or gap.baseline == gap.current:
+        return None
+    return (
+        f"furthest apart at {quantity(gap.value, shape.unit)}: {percent(gap.baseline)} of the"
+        f" baseline are at most that, {percent(gap.current)} of the current window"
+    )
 
 
 def change_at_same_inputs(concept: ShownConcept) -> str | None:
@@ -51,6 +66,15 @@ def _of_distribution(shape: Distribution) -> str | None:
         for name, old, new in pairs
     )
     return told if shape.unit in ("", MILLISECONDS) else f"{told} {shape.unit}"
+
+
+def _of_volume(shape: Volume) -> str | None:
+    if shape.observed is None or shape.expected is None:
+        return None
+    told = f"{shape.observed:,} requests, {number(shape.expected)} expected"
+    if shape.low is None or shape.high is None:
+        return told
+    return f"{told} ({number(shape.low)} to {number(shape.high)} in 19 of 20 weeks)"
 
 
 def _of_categories(shape: Categories) -> str | None:

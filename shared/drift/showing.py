@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.drift.effects import Counts, Floats, magnitude
+from shared.drift.quality import QualityFinding, QualityState
 from shared.drift.verdicts import DriftState, MetricVerdict
 from shared.evaluation.intervals import Interval, wilson
 from shared.telemetry.histograms import BINS, LARGEST_VALUE, Histogram, aligned, representatives
@@ -222,7 +223,30 @@ class Proportion:
     current: Tally
 
 
-Shape = Distribution | Categories | Proportion
+class VolumeHour(NamedTuple):
+    """Requests of one hour; None where it is not known how many came, or what was expected."""
+
+    at: datetime
+    observed: int | None
+    expected: float | None
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Requests of the current window, and what the same hours of earlier weeks make expected.
+
+    Between `low` and `high` lie 19 of 20 such weeks. Numbers are None where nothing is known.
+    """
+
+    observed: int | None
+    expected: float | None
+    low: float | None
+    high: float | None
+    weeks: int
+    hours: tuple[VolumeHour, ...] = ()
+
+
+Shape = Distribution | Categories | Proportion | Volume
 
 
 @dataclass(frozen=True)
@@ -293,17 +317,14 @@ class ShownConcept:
 
 @dataclass(frozen=True)
 class ShownQuality:
-    """One check of the data of one column; `value` and `baseline` are shares if `is_share`."""
+    """One check of the data of one model."""
 
     model: str
-    column: str
-    check: str
-    state: DriftState
-    value: float | None
-    baseline: float | None
-    interval: Interval | None
-    reason: str
-    is_share: bool = True
+    finding: QualityFinding
+
+    @property
+    def state(self) -> QualityState:
+        return self.finding.state
 
 
 @dataclass(frozen=True)
@@ -340,8 +361,7 @@ class DriftReport:
 
 def _magnitude(verdict: MetricVerdict) -> float | None:
     size = verdict.effect_size
-    # An effect with a sign says the direction by it.
-    return None if size is None else abs(magnitude(verdict.effect_name, size))
+    return None if size is None else magnitude(verdict.effect_name, size)
 
 
 def _counts(counts: npt.ArrayLike, window: str, size: int) -> Counts:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
+from shared.drift.effects import Effect
+from shared.drift.quality import QualityState
 from shared.drift.quantities import number, percent
 from shared.drift.verdicts import DriftState
 
@@ -23,30 +26,47 @@ def said(verdict: str) -> str:
     return _SAID.get(verdict, verdict)
 
 
+_QUALITY: Final[Mapping[str, str]] = {
+    QualityState.GOOD: "nothing found",
+    QualityState.WARNING: "suspicious",
+    QualityState.BROKEN: "broken",
+    QualityState.NO_DATA: "no data",
+    QualityState.INSUFFICIENT: "too little data",
+}
 _SHARES: Final[Mapping[str, str]] = {
-    "ks_distance": "of values differ",
-    "total_variation": "of values in another category",
-    "outcome_difference": "change of the rate at the same inputs",
-    "outcome_movement": "movement of the rate at the same inputs",
+    Effect.KS_DISTANCE: "of values differ",
+    Effect.TOTAL_VARIATION: "of values in another category",
+    Effect.OUTCOME_DIFFERENCE: "change of the rate at the same inputs",
+    Effect.OUTCOME_MOVEMENT: "movement of the rate at the same inputs",
+    Effect.UNSEEN_WORDS: "of words new beyond what is usual",
 }
 _NUMBERS: Final[Mapping[str, str]] = {
-    "auc": "Cliff's delta",
-    "wasserstein": "mean distance moved",
-    "jensen_shannon": "Jensen-Shannon distance",
-    "psi": "population stability index",
-    "cramers_v": "Cramer's V",
+    Effect.AUC: "Cliff's delta",
+    Effect.WASSERSTEIN: "mean distance moved",
+    Effect.JENSEN_SHANNON: "Jensen-Shannon distance",
+    Effect.PSI: "population stability index",
+    Effect.CRAMERS_V: "Cramer's V",
 }
+
+
+def quality_said(state: str) -> str:
+    """The words for a check of data, which is a `QualityState`'s name."""
+    return _QUALITY.get(state, state)
 
 
 def effect_said(effect: str, magnitude: float) -> str:
     """`at least 12.3 % of values differ`: a stored effect with its magnitude, from 0, in words."""
+    if effect == Effect.VOLUME_RATIO:
+        return f"{magnitude_said(effect, magnitude)} as many or as few as expected"
     if effect in _SHARES:
         # The Kolmogorov-Smirnov distance is the least that can explain the difference.
-        least = "at least " if effect == "ks_distance" and magnitude else ""
+        least = "at least " if effect == Effect.KS_DISTANCE and magnitude else ""
         return f"{least}{percent(magnitude)} {_SHARES[effect]}"
     return f"{_NUMBERS.get(effect, effect.replace('_', ' '))} {number(magnitude)}"
 
 
 def magnitude_said(effect: str, magnitude: float) -> str:
-    """The magnitude alone, as `effect_said` says it: `12.3 %` or `0.123`."""
+    """The magnitude alone, as `effect_said` says it: `12.3 %`, `1.5 times` or `0.123`."""
+    if effect == Effect.VOLUME_RATIO:
+        return f"{number(1 + magnitude)} times" if math.isfinite(magnitude) else "endlessly"
     return percent(magnitude) if effect in _SHARES else number(magnitude)

@@ -7,6 +7,7 @@ from typing import Final
 from rich.text import Text
 
 from shared.drift.axes import Binned, BinnedWindow, binned
+from shared.drift.changes import furthest_apart
 from shared.drift.drawing.signs import (
     BASELINE_STYLE,
     BLOCKS,
@@ -73,14 +74,9 @@ def draw_distribution(
         lines.append(marks)
         lines += wrapped(_beyond(window, signs.text(distribution.unit)), width, DIM)
     lines += _axis(shown, wide, gutter, width, distribution.unit, signs)
-    gap = distribution.gap
-    if gap is not None and gap.baseline != gap.current:
-        at = quantity(gap.value, signs.text(distribution.unit))
-        told_gap = (
-            f"furthest apart at {at}: {percent(gap.baseline)} of the baseline are at most that,"
-            f" {percent(gap.current)} of the current window"
-        )
-        lines += wrapped([told_gap], width)
+    told_gap = furthest_apart(distribution)
+    if told_gap is not None:
+        lines += wrapped([signs.text(told_gap)], width)
     return lines
 
 

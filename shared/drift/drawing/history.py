@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
@@ -42,12 +43,13 @@ def draw_history(
     ordered = sorted(history, key=lambda one: one.at)
     cells = _by_time(ordered, width)
     known = [one.effect for one in ordered if one.effect is not None]
-    top = max([minimum, *known])
+    # An effect can be endless, where there is nothing left of what was expected.
+    top = max([minimum, *(size for size in known if math.isfinite(size))])
     effects = ""
     states = ""
     for cell in cells:
         sizes = [one.effect for one in cell if one.effect is not None]
-        effects += level(max(sizes) / top, signs, 0, is_known=True) if sizes else " "
+        effects += level(min(max(sizes) / top, 1.0), signs, 0, is_known=True) if sizes else " "
         found = {one.state for one in cell}
         worst = next(
             (

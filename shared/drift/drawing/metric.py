@@ -12,6 +12,7 @@ from shared.drift.drawing.distribution import draw_distribution
 from shared.drift.drawing.history import draw_history
 from shared.drift.drawing.proportion import draw_outcomes, draw_proportion
 from shared.drift.drawing.signs import BLOCKS, DIM, Signs, require_width, wrapped
+from shared.drift.drawing.volume import draw_volume
 from shared.drift.quantities import number, period, probability
 from shared.drift.showing import (
     NOT_JUDGED,
@@ -21,6 +22,7 @@ from shared.drift.showing import (
     Proportion,
     ShownConcept,
     ShownMetric,
+    Volume,
 )
 from shared.drift.verdicts import DriftState, MetricVerdict
 from shared.drift.wording import effect_said, magnitude_said, said
@@ -45,6 +47,8 @@ def draw_metric(metric: ShownMetric, width: int, signs: Signs = BLOCKS) -> list[
         lines += draw_categories(metric.shape, width, signs)
     elif isinstance(metric.shape, Proportion):
         lines += draw_proportion(metric.shape, width, signs)
+    elif isinstance(metric.shape, Volume):
+        lines += draw_volume(metric.shape, width, signs)
     else:
         lines += wrapped(["what the windows held is not known"], width)
     if metric.history:

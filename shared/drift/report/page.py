@@ -15,6 +15,7 @@ from typing import Final
 
 from shared.drift import quantities
 from shared.drift.changes import change, change_at_same_inputs
+from shared.drift.quality import QualityCheck, QualityState
 from shared.drift.report import plots
 from shared.drift.showing import (
     NOT_JUDGED,
@@ -28,9 +29,10 @@ from shared.drift.showing import (
     ShownMetric,
     ShownQuality,
     Tally,
+    Volume,
 )
 from shared.drift.verdicts import DriftState, MetricVerdict
-from shared.drift.wording import effect_said, magnitude_said, said
+from shared.drift.wording import effect_said, magnitude_said, quality_said, said
 from shared.standalone import Style, page_environment, write_whole
 
 TEMPLATE: Final = "drift.html.j2"
@@ -41,8 +43,10 @@ CATEGORIES: Final = 20
 METER: Final = 72
 "Width of the bar beside an effect; its middle is the minimum."
 
-_FOUND: Final = (DriftState.DRIFT, DriftState.WARNING)
-_ORDER: Final = (*_FOUND, *NOT_JUDGED, DriftState.STABLE)
+State = DriftState | QualityState
+_FOUND: Final = ("drift", "broken", "warning")
+_NOT_JUDGED: Final = tuple(state.value for state in NOT_JUDGED)
+_ORDER: Final = (*_FOUND, *_NOT_JUDGED, "stable", "good")
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class MetricView:
     curves: plots.Curves | None = None
     categories: tuple[CategoryRow, ...] | None = None
     rates: Rates | None = None
+    hours: plots.Hours | None = None
     course: plots.Course | None = None
 
 
@@ -106,6 +111,7 @@ class ConceptView:
 @dataclass(frozen=True)
 class QualityView:
     of: ShownQuality
+    check: str
     value: str | None
     baseline: str | None
 
@@ -121,18 +127,19 @@ class FunctionView:
     quality_passed: int
 
     @property
-    def worst(self) -> DriftState:
-        states = {view.of.state for view in self.metrics}
-        states |= {view.of.state for view in self.concepts}
-        states |= {view.of.state for view in self.quality}
-        return min(states, key=_ORDER.index, default=DriftState.STABLE)
+    def rank(self) -> int:
+        """Of the worst that was found; nothing found ranks last."""
+        states: list[State] = [view.of.state for view in self.metrics]
+        states += [view.of.state for view in self.concepts]
+        states += [view.of.state for view in self.quality]
+        return min(map(_rank, states), default=len(_ORDER))
 
 
 @dataclass(frozen=True)
 class Line:
     """One thing that needs a look, or one that was not judged."""
 
-    state: DriftState
+    state: State
     anchor: str
     name: str
     model: str
@@ -157,7 +164,7 @@ def _parts(report: DriftReport) -> Iterator[str]:
     environment = page_environment(
         __package__,
         {
-            "said": said,
+            "said": _words,
             # A number and its sign stay on one line.
             "kept": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
             "percent": quantities.percent,
@@ -170,18 +177,20 @@ def _parts(report: DriftReport) -> Iterator[str]:
     )
     functions = _functions(report.functions)
     lines = tuple(chain.from_iterable(_lines(function) for function in functions))
-    states = Counter(state for function in report.functions for state in _states(function))
+    judged = Counter(metric.state for function in report.functions for metric in function.metrics)
+    judged.update(concept.state for function in report.functions for concept in function.concepts)
+    checked = Counter(one.state for function in report.functions for one in function.quality)
     parts: Iterator[str] = environment.get_template(TEMPLATE).generate(
         style=Style.of(__package__, STYLE),
         report=report,
         functions=functions,
-        states=[(state, states[state]) for state in _ORDER if states[state]],
-        looked_at=states.total(),
+        judged=sorted(judged.items(), key=lambda found: _rank(found[0])),
+        checked=sorted(checked.items(), key=lambda found: _rank(found[0])),
+        looked_at=judged.total() + checked.total(),
         found=sorted(
-            (line for line in lines if line.state in _FOUND),
-            key=lambda line: _ORDER.index(line.state),
+            (line for line in lines if line.state.value in _FOUND), key=lambda one: _rank(one.state)
         ),
-        not_judged=_by_reason([line for line in lines if line.state in NOT_JUDGED]),
+        not_judged=_by_reason([line for line in lines if line.state.value in _NOT_JUDGED]),
         left_out=sum(not view.drawn for function in functions for view in function.metrics),
         drawn_most=DRAWN,
         plots=plots,
@@ -190,24 +199,25 @@ def _parts(report: DriftReport) -> Iterator[str]:
     return parts
 
 
-def _states(function: FunctionDrift) -> list[DriftState]:
-    return [
-        *(one.state for one in function.metrics),
-        *(one.state for one in function.concepts),
-        *(one.state for one in function.quality),
-    ]
+def _rank(state: State) -> int:
+    return _ORDER.index(state.value)
+
+
+def _words(state: State) -> str:
+    return quality_said(state) if isinstance(state, QualityState) else said(state)
 
 
 def _functions(functions: Sequence[FunctionDrift]) -> list[FunctionView]:
     every = sorted(
         (metric for function in functions for metric in function.metrics),
-        key=lambda metric: _ORDER.index(metric.state),
+        key=lambda metric: _rank(metric.state),
     )
     drawn = {id(metric) for metric in every[:DRAWN]}
     views = []
     for i, function in enumerate(functions):
         checks = sorted(
-            function.quality, key=lambda one: (_ORDER.index(one.state), one.column, one.check)
+            function.quality,
+            key=lambda one: (_rank(one.state), one.finding.column or "", one.finding.check),
         )
         views.append(
             FunctionView(
@@ -220,26 +230,27 @@ def _functions(functions: Sequence[FunctionDrift]) -> list[FunctionView]:
                 concepts=tuple(
                     _concept(concept, f"f{i}c{j}") for j, concept in enumerate(function.concepts)
                 ),
-                quality=tuple(_quality(c) for c in checks if c.state is not DriftState.STABLE),
-                quality_passed=sum(c.state is DriftState.STABLE for c in checks),
+                quality=tuple(_quality(c) for c in checks if c.state is not QualityState.GOOD),
+                quality_passed=sum(c.state is QualityState.GOOD for c in checks),
             )
         )
-    return sorted(views, key=lambda view: (_ORDER.index(view.worst), view.name))
+    return sorted(views, key=lambda view: (view.rank, view.name))
 
 
 def _worst_first(metrics: Sequence[ShownMetric]) -> list[ShownMetric]:
     return sorted(
         metrics,
-        key=lambda one: (_ORDER.index(one.state), one.verdict.metric_name, one.model),
+        key=lambda one: (_rank(one.state), one.verdict.metric_name, one.model),
     )
 
 
 def _metric(metric: ShownMetric, anchor: str, drawn: bool) -> MetricView:
     verdict = metric.verdict
-    grounds = _grounds(verdict, metric.effect, change(metric.shape))
+    shape = metric.shape
+    changed = change(shape)
+    grounds = _grounds(verdict, metric.effect, changed)
     if not drawn:
         return MetricView(anchor, metric, grounds, drawn)
-    shape = metric.shape
     name = f"{verdict.metric_name} of {metric.model}"
     return MetricView(
         anchor,
@@ -252,6 +263,7 @@ def _metric(metric: ShownMetric, anchor: str, drawn: bool) -> MetricView:
         rates=_rates([("", shape.baseline, shape.current)])
         if isinstance(shape, Proportion)
         else None,
+        hours=plots.hours(shape, name, changed or "") if isinstance(shape, Volume) else None,
         course=plots.course(metric.history, verdict.minimum_effect, name, grounds.minimum),
     )
 
@@ -320,15 +332,19 @@ def _rate(tally: Tally) -> str:
 
 
 def _quality(check: ShownQuality) -> QualityView:
+    finding = check.finding
+
     def told(value: float | None) -> str | None:
         if value is None:
             return None
-        return quantities.percent(value) if check.is_share else quantities.number(value)
+        if finding.check is QualityCheck.CONSTANT:
+            return quantities.number(value)
+        return quantities.percent(value)
 
-    value = told(check.value)
-    if value is not None and check.interval is not None:
-        value += f" ({quantities.interval(*check.interval)})"
-    return QualityView(check, value, told(check.baseline))
+    value = told(finding.value)
+    if value is not None and finding.interval is not None:
+        value += f" ({quantities.interval(*finding.interval)})"
+    return QualityView(check, finding.check.replace("_", " "), value, told(finding.baseline))
 
 
 def _lines(function: FunctionView) -> Iterator[Line]:
@@ -351,19 +367,20 @@ def _lines(function: FunctionView) -> Iterator[Line]:
             concept.grounds.sentence,
         )
     for check in function.quality:
+        column = check.of.finding.column
         yield Line(
             check.of.state,
             f"{function.anchor}q",
-            f"{check.of.check} in {check.of.column}",
+            check.check if column is None else f"{check.check} in {column}",
             check.of.model,
             function.name,
-            check.of.reason,
+            check.of.finding.reason,
         )
 
 
-def _by_reason(lines: Sequence[Line]) -> Mapping[tuple[DriftState, str], list[Line]]:
+def _by_reason(lines: Sequence[Line]) -> Mapping[tuple[State, str], list[Line]]:
     """Many share one reason."""
-    found: dict[tuple[DriftState, str], list[Line]] = {}
-    for line in sorted(lines, key=lambda line: _ORDER.index(line.state)):
+    found: dict[tuple[State, str], list[Line]] = {}
+    for line in sorted(lines, key=lambda line: _rank(line.state)):
         found.setdefault((line.state, line.told), []).append(line)
     return found

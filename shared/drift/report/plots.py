@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from shared.drift.axes import Binned, BinnedWindow, binned, share_axis
+from shared.drift.changes import furthest_apart
 from shared.drift.effects import Counts
-from shared.drift.quantities import MILLISECONDS, percent, quantity, tick
+from shared.drift.quantities import MILLISECONDS, bare, number, percent, quantity, tick
 from shared.drift.showing import (
     NOT_JUDGED,
     Category,
@@ -25,6 +26,7 @@ from shared.drift.showing import (
     PastSweep,
     Quantiles,
     Tally,
+    Volume,
     quantiles,
 )
 from shared.drift.verdicts import DriftState
@@ -116,6 +118,20 @@ class Course:
     floor: float
 
 
+@dataclass(frozen=True)
+class Hours:
+    """Requests by the hour: what came as columns, what was expected as a line; gaps are unknown."""
+
+    title: str
+    description: str
+    columns: tuple[tuple[float, float, float, float], ...]
+    "x, y, width and height."
+    expected: str
+    ticks: tuple[Label, Label]
+    top: str
+    floor: float
+
+
 class Span(NamedTuple):
     """A share's place with those of its interval's ends."""
 
@@ -177,18 +193,14 @@ def curves(distribution: Distribution, name: str) -> Curves | None:
     def y(share: float) -> float:
         return _round(floor - share * (floor - _TOP))
 
-    told = (
-        f"at most {quantity(gap.value, distribution.unit)}: {percent(gap.baseline)} of the"
-        f" baseline, {percent(gap.current)} of the current window"
-    )
-    apart = gap.baseline != gap.current
+    told = furthest_apart(distribution)
     return Curves(
         title=f"{name}: share of values at most so large",
-        description=f"Furthest apart {told}." if apart else "The curves are the same.",
+        description=told or "The curves are the same.",
         baseline=_steps(shown, distribution, distribution.baseline, gap, floor),
         current=_steps(shown, distribution, distribution.current, gap, floor),
-        gap=(_x(shown, gap.value), y(gap.baseline), y(gap.current)) if apart else None,
-        told=told if apart else "",
+        gap=(_x(shown, gap.value), y(gap.baseline), y(gap.current)) if told else None,
+        told=told or "",
         ticks=_ticks(shown, distribution.unit),
         shares=tuple(Label(y(share), percent(share)) for share in (0.0, 0.5, 1.0)),
         floor=floor,
@@ -205,13 +217,14 @@ def course(history: Sequence[PastSweep], minimum: float, name: str, told: str) -
         return None
     floor = LOW - 24.0
     known = [one.effect for one in ordered if one.effect is not None]
-    top = max([minimum, *known]) * 1.08
+    # An effect can be endless, where there is nothing left of what was expected.
+    top = max([minimum, *(size for size in known if math.isfinite(size))]) * 1.08
 
     def x(at: datetime) -> float:
         return _round(_LEFT + (at - begin) / (end - begin) * (WIDE - _LEFT - _RIGHT))
 
     def y(effect: float) -> float:
-        return _round(floor - effect / top * (floor - _TOP))
+        return _round(floor - min(effect / top, 1.0) * (floor - _TOP))
 
     between = sorted(later.at - one.at for one, later in pairwise(ordered))
     usual = between[len(between) // 2]
@@ -249,6 +262,43 @@ def course(history: Sequence[PastSweep], minimum: float, name: str, told: str) -
             Label(_LEFT, f"{begin:%Y-%m-%d %H:%M}"),
             Label(WIDE - _RIGHT, f"{end:%Y-%m-%d %H:%M} UTC"),
         ),
+        floor=floor,
+    )
+
+
+def hours(volume: Volume, name: str, told: str) -> Hours | None:
+    """None where no hour is known. `told` is the comparison in words."""
+    known = [one for hour in volume.hours for one in hour[1:] if one is not None]
+    if not known:
+        return None
+    floor = LOW - 24.0
+    top = max(known) or 1.0
+    width = (WIDE - _LEFT - _RIGHT) / len(volume.hours)
+
+    def height(requests: float) -> float:
+        return _round(requests / top * (floor - _TOP))
+
+    columns, line = [], ""
+    was_known = False
+    for i, hour in enumerate(volume.hours):
+        x = _LEFT + i * width
+        if hour.observed is not None:
+            tall = height(hour.observed)
+            columns.append((_round(x), _round(floor - tall), _round(width * 0.9), tall))
+        if hour.expected is not None:
+            y = _round(floor - height(hour.expected))
+            line += f"{'L' if was_known else 'M'}{_round(x):g} {y:g}H{_round(x + width):g}"
+        was_known = hour.expected is not None
+    return Hours(
+        title=f"{name}: requests by the hour",
+        description=told,
+        columns=tuple(columns),
+        expected=line,
+        ticks=(
+            Label(_LEFT, f"{volume.hours[0].at:%Y-%m-%d %H:%M}"),
+            Label(WIDE - _RIGHT, f"{volume.hours[-1].at:%Y-%m-%d %H:%M} UTC"),
+        ),
+        top=number(top),
         floor=floor,
     )
 
@@ -336,7 +386,7 @@ def _told(
 ) -> str:
     if values is None or shares is None:
         return f"The {window} window is empty."
-    low, median, high = (quantity(value, unit) for value in values)
+    low, median, high = (bare(value, unit) for value in values)
     text = f"The {window} has {int(counts.sum()):,} values: 5 % {low}, median {median}, 95 % {high}"
     if shares.below:
         text += (

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from shared.drift.comparison import compare
 from shared.drift.effects import Effect
 from shared.drift.showing import Distribution, PastSweep, Period, Shape, ShownMetric
-from shared.drift.statistics import WindowPair, compare
 from shared.drift.verdicts import ComparedMetric, DriftState, MetricVerdict, judge
+from shared.drift.window_pair import WindowPair
 
 NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)
 BASELINE = Period(NOW - timedelta(days=29), NOW - timedelta(days=1), "the last accepted one")

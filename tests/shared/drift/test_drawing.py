@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import replace
 from datetime import timedelta
 
@@ -25,11 +26,13 @@ from shared.drift.showing import (
     Proportion,
     ShownConcept,
     Tally,
+    Volume,
+    VolumeHour,
 )
 from shared.drift.verdicts import DriftState
 from shared.evaluation.intervals import wilson
 from shared.telemetry.histograms import Histogram
-from tests.shared.drift.shown import BASELINE, CURRENT, HOSTILE, metric, points, sweeps
+from tests.shared.drift.shown import BASELINE, CURRENT, HOSTILE, NOW, metric, points, sweeps
 
 RNG = np.random.default_rng(1)
 LATENCY = Distribution.of_histograms(
@@ -60,6 +63,19 @@ SHAPES = {
     "proportion": ERRORS,
     "no proportion": Proportion(Tally(0, 0), Tally(0, 0)),
     "proportion of one window": Proportion(Tally(0, 5), Tally(0, 0)),
+    "volume": Volume(
+        90,
+        210.4,
+        150.0,
+        280.2,
+        4,
+        tuple(
+            VolumeHour(NOW + timedelta(hours=i), None if i == 3 else i, None if i == 4 else 9.5)
+            for i in range(24)
+        ),
+    ),
+    "volume without hours": Volume(0, 8.0, None, None, 3),
+    "unknown volume": Volume(None, None, None, None, 1),
     "not known": None,
 }
 
@@ -176,6 +192,24 @@ def test_time_without_sweeps_is_a_gap_and_a_known_zero_is_none():
     lines = text(draw_history(history + later, 0.1, "ks_distance", 80)).split("\n")
     assert lines[1] == ".█ ██   .█ ██"
     assert lines[2] == " D?DD    D?DD"
+
+
+def test_an_endless_effect_is_drawn_as_high_as_there_is_room():
+    lines = text(draw_history(sweeps(0.5, math.inf), 0.1, "volume_ratio", 80)).split("\n")
+    assert lines[0].endswith("full height 1.5 times, matters from 1.1 times")
+    assert lines[1] == "██"
+
+
+def test_requests_that_are_not_known_are_a_gap_and_none_at_all_are_not():
+    hours = [(5, 4.0), (None, 4.0), (0, None), (8, 4.0)]
+    volume = Volume(
+        13, 12.0, 8.0, 16.0, 4,
+        tuple(VolumeHour(NOW + timedelta(hours=i), *hour) for i, hour in enumerate(hours)),
+    )  # fmt: skip
+    lines = text(draw_metric(metric(volume), 80)).split("\n")
+    assert lines[1] == "13 requests, 12 expected (8 to 16 in 19 of 20 weeks)"
+    assert lines[lines.index("expected  12 requests  4 weeks") + 1] == "▄▄ ▄"
+    assert lines[lines.index("current  13 requests") + 1] == "▅ .█"
 
 
 def test_many_sweeps_in_few_cells_show_the_worst():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from playwright.async_api import async_playwright
 
+from shared.drift.quality import QualityCheck, QualityFinding, QualityState
 from shared.drift.report import page
 from shared.drift.report.page import render, write_report
 from shared.drift.showing import (
@@ -27,6 +28,8 @@ from shared.drift.showing import (
     ShownConcept,
     ShownQuality,
     Tally,
+    Volume,
+    VolumeHour,
 )
 from shared.drift.verdicts import DriftState
 from shared.evaluation.intervals import Interval
@@ -40,6 +43,19 @@ def report(*functions: FunctionDrift, **more: Any) -> DriftReport:
     return DriftReport("acme", NOW, functions, **more)
 
 
+def quality(
+    column: str | None,
+    state: QualityState,
+    value: float | None,
+    check: QualityCheck = QualityCheck.MISSING,
+    *,
+    reason: str = "why",
+    model: str = "mini@2.0.0",
+) -> ShownQuality:
+    interval = None if check is QualityCheck.CONSTANT else Interval(0.1, 0.3)
+    return ShownQuality(model, QualityFinding(column, check, value, interval, 0.1, state, reason))
+
+
 def hostile_report() -> DriftReport:
     """Every kind of picture and table, and a hostile name wherever a name can be."""
     named = {"function": HOSTILE, "name": HOSTILE, "model": HOSTILE}
@@ -47,6 +63,7 @@ def hostile_report() -> DriftReport:
         replace(SHIFTED, unit=HOSTILE),
         Categories((Category(HOSTILE, 9, 1), Category("click", 1, 9))),
         Proportion(Tally(1, 10), Tally(5, 10)),
+        Volume(9, 20.0, 15.0, 25.0, 4, (VolumeHour(NOW, 9, 20.0), VolumeHour(NOW, None, None))),
         None,
     ]
     metrics = [
@@ -61,9 +78,7 @@ def hostile_report() -> DriftReport:
         HOSTILE, HOSTILE, metric(**named).verdict,
         (OutcomeBin(HOSTILE, Tally(1, 9), Tally(0, 0)),), BASELINE, CURRENT, 0.1, 0.0,
     )  # fmt: skip
-    check = ShownQuality(
-        HOSTILE, HOSTILE, HOSTILE, DriftState.WARNING, 0.2, 0.1, Interval(0.1, 0.3), HOSTILE
-    )
+    check = quality(HOSTILE, QualityState.WARNING, 0.2, reason=HOSTILE, model=HOSTILE)
     return DriftReport(
         HOSTILE, NOW, [FunctionDrift(HOSTILE, [*metrics, unjudged], [concept], [check])],
         FalseAlarmBudget(1, 2), [HOSTILE],
@@ -132,7 +147,7 @@ def test_hostile_names_do_not_come_to_life(opened: dict[str, Any]) -> None:
 
 
 def test_every_link_leads_somewhere_and_every_picture_has_its_words(opened: dict[str, Any]) -> None:
-    assert opened["pictures"] == 8, "two of each distribution, and what earlier sweeps said"
+    assert opened["pictures"] == 10, "two of each distribution, and what earlier sweeps said"
     assert (opened["dangling"], opened["unnamed"]) == (0, 0)
 
 
@@ -182,14 +197,14 @@ def test_what_was_not_judged_is_said_once_for_each_reason() -> None:
     section = text[text.index("Not judged") : text.index("<h2 id=")]
     assert section.count("it is empty") == 1
     assert section.count('<a class="name"') == 2
-    assert "No drift was shown in what was judged." in text
+    assert "Nothing was found in what was judged." in text
     assert "Everything that was looked at could be judged" not in text
 
 
 def test_nothing_looked_at_is_not_no_drift() -> None:
     text = render(report())
     assert "Nothing was looked at." in text
-    assert "No drift was shown" not in text
+    assert "Nothing was found" not in text
 
 
 def test_the_false_alarm_budget_is_shown_with_what_was_raised() -> None:
@@ -220,14 +235,19 @@ def test_more_metrics_than_can_be_drawn_are_still_in_the_tables(
 
 def test_checks_that_found_nothing_are_counted_and_the_others_told() -> None:
     checks = [
-        ShownQuality("m", "a", "missing", DriftState.STABLE, 0.0, 0.0, None, ""),
-        ShownQuality("m", "b", "late", DriftState.DRIFT, 0.2, 0.0, Interval(0.1, 0.3), "late"),
-        ShownQuality("m", "c", "new categories", DriftState.WARNING, 3, 0, None, "n", False),
+        quality("a", QualityState.GOOD, 0.0),
+        quality(None, QualityState.WARNING, 0.2, QualityCheck.LATE),
+        quality("b", QualityState.BROKEN, 1, QualityCheck.CONSTANT),
+        quality("c", QualityState.NO_DATA, None, reason="no event has this field"),
     ]
     text = render(report(FunctionDrift("search", [], quality=checks)))
     assert "1 check found nothing." in text
     assert "20 % (10.0 to 30.0 %)" in text
-    assert '<td class="number">3</td>' in text
+    assert '<td class="number">1</td>' in text
+    assert text.index(">broken<") < text.index(">suspicious<") < text.index(">no data<")
+    not_judged = text[text.index("Not judged") : text.index("<h2 id=")]
+    assert "no event has this field" in not_judged
+    assert "slight drift</span>" not in text
 
 
 def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
