@@ -37,7 +37,7 @@ _SHARES: Final[Mapping[str, str]] = {
     Effect.KS_DISTANCE: "of values differ",
     Effect.TOTAL_VARIATION: "of values in another category",
     Effect.OUTCOME_DIFFERENCE: "change of the rate at the same inputs",
-    Effect.OUTCOME_MOVEMENT: "movement of the rate at the same inputs",
+    Effect.OUTCOME_MOVEMENT: "change of the rate at the same inputs",
     Effect.UNSEEN_WORDS: "of words new beyond what is usual",
 }
 _NUMBERS: Final[Mapping[str, str]] = {
@@ -57,7 +57,7 @@ def quality_said(state: str) -> str:
 def effect_said(effect: str, magnitude: float) -> str:
     """`at least 12.3 % of values differ`: a stored effect with its magnitude, from 0, in words."""
     if effect == Effect.VOLUME_RATIO:
-        return f"{magnitude_said(effect, magnitude)} as many or as few as expected"
+        return f"{magnitude_said(effect, magnitude)} off what was expected"
     if effect in _SHARES:
         # The Kolmogorov-Smirnov distance is the least that can explain the difference.
         least = "at least " if effect == Effect.KS_DISTANCE and magnitude else ""
@@ -68,5 +68,5 @@ def effect_said(effect: str, magnitude: float) -> str:
 def magnitude_said(effect: str, magnitude: float) -> str:
     """The magnitude alone, as `effect_said` says it: `12.3 %`, `1.5 times` or `0.123`."""
     if effect == Effect.VOLUME_RATIO:
-        return f"{number(1 + magnitude)} times" if math.isfinite(magnitude) else "endlessly"
+        return f"{number(1 + magnitude)} times" if math.isfinite(magnitude) else "endlessly far"
     return percent(magnitude) if effect in _SHARES else number(magnitude)

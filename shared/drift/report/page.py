@@ -371,7 +371,7 @@ def _lines(function: FunctionView) -> Iterator[Line]:
         yield Line(
             check.of.state,
             f"{function.anchor}q",
-            check.check if column is None else f"{check.check} in {column}",
+            f"{check.check} (events)" if column is None else f"{check.check} in {column}",
             check.of.model,
             function.name,
             check.of.finding.reason,

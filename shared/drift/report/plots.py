@@ -110,7 +110,10 @@ class Course:
     title: str
     description: str
     lines: tuple[str, ...]
+    calm: str
+    "A point for each sweep that found nothing."
     dots: tuple[Dot, ...]
+    "Of the other ones."
     unknown: tuple[Dot, ...]
     minimum: float
     minimum_told: str
@@ -237,10 +240,15 @@ def course(history: Sequence[PastSweep], minimum: float, name: str, told: str) -
         if one.effect is not None:
             lines[-1].append(f"{x(one.at):g} {y(one.effect):g}")
         before = one.at
+    calm = "".join(
+        f"M{x(one.at):g} {y(one.effect):g}h0"
+        for one in ordered
+        if one.effect is not None and one.state is DriftState.STABLE
+    )
     dots = tuple(
         Dot(x(one.at), y(one.effect), one.state, f"{one.at:%Y-%m-%d %H:%M} {said(one.state)}")
         for one in ordered
-        if one.effect is not None and one.state not in NOT_JUDGED
+        if one.effect is not None and one.state in (DriftState.DRIFT, DriftState.WARNING)
     )
     unknown = tuple(
         Dot(x(one.at), floor - 4, one.state, f"{one.at:%Y-%m-%d %H:%M} {said(one.state)}")
@@ -254,6 +262,7 @@ def course(history: Sequence[PastSweep], minimum: float, name: str, told: str) -
             f"{len(ordered)} sweeps, {drifted} of them with drift, {len(unknown)} not judged."
         ),
         lines=tuple("M" + "L".join(points) for points in lines if len(points) > 1),
+        calm=calm,
         dots=dots,
         unknown=unknown,
         minimum=y(minimum),
