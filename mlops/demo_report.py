@@ -121,9 +121,10 @@ def _drift(session: Any) -> list[dict[str, Any]]:
 
     rows = session.scalars(
         sa.select(DriftDetection)
-        .ext(distinct_on(DriftDetection.model, DriftDetection.metric))
+        .ext(distinct_on(DriftDetection.model, DriftDetection.function, DriftDetection.metric))
         .order_by(
             DriftDetection.model,
+            DriftDetection.function,
             DriftDetection.metric,
             # Of a metric's effects, the one that its verdict was judged by.
             DriftDetection.minimum_effect.nulls_last(),

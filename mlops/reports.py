@@ -118,7 +118,7 @@ def _newest_verdicts(session: Session) -> list[dict[str, Any]]:
     # the smallest adjusted p-value, and by the one effect that has a minimum.
     query = sa.text(
         """
-        SELECT model, metric, min(verdict) AS verdict,
+        SELECT function, model, metric, min(verdict) AS verdict,
                min(effect_name) FILTER (WHERE minimum_effect IS NOT NULL) AS effect_name,
                min(effect_size) FILTER (WHERE minimum_effect IS NOT NULL) AS effect_size,
                min(minimum_effect) AS minimum_effect,
@@ -129,7 +129,7 @@ def _newest_verdicts(session: Session) -> list[dict[str, Any]]:
         WHERE sweep_id = (
             SELECT sweep_id FROM mlops.drift_detection n WHERE n.model = d.model
             ORDER BY created_at DESC, sweep_id LIMIT 1)
-        GROUP BY model, metric, sweep_id ORDER BY model, metric
+        GROUP BY function, model, metric, sweep_id ORDER BY function, model, metric
         """
     )
     return [dict(row) for row in session.execute(query).mappings()]

@@ -164,6 +164,7 @@ REMOVED = (
     "daily_performance",
     "dirty_days",
     "dirty_hours",
+    "drift_baselines",
     "error_messages",
     "event_batches",
     "llm_model_costs",

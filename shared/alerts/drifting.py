@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +13,6 @@ from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.tables import Alert
 from shared.drift.sweep import MetricFinding, SweepResult
 from shared.drift.verdicts import DriftState
-from shared.jobs.contracts import WindowOf
 
 
 def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
@@ -24,11 +23,11 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
     and one that looks further back than an alert's newest sweep leaves that alert as it is.
     """
     raised = resolved = 0
-    compared = f"{_shape(sweep.baseline)}:{_shape(sweep.current)}"
     newest = _newest_windows(session)
     for finding in sweep.findings:
-        fingerprint = f"drift:{finding.model}:{finding.metric}:{compared}"
-        if sweep.current.end < newest.get(fingerprint, sweep.current.end):
+        current = finding.windows.current
+        fingerprint = f"drift:{finding.model}:{finding.metric}:{finding.windows.shape}"
+        if current.end < newest.get(fingerprint, current.end):
             continue
         if finding.verdict.state is DriftState.DRIFT:
             raise_alert(
@@ -36,7 +35,8 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
                 "drift",
                 fingerprint,
                 Severity.WARNING,
-                f"{finding.metric} of {finding.model} drifts: {finding.explanation}",
+                f"{finding.metric} of {finding.model} in {finding.function} drifts:"
+                f" {finding.explanation}",
                 _details(sweep, finding),
             )
             raised += 1
@@ -52,11 +52,6 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
     }
 
 
-def _shape(window: WindowOf) -> str:
-    """What a window shares with the same one an hour later."""
-    return f"{window.function!r} for {(window.end - window.start) / timedelta(hours=1):g} h"
-
-
 def _newest_windows(session: Session) -> dict[str, datetime]:
     """The end of the newest window that each open alert of drift was seen in."""
     ends = Alert.details["current"]["end"].astext
@@ -70,6 +65,7 @@ def _details(sweep: SweepResult, finding: MetricFinding) -> dict[str, Any]:
     verdict = finding.verdict
     return {
         "sweep_id": str(sweep.sweep_id),
+        "function": finding.function,
         "model": finding.model,
         "metric": finding.metric,
         "p_value": verdict.p_value,
@@ -79,6 +75,6 @@ def _details(sweep: SweepResult, finding: MetricFinding) -> dict[str, Any]:
         "minimum_effect": verdict.minimum_effect,
         "n_baseline": verdict.n_baseline,
         "n_current": verdict.n_current,
-        "baseline": sweep.baseline.model_dump(mode="json"),
-        "current": sweep.current.model_dump(mode="json"),
+        "baseline": finding.windows.baseline.model_dump(mode="json"),
+        "current": finding.windows.current.model_dump(mode="json"),
     }

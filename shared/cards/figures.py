@@ -81,6 +81,7 @@ class TaskFigures:
 
 @dataclass(frozen=True)
 class DriftFigures:
+    function: str
     metric: str
     verdict: Figure
     effect: Figure
@@ -355,8 +356,9 @@ def _cost_figures(source: _Source, spent: Any) -> dict[str, Figure]:
 
 def _drift(source: _Source, row: Any) -> DriftFigures:
     n = min(row.n_baseline, row.n_current)
-    name = f"drift of {row.metric}"
+    name = f"drift of {row.metric} in {row.function}"
     return DriftFigures(
+        function=row.function,
         metric=row.metric,
         verdict=source.figure(
             name, row.verdict, Unit.STATE, n=n, method="significant and large enough"

@@ -61,7 +61,7 @@ STATEMENTS: Final = {
     # decides, and that one has a minimum.
     Query.NEWEST_SWEEP: sa.text(
         """
-        SELECT metric, min(verdict) AS verdict, min(reason) AS reason,
+        SELECT function, metric, min(verdict) AS verdict, min(reason) AS reason,
                min(p_adjusted) AS p_adjusted,
                min(effect_size) FILTER (WHERE minimum_effect IS NOT NULL) AS effect_size,
                min(effect_name) FILTER (WHERE minimum_effect IS NOT NULL) AS effect_name,
@@ -73,7 +73,7 @@ STATEMENTS: Final = {
         WHERE model = :model AND sweep_id = (
             SELECT sweep_id FROM mlops.drift_detection WHERE model = :model
             ORDER BY created_at DESC, sweep_id LIMIT 1)
-        GROUP BY metric ORDER BY metric
+        GROUP BY function, metric ORDER BY function, metric
         """
     ),
 }

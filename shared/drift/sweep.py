@@ -1,31 +1,40 @@
-"""One sweep: every watched metric of every model judged together, and stored test by test."""
+"""One sweep: all that is watched judged together, and stored test by test."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
+from shared.drift.comparing import compared
 from shared.drift.effects import magnitude
 from shared.drift.statistics import TestResult
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DriftState, MetricVerdict, judge
-from shared.drift.windows import read_metrics
-from shared.jobs.contracts import DetectDrift, WindowOf
-
-FALSE_DISCOVERY_RATE: Final = 0.05
+from shared.drift.windows import Windows, look
+from shared.jobs.contracts import DetectDrift
+from shared.telemetry.features.watching import watched_features
+from shared.telemetry.metrics import Metric
 
 
 @dataclass(frozen=True)
 class MetricFinding:
-    """What the sweep says of one metric of one model."""
+    """What the sweep says of one metric of one function and model."""
 
-    model: str
+    windows: Windows
     verdict: MetricVerdict
+
+    @property
+    def function(self) -> str:
+        return self.windows.subject.function
+
+    @property
+    def model(self) -> str:
+        return self.windows.subject.model
 
     @property
     def metric(self) -> str:
@@ -50,8 +59,7 @@ class MetricFinding:
 @dataclass(frozen=True)
 class SweepResult:
     sweep_id: UUID
-    baseline: WindowOf
-    current: WindowOf
+    false_discovery_rate: float
     findings: tuple[MetricFinding, ...]
 
     def of_state(self, state: DriftState) -> tuple[MetricFinding, ...]:
@@ -61,16 +69,22 @@ class SweepResult:
 def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     """Compare the windows of the job, judge all metrics as one family, and store every test.
 
-    The false discovery rate of a sweep is 0.05. Raises `RegistryError` for a model of the job
-    that is not known; windows without data are findings, not errors.
+    Raises `RegistryError` for a model of the job that is not known; windows without data are
+    findings, not errors.
     """
-    watched = read_metrics(session, job)
-    verdicts = judge([metric.compared for metric in watched], FALSE_DISCOVERY_RATE)
+    names = {feature.source.name for feature in watched_features(session)}
+    metrics = [metric for metric in Metric if metric in names]
+    pairs = [
+        (looked_at.windows, metric)
+        for looked_at in look(session, job, metrics)
+        for metric in compared(looked_at, names)
+    ]
+    verdicts = judge([metric for _, metric in pairs], job.false_discovery_rate)
     findings = tuple(
-        MetricFinding(metric.model, verdict)
-        for metric, verdict in zip(watched, verdicts, strict=True)
+        MetricFinding(windows, verdict)
+        for (windows, _), verdict in zip(pairs, verdicts, strict=True)
     )
-    sweep = SweepResult(sweep_id, job.baseline, job.current, findings)
+    sweep = SweepResult(sweep_id, job.false_discovery_rate, findings)
     rows = _rows(sweep, tenant_of(session))
     if rows:
         session.execute(sa.insert(DriftDetection), rows)
@@ -78,13 +92,9 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
 
 
 def _rows(sweep: SweepResult, tenant_id: UUID) -> list[dict[str, Any]]:
-    windows = {
-        "baseline": sweep.baseline.model_dump(mode="json"),
-        "current": sweep.current.model_dump(mode="json"),
-    }
+    fixed = {"tenant_id": tenant_id, "sweep_id": sweep.sweep_id}
     return [
-        {"tenant_id": tenant_id, "sweep_id": sweep.sweep_id, **windows}
-        | _row(finding, test, adjusted)
+        fixed | _row(finding, test, adjusted)
         for finding in sweep.findings
         for test, adjusted in zip(
             finding.verdict.tests, finding.verdict.adjusted_p_values, strict=True
@@ -96,7 +106,10 @@ def _row(finding: MetricFinding, test: TestResult, adjusted: float | None) -> di
     verdict = finding.verdict
     decides = test.effect_name is verdict.effect_name
     return {
+        "function": finding.function,
         "model": finding.model,
+        "baseline": finding.windows.baseline.model_dump(mode="json"),
+        "current": finding.windows.current.model_dump(mode="json"),
         "metric": finding.metric,
         "test": test.name,
         "n_baseline": test.n_baseline,

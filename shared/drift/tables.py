@@ -1,4 +1,4 @@
-"""What each drift test said."""
+"""What each drift test said, what it compares with, and how many false alarms are accepted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ class DriftDetection(Base):
 
     __tablename__ = "drift_detection"
     __table_args__ = (
-        sa.UniqueConstraint("tenant_id", "sweep_id", "model", "metric", "test"),
+        sa.UniqueConstraint(
+            "tenant_id",
+            "sweep_id",
+            "function",
+            "model",
+            "metric",
+            "test",
+            # The usual name would be longer than PostgreSQL's names are.
+            name="drift_detection_test_key",
+        ),
         sa.Index(None, "tenant_id", "created_at"),
     )
 
@@ -27,6 +36,7 @@ class DriftDetection(Base):
     sweep_id: Mapped[UUID]
     "The job that made it."
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    function: Mapped[str]
     model: Mapped[str]
     metric: Mapped[str]
     test: Mapped[str]
@@ -43,3 +53,40 @@ class DriftDetection(Base):
     minimum_effect: Mapped[float | None]
     verdict: Mapped[str]
     reason: Mapped[str]
+
+
+class DriftBaseline(Base):
+    """What the current window of a function and model is compared with, where that was set."""
+
+    __tablename__ = "drift_baselines"
+    __table_args__ = (
+        sa.CheckConstraint("kind IN ('previous', 'fixed', 'accepted')", name="kind"),
+        sa.CheckConstraint(
+            "(kind = 'previous') = (hours IS NOT NULL)"
+            " AND (kind <> 'previous') = (starts_at IS NOT NULL AND ends_at IS NOT NULL)",
+            name="complete",
+        ),
+        sa.CheckConstraint("hours > 0 AND ends_at > starts_at", name="in_order"),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    function: Mapped[str] = mapped_column(primary_key=True)
+    "Empty: of every function that has none of its own."
+    model: Mapped[str] = mapped_column(primary_key=True)
+    "Empty: of every model that has none of its own."
+    kind: Mapped[str]
+    hours: Mapped[int | None]
+    starts_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
+    changed_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class DriftBudget(Base):
+    """How many false alarms a week a tenant accepts. A tenant without a row has the default."""
+
+    __tablename__ = "drift_budgets"
+    __table_args__ = (sa.CheckConstraint("false_alarms_a_week > 0", name="positive"),)
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    false_alarms_a_week: Mapped[float]
+    changed_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

@@ -1,4 +1,4 @@
-"""What the timetable asks for: the last day of every tenant against the week before it."""
+"""What the timetable asks for: the last day of every tenant against what was set as normal."""
 
 from __future__ import annotations
 
@@ -9,37 +9,41 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.database import TenantId, system_session, tenant_session
+from shared.drift.baselines import DEFAULT_LENGTH
+from shared.drift.budget import WEEK, false_alarms_a_week, level_of_a_sweep
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.jobs.submission import enqueue
 from shared.telemetry.tables import ModelPerformance
 
 CURRENT: Final = timedelta(hours=24)
-BASELINE: Final = timedelta(days=7)
+EVERY: Final = timedelta(hours=1)
+"As beat_schedule.py has it."
+
+SWEEPS_A_WEEK: Final = WEEK / EVERY
 
 
 def watch_for_drift(now: datetime) -> int:
-    """Ask for a sweep for each tenant that has rollups of the last 24 hours; return how many.
+    """Ask for a sweep for each tenant that has rollups it could compare; return how many.
 
-    Asked again within the same hour, nothing is added.
+    So strict that the false alarms that a tenant accepts in a week are kept. Asked again within
+    the same hour, nothing is added.
     """
     hour = now.replace(minute=0, second=0, microsecond=0)
-    job = DetectDrift(
-        baseline=WindowOf(start=hour - CURRENT - BASELINE, end=hour - CURRENT),
-        current=WindowOf(start=hour - CURRENT, end=hour),
-    )
+    current = WindowOf(start=hour - CURRENT, end=hour)
     with system_session() as session:
         tenants = session.scalars(sa.select(sa.func.mlops.tenant_ids())).all()
     asked = 0
     for tenant_id in tenants:
         with tenant_session(TenantId(tenant_id)) as session:
-            if _has_rollups(session, job.current):
-                enqueue(session, job, idempotency_key=f"hour:{hour.isoformat()}")
-                asked += 1
+            if not _has_rollups(session, current.start - DEFAULT_LENGTH, current.end):
+                continue
+            level = level_of_a_sweep(false_alarms_a_week(session), SWEEPS_A_WEEK)
+            job = DetectDrift(current=current, false_discovery_rate=level)
+            enqueue(session, job, idempotency_key=f"hour:{hour.isoformat()}")
+            asked += 1
     return asked
 
 
-def _has_rollups(session: Session, window: WindowOf) -> bool:
-    found = sa.exists().where(
-        ModelPerformance.hour >= window.start, ModelPerformance.hour < window.end
-    )
+def _has_rollups(session: Session, start: datetime, end: datetime) -> bool:
+    found = sa.exists().where(ModelPerformance.hour >= start, ModelPerformance.hour < end)
     return bool(session.scalar(sa.select(found)))

@@ -1,139 +1,217 @@
-"""The two windows of every watched metric of every model, compared, from the rollups alone."""
+"""Which hours are compared with which, for each function and model of a sweep."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Final
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.drift.comparison import Comparison, compare, compare_shares
-from shared.drift.verdicts import DEFAULT_RULE, ComparedMetric, MetricRule
-from shared.drift.window_pair import WindowPair
-from shared.jobs.contracts import DetectDrift, WindowOf
+from shared.drift.baselines import DEFAULT, Baseline, SetBaseline, baseline_of, baselines
+from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
 from shared.registry.models import key, resolve
-from shared.telemetry.features.watching import watched_features
-from shared.telemetry.histograms import Histogram, aligned, representatives
-from shared.telemetry.metrics import Metric, Share
-from shared.telemetry.reading import Sums, Window, histograms, sums
+from shared.telemetry.metrics import Metric
+from shared.telemetry.reading import Seen, Window, by_function_and_model
+from shared.telemetry.tables import ModelPerformance
 
-_RULES: Final[Mapping[str, MetricRule]] = {
-    # Errors are rare: five in a hundred more is what people are woken for.
-    Share.ERROR_RATE: MetricRule(minimum_effect=0.05),
-}
+LONGEST_LOOK_BACK: Final = timedelta(days=35)
+"For windows that are counted in requests."
+
+_HOUR: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, order=True)
+class Subject:
+    """What is compared with itself: a function as one model serves it."""
+
+    function: str
+    model: str
 
 
 @dataclass(frozen=True)
-class WatchedMetric:
-    model: str
-    compared: ComparedMetric
+class Windows:
+    """Both windows of a subject, and why they cannot be told apart or are not there."""
+
+    subject: Subject
+    baseline: WindowOf
+    current: WindowOf
+    shape: str
+    "What they share with the same windows an hour later: their functions and their lengths."
+    problem: str | None = None
 
 
-def read_metrics(session: Session, job: DetectDrift) -> list[WatchedMetric]:
-    """Every watched feature of every model that has rows in either window, or of the job's models.
+@dataclass(frozen=True)
+class LookedAt:
+    """Both windows, and what was seen in each; None where there was nothing."""
 
-    Raises `RegistryError` for a model of the job that has no rows and is not registered.
+    windows: Windows
+    baseline: Seen | None
+    current: Seen | None
+
+
+def look(session: Session, job: DetectDrift, metrics: Sequence[Metric]) -> list[LookedAt]:
+    """Both windows of every function and model that has rows in either, in their order.
+
+    Where a window names no function each function is compared with itself, and where the baseline
+    names one, with that one. A function that has no rows in a baseline that was set, but has in
+    the week before, is looked at too: it has gone quiet. Raises `RegistryError` for a model of
+    the job that has no rows and is not registered.
     """
-    mistrust = _mistrust(job.baseline, job.current)
-    before, after = _sums(session, job.baseline), _sums(session, job.current)
-    models = _models(session, job.models, before.keys() | after.keys())
-    names = [feature.source.name for feature in watched_features(session)]
-    by_metric = {
-        metric: (
-            _histograms(session, job.baseline, metric),
-            _histograms(session, job.current, metric),
+
+    @cache
+    def seen(start: datetime, end: datetime) -> Mapping[Subject, Seen]:
+        found = by_function_and_model(session, Window(start, end), metrics)
+        return {Subject(function, model): seen for (function, model), seen in found.items()}
+
+    if isinstance(job.current, LastRequests):
+        windows = _by_requests(session, job, job.current)
+    else:
+        windows = _by_time(session, job, job.current, seen)
+    wanted = _models(session, job.models, {each.subject.model for each in windows})
+    return [
+        LookedAt(
+            each,
+            _in(seen, each.baseline, each.subject.model),
+            _in(seen, each.current, each.subject.model),
         )
-        for metric in Metric
-        if metric in names
+        for each in sorted(windows, key=lambda each: each.subject)
+        if wanted is None or each.subject.model in wanted
+    ]
+
+
+SeenIn = Callable[[datetime, datetime], Mapping[Subject, Seen]]
+
+
+def _in(seen: SeenIn, window: WindowOf, model: str) -> Seen | None:
+    return seen(window.start, window.end).get(Subject(window.function or "", model))
+
+
+def _by_time(session: Session, job: DetectDrift, current: WindowOf, seen: SeenIn) -> list[Windows]:
+    subjects = {
+        subject
+        for subject in seen(current.start, current.end)
+        if current.function in (None, subject.function)
     }
-    watched = []
-    for model in models:
-        comparisons = {
-            metric.value: _compared(old.get(model), new.get(model))
-            for metric, (old, new) in by_metric.items()
-        }
-        old_sums, new_sums = before.get(model), after.get(model)
-        comparisons |= {
-            share.value: compare_shares(count(old_sums), count(new_sums))
-            for share, count in _SHARES.items()
-            if share in names
-        }
-        watched += [
-            WatchedMetric(
-                model,
-                ComparedMetric(
-                    function_name=job.current.function or "",
-                    metric_name=metric,
-                    comparison=_untrusted(comparison, mistrust) if mistrust else comparison,
-                    rule=_RULES.get(metric, DEFAULT_RULE),
-                ),
-            )
-            for metric, comparison in comparisons.items()
-        ]
-    return watched
+    own = baselines(session) if job.baseline is None else ()
+    before = job.baseline or _window_of(DEFAULT, Window(current.start, current.end), None)
+    subjects |= {
+        Subject(current.function or subject.function, subject.model)
+        for subject in seen(before.start, before.end)
+        if (before.function or current.function) in (None, subject.function)
+    }
+    # A model of the job without any rows is looked at too: it has no data.
+    for model in _models(session, job.models, {subject.model for subject in subjects}) or ():
+        if all(subject.model != model for subject in subjects):
+            subjects.add(Subject(current.function or "", model))
+    return [_compared(job, own, subject, current) for subject in subjects]
 
 
-def _compared(baseline: Histogram | None, current: Histogram | None) -> Comparison:
-    bins, old, new = aligned(baseline or Histogram.empty(), current or Histogram.empty())
-    return compare(WindowPair.from_counts(old, new, representatives(bins)))
-
-
-def _untrusted(comparison: Comparison, reason: str) -> Comparison:
-    tests = tuple(
-        replace(test, statistic=None, p_value=None, effect_size=None, reason=reason)
-        for test in comparison.tests
+def _compared(
+    job: DetectDrift, own: Sequence[SetBaseline], subject: Subject, current: WindowOf
+) -> Windows:
+    if job.baseline is not None:
+        function = job.baseline.function or subject.function
+        baseline = job.baseline.model_copy(update={"function": function})
+    else:
+        chosen = baseline_of(own, subject.function, subject.model)
+        baseline = _window_of(chosen, Window(current.start, current.end), subject.function)
+    mine = current.model_copy(update={"function": subject.function})
+    return Windows(
+        subject, baseline, mine, f"{_hours(baseline)}:{_hours(mine)}", problem_of(baseline, mine)
     )
-    return replace(comparison, tests=tests, effects={}, reason=comparison.reason or reason)
 
 
-def _mistrust(baseline: WindowOf, current: WindowOf) -> str | None:
-    """Why the windows, of the same function or of all, say nothing of drift; None if they do.
+def _hours(window: WindowOf) -> str:
+    return f"{window.function!r} for {(window.end - window.start) / _HOUR:g} h"
 
-    What is in both makes them alike, and what came later was never the usual.
-    """
-    if (
-        baseline.function is not None
-        and current.function is not None
-        and baseline.function != current.function
-    ):
+
+def problem_of(baseline: WindowOf, current: WindowOf) -> str | None:
+    """Why two windows cannot be compared, or None. What is in both would make them alike."""
+    if baseline.function != current.function:
         return None
     if baseline.start >= current.end:
         return "the baseline is later than the current window"
-    return "the windows overlap" if current.start < baseline.end else None
+    return "the windows overlap" if baseline.end > current.start else None
 
 
-def _models(session: Session, wanted: Sequence[str], present: Iterable[str]) -> list[str]:
-    if not wanted:
-        return sorted(present)
-    known = set(present)
-    return list(
-        dict.fromkeys(name if name in known else key(resolve(session, name)) for name in wanted)
+def _window_of(baseline: Baseline, current: Window, function: str | None) -> WindowOf:
+    found = baseline.before(current)
+    return WindowOf(start=found.start, end=found.end, function=function)
+
+
+def _by_requests(session: Session, job: DetectDrift, last: LastRequests) -> list[Windows]:
+    """The newest hours that hold so many requests, and before them the baseline.
+
+    Where none was set, the baseline is the hours before that hold as many.
+    """
+    own = baselines(session) if job.baseline is None else ()
+    until = _next_hour(last.until)
+    found = []
+    for subject, hours in _requests_by_hour(session, until, last.function).items():
+        start = _reached(hours, last.requests)
+        first = min(hours)
+        current = WindowOf(start=start or first, end=until, function=subject.function)
+        chosen = baseline_of(own, subject.function, subject.model)
+        if job.baseline is None and chosen is DEFAULT:
+            earlier = {hour: n for hour, n in hours.items() if hour < current.start}
+            begin = _reached(earlier, last.requests) or min(earlier, default=current.start - _HOUR)
+            baseline = WindowOf(start=begin, end=current.start, function=subject.function)
+            windows = Windows(subject, baseline, current, "")
+        else:
+            windows = _compared(job, own, subject, current)
+        windows = replace(windows, shape=f"{subject.function!r} for {last.requests} requests")
+        if start is None:
+            short = (
+                f"{sum(hours.values())} requests in the last {LONGEST_LOOK_BACK.days} days;"
+                f" expected {last.requests}"
+            )
+            windows = replace(windows, problem=short)
+        found.append(windows)
+    return found
+
+
+def _requests_by_hour(
+    session: Session, until: datetime, function: str | None
+) -> dict[Subject, dict[datetime, int]]:
+    table = ModelPerformance
+    query = (
+        sa.select(table.function, table.model, table.hour, sa.func.sum(table.llm_calls))
+        .where(table.hour >= until - LONGEST_LOOK_BACK, table.hour < until)
+        .group_by(table.function, table.model, table.hour)
     )
+    if function is not None:
+        query = query.where(table.function == function)
+    found: defaultdict[Subject, dict[datetime, int]] = defaultdict(dict)
+    for name, model, hour, requests in session.execute(query):
+        found[Subject(name, model)][hour] = int(requests)
+    return found
 
 
-def _sums(session: Session, window: WindowOf) -> dict[str, Sums]:
-    return sums(session, Window(window.start, window.end), function=window.function)
+def _reached(hours: Mapping[datetime, int], requests: int) -> datetime | None:
+    """The newest hour from which on there are so many; None if there are fewer."""
+    held = 0
+    for hour in sorted(hours, reverse=True):
+        held += hours[hour]
+        if held >= requests:
+            return hour
+    return None
 
 
-def _histograms(session: Session, window: WindowOf, metric: Metric) -> dict[str, Histogram]:
-    span = Window(window.start, window.end)
-    return histograms(session, span, metric, function=window.function)
+def _next_hour(at: datetime) -> datetime:
+    whole = at.replace(minute=0, second=0, microsecond=0)
+    return whole if whole == at else whole + _HOUR
 
 
-def _successes(found: Sums | None) -> tuple[int, int]:
-    return (found.tasks - found.successes, found.successes) if found else (0, 0)
-
-
-def _errors(found: Sums | None) -> tuple[int, int]:
-    if found is None:
-        return (0, 0)
-    errors = found.action_errors + found.llm_errors
-    return (found.actions + found.llm_calls - errors, errors)
-
-
-_SHARES: Final[Mapping[Share, Callable[[Sums | None], tuple[int, int]]]] = {
-    Share.SUCCESS: _successes,
-    Share.ERROR_RATE: _errors,
-}
-"How many there were without, and with."
+def _models(
+    session: Session, wanted: Sequence[str], present: Iterable[str]
+) -> tuple[str, ...] | None:
+    """The models asked for by their keys, or None for all."""
+    if not wanted:
+        return None
+    known = set(present)
+    return tuple(name if name in known else key(resolve(session, name)) for name in wanted)

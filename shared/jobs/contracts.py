@@ -216,7 +216,7 @@ class WindowOf(BaseModel):
     start: AwareDatetime
     end: AwareDatetime
     function: Name | None = None
-    "Only this function; all when left out."
+    "Only this function; each by itself when left out."
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -225,14 +225,28 @@ class WindowOf(BaseModel):
         return self
 
 
+class LastRequests(BaseModel):
+    """The newest whole hours before `until` that together hold at least so many model calls."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    requests: Annotated[int, Field(ge=30, le=10**9)]
+    until: AwareDatetime
+    function: Name | None = None
+    "Only this function; each by itself when left out."
+
+
 class DetectDrift(Contract):
-    """Compare two windows, metric by metric, for each model that has rows in either of them."""
+    """Compare two windows, metric by metric, for each function and model that has rows in them."""
 
     queue: ClassVar[Queue] = Queue.DRIFT
     job: Literal["detect_drift"] = "detect_drift"
-    baseline: WindowOf
-    current: WindowOf
+    current: WindowOf | LastRequests
+    baseline: WindowOf | None = None
+    "The one that was set for each function and model when left out."
     models: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
+    false_discovery_rate: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    "Of the tests that a sweep calls significant, the share that is expected to be false."
 
 
 class WriteCard(Contract):

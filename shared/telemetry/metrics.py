@@ -24,3 +24,9 @@ class Share(StrEnum):
 
     SUCCESS = "success"
     ERROR_RATE = "error_rate"
+
+
+class Category(StrEnum):
+    """What is counted by kind in `model_performance`."""
+
+    ERROR_TYPES = "error_types"

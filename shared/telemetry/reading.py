@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -182,6 +182,36 @@ def by_model_and_function(
     return found
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What one model did within one function in a window, errors by what they were included."""
+
+    sums: Sums
+    histograms: Mapping[Metric, Histogram]
+
+
+def by_function_and_model(
+    session: Session, window: Window, metrics: Sequence[Metric]
+) -> dict[tuple[str, str], Seen]:
+    """As `by_model_and_function`, with the errors; by function, then model."""
+    by_type, by_category = (
+        _errors_by_model_and_function(session, window, column) for column in _COUNTED
+    )
+    return {
+        (function, model): Seen(
+            replace(
+                sums,
+                errors_by_type=by_type.get((model, function), {}),
+                errors_by_category=by_category.get((model, function), {}),
+            ),
+            histograms,
+        )
+        for (model, function), (sums, histograms) in by_model_and_function(
+            session, window, metrics
+        ).items()
+    }
+
+
 Filters = tuple[str | None, str | None, str | None]
 "Model, function and variant."
 
@@ -191,17 +221,36 @@ def _errors(
 ) -> dict[str, dict[str, int]]:
     """The sums of a column of counts, by group and by what is counted."""
     rows = _rows(window, (column,), by, filters)
-    error = sa.func.jsonb_each(rows.c[column]).table_valued("key", sa.column("value", JSONB))
-    number = sa.cast(sa.func.sum(sa.cast(error.c.value, sa.BigInteger)), sa.BigInteger)
-    counted = session.execute(
-        sa.select(rows.c.name, error.c.key, number)
-        .select_from(sa.join(rows, error, sa.true()))
-        .group_by(rows.c.name, error.c.key)
-    )
     errors: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for name, kind, found in counted:
+    for name, kind, found in _counted(session, rows, column, (rows.c.name,)):
         errors[name][kind] = found
     return errors
+
+
+def _errors_by_model_and_function(
+    session: Session, window: Window, column: str
+) -> dict[tuple[str, str], dict[str, int]]:
+    of_function = Group.FUNCTION.value
+    rows = _rows(window, (of_function, column), Group.MODEL, (None, None, None))
+    errors: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    groups = (rows.c.name, rows.c[of_function])
+    for model, function, kind, found in _counted(session, rows, column, groups):
+        errors[model, function][kind] = found
+    return errors
+
+
+def _counted(
+    session: Session, rows: sa.Subquery, column: str, groups: Sequence[sa.ColumnElement[Any]]
+) -> Iterator[tuple[Any, ...]]:
+    """The groups, what is counted in the JSON of a column, and how many there were."""
+    error = sa.func.jsonb_each(rows.c[column]).table_valued("key", sa.column("value", JSONB))
+    number = sa.cast(sa.func.sum(sa.cast(error.c.value, sa.BigInteger)), sa.BigInteger)
+    found = session.execute(
+        sa.select(*groups, error.c.key, number)
+        .select_from(sa.join(rows, error, sa.true()))
+        .group_by(*groups, error.c.key)
+    )
+    return (tuple(row) for row in found)
 
 
 def _rows(window: Window, columns: Sequence[str], by: Group, filters: Filters) -> sa.Subquery:

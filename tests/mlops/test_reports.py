@@ -220,6 +220,7 @@ def put_sweep(session, tenant, at, model, tests):
                 tenant_id=tenant,
                 sweep_id=sweep,
                 created_at=at,
+                function="shop",
                 model=model,
                 metric="latency",
                 baseline={},

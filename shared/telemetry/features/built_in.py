@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 from shared.telemetry.features.definitions import DataType, Feature, Source, SourceKind
-from shared.telemetry.metrics import Metric, Share
+from shared.telemetry.metrics import Category, Metric, Share
 
 OWNER: Final = "mlops"
 
 
-def _monitored(metric: Metric | Share, unit: str, description: str) -> Feature:
+def _monitored(metric: Metric | Share | Category, unit: str, description: str) -> Feature:
     return Feature(
         name=metric.value,
         version=1,
@@ -37,6 +37,7 @@ MONITORED: Final = (
     _monitored(Metric.DOM_NODES, "nodes", "How many nodes the DOM of a page had."),
     _monitored(Share.SUCCESS, "share", "Share of tasks that succeed."),
     _monitored(Share.ERROR_RATE, "share", "Share of actions and model calls that end in an error."),
+    _monitored(Category.ERROR_TYPES, "kinds", "What the errors of actions and calls were."),
 )
 
 BY_NAME: Final = {feature.name: feature for feature in MONITORED}

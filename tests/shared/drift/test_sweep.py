@@ -12,18 +12,33 @@ from sqlalchemy.orm import Session
 from shared.alerts.drifting import tell_of_drift
 from shared.alerts.tables import Alert
 from shared.database import TenantId, tenant_of, tenant_session
+from shared.drift.baselines import (
+    EVERY,
+    Baseline,
+    BaselineError,
+    BaselineKind,
+    accept,
+    remove_baseline,
+    set_baseline,
+)
+from shared.drift.budget import BudgetError, level_of_a_sweep, set_false_alarms_a_week
+from shared.drift.comparing import compare_shares
 from shared.drift.effects import Effect
 from shared.drift.sweep import MetricFinding, SweepResult, detect
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DriftState
 from shared.drift.watching import watch_for_drift
-from shared.jobs.contracts import DetectDrift, WindowOf
+from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
 from shared.jobs.tables import JobRow
 from shared.registry.models import RegistryError, register
+from shared.telemetry.days import mark_days
 from shared.telemetry.features.built_in import MONITORED
 from shared.telemetry.features.watching import unwatch
 from shared.telemetry.histograms import Histogram
+from shared.telemetry.metrics import Metric
+from shared.telemetry.reading import Window
 from shared.telemetry.tables import ModelPerformance
+from shared.tenancy.tables import AuditEntry
 from shared.tenancy.tenants import create_tenant
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -46,14 +61,13 @@ def roll_up(
     values: Values,
     model: str = WALKER,
     function: str = "shop",
-    **sums: int,
+    **sums: Any,
 ) -> None:
     """Store the rollup of one hour: histograms of `values`, and sums."""
     columns = ModelPerformance.__table__.columns
     empty = {name: 0 for name, column in columns.items() if isinstance(column.type, sa.BigInteger)}
-    metrics = [metric for metric in METRICS if metric not in ("success", "error_rate")]
     packed = {
-        metric: Histogram.from_values(values.get(metric, [])).to_bytes() for metric in metrics
+        metric.value: Histogram.from_values(values.get(metric, [])).to_bytes() for metric in Metric
     }
     session.add(
         ModelPerformance(
@@ -62,12 +76,11 @@ def roll_up(
             model=model,
             function=function,
             variant="",
-            errors_by_type={},
-            **(empty | sums),
+            **({"errors_by_type": {}} | empty | sums),
             **packed,
         )
     )
-    session.flush()
+    mark_days(session, [hour])
 
 
 def latencies(seed: int, n: int = 400, scale: float = 1.0) -> list[int]:
@@ -75,6 +88,7 @@ def latencies(seed: int, n: int = 400, scale: float = 1.0) -> list[int]:
 
 
 def findings(sweep: SweepResult) -> dict[tuple[str, str], MetricFinding]:
+    """By model and metric: most tests have one function."""
     return {(finding.model, finding.metric): finding for finding in sweep.findings}
 
 
@@ -250,7 +264,7 @@ def test_drift_raises_one_alert_until_it_is_stable_again(session: Session) -> No
     assert look(4)["alerts_resolved"] == 1
     assert open_alerts() == []
     message = session.scalars(sa.select(Alert.message)).one()
-    assert message.startswith("step_latency_ms of walker@1.0.0 drifts: ks_distance 0.")
+    assert message.startswith("step_latency_ms of walker@1.0.0 in shop drifts: ks_distance 0.")
 
 
 def test_a_sweep_of_other_windows_leaves_the_alert_alone(session: Session) -> None:
@@ -265,18 +279,155 @@ def test_a_sweep_of_other_windows_leaves_the_alert_alone(session: Session) -> No
         return told["alerts_raised"], told["alerts_resolved"]
 
     drifted, later = NOON + timedelta(hours=2), NOON + timedelta(hours=3)
-    assert look(window(drifted), window(NOON)) == (1, 0)
-    # Stable, but of one function, or of more hours, or of an hour before the alert's.
+    assert look(window(drifted), window(NOON)) == (2, 0)
+    # Stable, but beside another function, or of more hours, or of an hour before the alert's.
     shop = window(later, function="shop")
-    assert look(shop, window(NOON, function="shop")) == (0, 0)
-    assert look(shop, window(NOON)) == (0, 0)
-    assert look(window(later), window(NOON, function="shop")) == (0, 0)
+    assert look(shop, window(NOON, function="search")) == (0, 0)
     assert look(window(later, hours=2), window(NOON, hours=2)) == (0, 0)
     assert look(window(NOON + timedelta(hours=1)), window(NOON)) == (0, 0)
-    # Drift of one function is an alert beside the other.
-    assert look(window(drifted, function="shop"), window(NOON, function="shop")) == (1, 0)
-    assert session.scalar(sa.select(sa.func.count()).where(Alert.resolved_at.is_(None))) == 2
+    # Each function is compared with itself, named or not.
+    assert look(shop, window(NOON)) == (0, 1)
+    assert session.scalar(sa.select(sa.func.count()).where(Alert.resolved_at.is_(None))) == 1
     assert look(window(later), window(NOON)) == (0, 1)
+
+
+def test_each_function_and_model_is_compared_with_itself(session: Session) -> None:
+    for hour, scales in ((JOB.baseline.start, (1, 3)), (JOB.current.start, (3, 1))):
+        for function, scale in zip(("shop", "search"), scales, strict=True):
+            values = {"step_latency_ms": latencies(1, scale=scale)}
+            roll_up(session, hour, values, function=function)
+    found = detect(session, JOB, uuid4()).of_state(DriftState.DRIFT)
+    # Together nothing would have moved.
+    assert {(finding.function, finding.metric) for finding in found} == {
+        ("search", "step_latency_ms"),
+        ("shop", "step_latency_ms"),
+    }
+
+
+def test_other_errors_are_drift_though_there_are_as_many(session: Session) -> None:
+    for hour, errors in (
+        (JOB.baseline.start, {"llm_call.timeout": 90, "action.not_found": 10}),
+        (JOB.current.start, {"llm_call.timeout": 10, "action.not_found": 90}),
+    ):
+        roll_up(session, hour, {}, llm_calls=1000, llm_errors=100, errors_by_type=errors)
+    found = findings(detect(session, JOB, uuid4()))
+    assert found[WALKER, "error_rate"].verdict.state is DriftState.STABLE
+    moved = found[WALKER, "error_types"].verdict
+    assert moved.state is DriftState.DRIFT
+    assert (moved.effect_name, moved.effect_size) == (Effect.TOTAL_VARIATION, pytest.approx(0.8))
+
+
+def day(number: int) -> datetime:
+    return NOON - timedelta(days=number)
+
+
+def test_the_baseline_is_the_week_before_unless_one_was_set(session: Session) -> None:
+    """The most particular one holds: of a function and model before that of a function."""
+    for hour, scale in ((day(20), 1), (day(3), 2), (NOON, 2)):
+        for function in ("shop", "search"):
+            values = {"step_latency_ms": latencies(hour.day, scale=scale)}
+            roll_up(session, hour, values, function=function)
+    job = DetectDrift(current=window(NOON))
+
+    def states() -> dict[str, str]:
+        return {
+            finding.function: finding.verdict.state.value
+            for finding in detect(session, job, uuid4()).findings
+            if finding.metric == "step_latency_ms"
+        }
+
+    assert states() == {"search": "stable", "shop": "stable"}
+    fixed = Baseline(BaselineKind.FIXED, window=Window(day(20), day(19)))
+    set_baseline(session, "shop", EVERY, fixed)
+    assert states() == {"search": "stable", "shop": "drift"}
+    accepted = accept(session, "shop", WALKER)
+    assert accepted.window == Window(NOON, NOON + timedelta(hours=1))
+    # What was accepted is the window itself here: what is in both is alike.
+    assert states() == {"search": "stable", "shop": "insufficient"}
+    set_baseline(session, "shop", WALKER, Baseline(BaselineKind.PREVIOUS, timedelta(days=4)))
+    assert states() == {"search": "stable", "shop": "stable"}
+    assert remove_baseline(session, "shop", WALKER)
+    assert not remove_baseline(session, "shop", WALKER)
+    assert states() == {"search": "stable", "shop": "drift"}
+    actions = session.scalars(
+        sa.select(AuditEntry.action)
+        .where(AuditEntry.action.like("drift.%"))
+        .order_by(AuditEntry.id)
+    ).all()
+    assert actions == ["drift.baseline.set"] * 3 + ["drift.baseline.remove"]
+
+
+def test_a_baseline_that_cannot_be_is_refused(session: Session) -> None:
+    hour = timedelta(hours=1)
+    later = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + 5 * hour
+    for make, told in (
+        (lambda: Baseline(BaselineKind.PREVIOUS, timedelta(minutes=90)), "whole hours"),
+        (lambda: Baseline(BaselineKind.PREVIOUS, timedelta(0)), "from 1 hour"),
+        (lambda: Baseline(BaselineKind.PREVIOUS), "has a length"),
+        (lambda: Baseline(BaselineKind.FIXED, hour), "has a window"),
+        (
+            lambda: Baseline(BaselineKind.FIXED, window=Window(NOON, NOON + timedelta(minutes=30))),
+            "whole hours",
+        ),
+        (
+            lambda: set_baseline(
+                session,
+                EVERY,
+                EVERY,
+                Baseline(BaselineKind.FIXED, window=Window(later, later + hour)),
+            ),
+            "still to come",
+        ),
+        (lambda: accept(session, "nowhere", EVERY), "no sweep has looked at nowhere"),
+    ):
+        with pytest.raises(BaselineError, match=told):
+            make()
+
+
+def test_a_baseline_after_the_current_window_is_told(session: Session) -> None:
+    for hour in (NOON, NOON + timedelta(hours=5)):
+        roll_up(session, hour, {"tokens": latencies(hour.hour)})
+    job = DetectDrift(baseline=window(NOON + timedelta(hours=5)), current=window(NOON))
+    verdict = findings(detect(session, job, uuid4()))[WALKER, "tokens"].verdict
+    assert verdict.state is DriftState.INSUFFICIENT
+    assert verdict.reason == "the baseline is later than the current window"
+
+
+def test_windows_can_be_counted_in_requests(session: Session) -> None:
+    """The newest hours that hold so many, and before them those that hold as many."""
+    for ago, scale in ((9, 1), (7, 1), (5, 1), (3, 2), (1, 2)):
+        hour = NOON - timedelta(hours=ago)
+        values = {"tokens": latencies(ago, 100, scale=scale)}
+        roll_up(session, hour, values, llm_calls=100)
+    job = DetectDrift(current=LastRequests(requests=150, until=NOON))
+    found = findings(detect(session, job, uuid4()))[WALKER, "tokens"]
+    assert found.verdict.state is DriftState.DRIFT
+    assert (found.verdict.n_baseline, found.verdict.n_current) == (200, 200)
+    assert found.windows.current.start == NOON - timedelta(hours=3)
+    assert found.windows.baseline.start == NOON - timedelta(hours=7)
+    too_many = DetectDrift(current=LastRequests(requests=501, until=NOON))
+    short = findings(detect(session, too_many, uuid4()))[WALKER, "tokens"].verdict
+    assert short.state is not DriftState.STABLE
+    assert (short.n_baseline, short.n_current) == (0, 500)
+
+
+def test_the_timetable_keeps_the_false_alarms_that_are_accepted(tenant: TenantId) -> None:
+    assert level_of_a_sweep(1, 168) == pytest.approx(1 / 168)
+    assert level_of_a_sweep(50, 168) == 0.05
+    now = datetime.now(UTC)
+    with tenant_session(tenant) as session:
+        roll_up(session, now.replace(minute=0, second=0, microsecond=0), {"tokens": [1]})
+        roll_up(session, now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=2), {})
+        for wrong in (0, -1, 101, float("nan")):
+            with pytest.raises(BudgetError, match="more than 0, and at most 100"):
+                set_false_alarms_a_week(session, wrong)
+        set_false_alarms_a_week(session, 0.5)
+    watch_for_drift(now)
+    with tenant_session(tenant) as session:
+        payload = session.scalars(
+            sa.select(JobRow.payload).where(JobRow.kind == "detect_drift")
+        ).one()
+    assert payload["false_discovery_rate"] == pytest.approx(0.5 / 168)
 
 
 def test_the_timetable_asks_once_an_hour_for_tenants_that_have_rollups(
@@ -292,10 +443,7 @@ def test_the_timetable_asks_once_an_hour_for_tenants_that_have_rollups(
     with tenant_session(tenant) as session:
         jobs = session.scalars(sa.select(JobRow).where(JobRow.kind == "detect_drift")).all()
         assert [DetectDrift.model_validate(job.payload) for job in jobs] == [
-            DetectDrift(
-                baseline=window(hour - timedelta(days=8), 7 * 24),
-                current=window(hour - timedelta(days=1), 24),
-            )
+            DetectDrift(current=window(hour - timedelta(days=1), 24), false_discovery_rate=1 / 168)
         ]
     with tenant_session(quiet) as session:
         assert session.scalars(sa.select(JobRow.id)).all() == []

@@ -37,7 +37,7 @@ from shared.telemetry.features.registering import (
 )
 from shared.telemetry.features.watching import unwatch, watch, watched_features
 from shared.telemetry.features.writing import UnfitRowError, Written, write_values
-from shared.telemetry.metrics import Metric, Share
+from shared.telemetry.metrics import Category, Metric, Share
 from shared.tenancy.tables import AuditEntry
 from shared.tenancy.tenants import create_tenant
 from tests.shared.canaries import CANARIES, SECRETS
@@ -71,7 +71,7 @@ def value_as_of(session: Session, time: datetime, **how: Any) -> Value | None:
 
 
 def test_every_monitored_metric_is_a_feature_of_every_tenant(session: Session) -> None:
-    assert {feature.name for feature in features(session)} == {*Metric, *Share}
+    assert {feature.name for feature in features(session)} == {*Metric, *Share, *Category}
     for feature in MONITORED:
         assert (feature.owner, feature.version, feature.unit != "") == ("mlops", 1, True)
         assert feature.description.endswith(".")
@@ -473,4 +473,4 @@ def test_only_what_is_in_the_rollups_can_be_watched(session: Session) -> None:
         watch(session, "basket")
     with pytest.raises(UnknownFeatureError, match="near it: tokens"):
         unwatch(session, "token")
-    assert set(BY_NAME) == {*Metric, *Share}
+    assert set(BY_NAME) == {*Metric, *Share, *Category}

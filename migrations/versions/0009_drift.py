@@ -1,0 +1,87 @@
+"""Drift by function and model, what is compared with, and the false alarms that are accepted."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from migrations.walls import wall
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+RIGHTS = {
+    "drift_baselines": "SELECT, INSERT, UPDATE, DELETE",
+    "drift_budgets": "SELECT, INSERT, UPDATE",
+}
+
+
+def upgrade() -> None:
+    op.add_column(
+        "drift_detection", sa.Column("function", sa.Text(), nullable=True), schema="mlops"
+    )
+    # Before, a sweep was of the function that its current window named, or of all together.
+    op.execute("UPDATE mlops.drift_detection SET function = coalesce(\"current\"->>'function', '')")
+    op.alter_column("drift_detection", "function", nullable=False, schema="mlops")
+    op.drop_constraint(
+        "drift_detection_tenant_id_sweep_id_model_metric_test_key",
+        "drift_detection",
+        schema="mlops",
+    )
+    op.create_unique_constraint(
+        "drift_detection_test_key",
+        "drift_detection",
+        ["tenant_id", "sweep_id", "function", "model", "metric", "test"],
+        schema="mlops",
+    )
+    op.create_table(
+        "drift_baselines",
+        _tenant(),
+        sa.Column("function", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("hours", sa.BigInteger(), nullable=True),
+        sa.Column("starts_at", sa.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("ends_at", sa.TIMESTAMP(timezone=True), nullable=True),
+        _changed_at(),
+        sa.PrimaryKeyConstraint("tenant_id", "function", "model"),
+        sa.CheckConstraint(
+            "kind IN ('previous', 'fixed', 'accepted')", name="drift_baselines_kind_check"
+        ),
+        sa.CheckConstraint(
+            "(kind = 'previous') = (hours IS NOT NULL)"
+            " AND (kind <> 'previous') = (starts_at IS NOT NULL AND ends_at IS NOT NULL)",
+            name="drift_baselines_complete_check",
+        ),
+        sa.CheckConstraint(
+            "hours > 0 AND ends_at > starts_at", name="drift_baselines_in_order_check"
+        ),
+        schema="mlops",
+    )
+    op.create_table(
+        "drift_budgets",
+        _tenant(),
+        sa.Column("false_alarms_a_week", sa.Double(), nullable=False),
+        _changed_at(),
+        sa.PrimaryKeyConstraint("tenant_id"),
+        sa.CheckConstraint("false_alarms_a_week > 0", name="drift_budgets_positive_check"),
+        schema="mlops",
+    )
+    for table, rights in RIGHTS.items():
+        op.execute(f"GRANT {rights} ON mlops.{table} TO mlops_app")
+        wall(table)
+
+
+def _tenant() -> sa.Column[object]:
+    return sa.Column("tenant_id", sa.Uuid(), sa.ForeignKey("mlops.tenants.id"), nullable=False)
+
+
+def _changed_at() -> sa.Column[object]:
+    return sa.Column(
+        "changed_at",
+        sa.TIMESTAMP(timezone=True),
+        server_default=sa.text("now()"),
+        nullable=False,
+    )

@@ -1,0 +1,195 @@
+"""What a current window is compared with, for each function and model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from shared.database import tenant_of
+from shared.drift.tables import DriftBaseline, DriftDetection
+from shared.telemetry.reading import Window
+from shared.tenancy.tenants import audit
+
+DEFAULT_LENGTH: Final = timedelta(days=7)
+"Of the baseline where none was set: the week before the current window."
+
+LONGEST: Final = timedelta(days=366)
+
+EVERY: Final = ""
+"The function or model of a baseline that is of every one without a baseline of its own."
+
+_HOUR: Final = timedelta(hours=1)
+
+
+class BaselineError(ValueError):
+    """A baseline that cannot be; the message is one line."""
+
+
+class BaselineKind(StrEnum):
+    PREVIOUS = "previous"
+    "So many hours right before the current window: finds what is sudden, forgets what is slow."
+    FIXED = "fixed"
+    "The same hours for ever: finds what is slow, and what was never normal."
+    ACCEPTED = "accepted"
+    "A window that somebody has looked at and called normal; until the next one is accepted."
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """`length` of a previous window, `window` of the others. Raises `BaselineError`."""
+
+    kind: BaselineKind
+    length: timedelta | None = None
+    window: Window | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind is BaselineKind.PREVIOUS:
+            if self.length is None or self.window is not None:
+                raise BaselineError("a previous baseline has a length, and no window")
+            whole = self.length % _HOUR == timedelta(0)
+            if not whole or not _HOUR <= self.length <= LONGEST:
+                raise BaselineError(
+                    f"a baseline of {self.length}; expected whole hours, from 1 hour to"
+                    f" {LONGEST.days} days"
+                )
+        elif self.window is None or self.length is not None:
+            raise BaselineError(f"a baseline of the kind {self.kind} has a window, and no length")
+        elif any(at.astimezone(UTC).strftime("%M%S%f").strip("0") for at in _ends(self.window)):
+            raise BaselineError("a baseline that is not of whole hours")
+
+    def before(self, current: Window) -> Window:
+        """The baseline of a current window."""
+        if self.length is not None:
+            return Window(current.start - self.length, current.start)
+        assert self.window is not None
+        return self.window
+
+
+DEFAULT: Final = Baseline(BaselineKind.PREVIOUS, DEFAULT_LENGTH)
+
+
+@dataclass(frozen=True)
+class SetBaseline:
+    """A baseline as it was set, of one function and model, or of `EVERY`."""
+
+    function: str
+    model: str
+    baseline: Baseline
+    changed_at: datetime
+
+
+def set_baseline(session: Session, function: str, model: str, baseline: Baseline) -> None:
+    """From the next sweep on; in place of the one that was set for the same function and model.
+
+    Leaves an audit row. Raises `BaselineError` for a window that has not ended.
+    """
+    if baseline.window is not None:
+        now = session.execute(sa.select(sa.func.now())).scalar_one()
+        if baseline.window.end > now:
+            raise BaselineError(
+                f"the baseline ends at {baseline.window.end:%Y-%m-%d %H:%M}, which is still to"
+                " come; expected a window that is over"
+            )
+    values = {
+        "kind": baseline.kind.value,
+        "hours": None if baseline.length is None else baseline.length // _HOUR,
+        "starts_at": None if baseline.window is None else baseline.window.start,
+        "ends_at": None if baseline.window is None else baseline.window.end,
+        "changed_at": sa.func.now(),
+    }
+    session.execute(
+        insert(DriftBaseline)
+        .values(tenant_id=tenant_of(session), function=function, model=model, **values)
+        .on_conflict_do_update(index_elements=["tenant_id", "function", "model"], set_=values)
+    )
+    audit(session, "drift.baseline.set", _subject(function, model), {"baseline": said(baseline)})
+
+
+def remove_baseline(session: Session, function: str, model: str) -> bool:
+    """Back to what holds for every function and model; False if none was set. Leaves an audit row.
+
+    `model` and `function` name the baseline itself, `EVERY` the one of every function or model.
+    """
+    removed = session.scalars(
+        sa.delete(DriftBaseline)
+        .where(DriftBaseline.function == function, DriftBaseline.model == model)
+        .returning(DriftBaseline.kind)
+    ).all()
+    if removed:
+        audit(session, "drift.baseline.remove", _subject(function, model))
+    return bool(removed)
+
+
+def accept(session: Session, function: str, model: str) -> Baseline:
+    """Call normal what the newest sweep of a function saw; that window is the baseline from now on.
+
+    Raises `BaselineError` where no sweep has looked at it.
+    """
+    seen = sa.select(DriftDetection.current).order_by(DriftDetection.created_at.desc()).limit(1)
+    if function != EVERY:
+        seen = seen.where(DriftDetection.function == function)
+    if model != EVERY:
+        seen = seen.where(DriftDetection.model == model)
+    current = session.scalar(seen)
+    if current is None:
+        raise BaselineError(
+            f"no sweep has looked at {_subject(function, model)} yet: `mlops drift run` makes one"
+        )
+    start, end = (datetime.fromisoformat(current[at]) for at in ("start", "end"))
+    accepted = Baseline(BaselineKind.ACCEPTED, window=Window(start, end))
+    set_baseline(session, function, model, accepted)
+    return accepted
+
+
+def baselines(session: Session) -> tuple[SetBaseline, ...]:
+    """All that were set, by function and model."""
+    rows = session.scalars(
+        sa.select(DriftBaseline).order_by(DriftBaseline.function, DriftBaseline.model)
+    )
+    return tuple(SetBaseline(r.function, r.model, _of(r), r.changed_at) for r in rows)
+
+
+def baseline_of(found: Sequence[SetBaseline], function: str, model: str) -> Baseline:
+    """The one that holds for a function and model: the most particular, else the week before.
+
+    One of the function comes before one of the model.
+    """
+    by_subject = {(one.function, one.model): one.baseline for one in found}
+    for subject in ((function, model), (function, EVERY), (EVERY, model), (EVERY, EVERY)):
+        if subject in by_subject:
+            return by_subject[subject]
+    return DEFAULT
+
+
+def said(baseline: Baseline) -> str:
+    """In words, of which kind and when."""
+    if baseline.length is not None:
+        hours = baseline.length // _HOUR
+        length = f"{hours // 24} d" if hours % 24 == 0 else f"{hours} h"
+        return f"the {length} before"
+    assert baseline.window is not None
+    start, end = (at.astimezone(UTC) for at in _ends(baseline.window))
+    return f"{baseline.kind} {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
+
+
+def _ends(window: Window) -> tuple[datetime, datetime]:
+    return window.start, window.end
+
+
+def _of(row: DriftBaseline) -> Baseline:
+    if row.hours is not None:
+        return Baseline(BaselineKind(row.kind), timedelta(hours=row.hours))
+    assert row.starts_at is not None
+    assert row.ends_at is not None
+    return Baseline(BaselineKind(row.kind), window=Window(row.starts_at, row.ends_at))
+
+
+def _subject(function: str, model: str) -> str:
+    return f"{function or 'every function'}, {model or 'every model'}"
