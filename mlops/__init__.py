@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlops.client import Job, submit
     from mlops.cost_monitor import MLOpsCostMonitor
+    from mlops.drift_detector import DataDriftDetector
     from mlops.feature_store import FeatureStore
     from mlops.metrics import MetricsCollector
     from shared.evaluation.custom import Criterion, CustomBenchmark, CustomTask, Start
@@ -22,6 +23,7 @@ __all__ = [
     "Criterion",
     "CustomBenchmark",
     "CustomTask",
+    "DataDriftDetector",
     "FeatureStore",
     "Job",
     "MLOpsCostMonitor",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "DataDriftDetector": "mlops.drift_detector",
     "Job": "mlops.client",
     "MLOpsCostMonitor": "mlops.cost_monitor",
     "MetricsCollector": "mlops.metrics",

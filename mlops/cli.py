@@ -12,6 +12,7 @@ from mlops import (
     admin,
     cards,
     costs,
+    drift,
     evaluations,
     features,
     jobs,
@@ -37,7 +38,7 @@ app.add_typer(abtests.app, name="ab")
 app.add_typer(cards.app, name="card")
 app.add_typer(monitoring.app, name="monitor")
 app.add_typer(features.app, name="feature")
-app.add_typer(reports.drift, name="drift")
+app.add_typer(drift.app, name="drift")
 app.add_typer(reports.alert, name="alert")
 app.add_typer(costs.app, name="cost")
 app.add_typer(admin.db, name="db")

@@ -167,6 +167,8 @@ _MISTAKES = {
         "shared.settings.SettingsError",
         "shared.evaluation.custom.checking.DefinitionError",
         "shared.costs.budgets.BudgetError",
+        "shared.drift.baselines.BaselineError",
+        "shared.drift.budget.BudgetError",
         "shared.costs.overrides.PriceTableError",
         "shared.jobs.errors.InvalidJobError",
         "shared.tenancy.tenants.UnfitNameError",

@@ -9,9 +9,10 @@ import typer
 
 from mlops.console import Json, note, one_line_errors, print_json, say
 from mlops.evaluations.finding import find_run
-from mlops.evaluations.following import follow, made_by_worker
+from mlops.evaluations.following import follow
 from mlops.evaluations.outcome import show_run
 from mlops.evaluations.running import Budget, Detach, dollars
+from mlops.waiting import made_by_worker
 
 Run = Annotated[str, typer.Argument(help="The run's identifier or a unique prefix of it.")]
 

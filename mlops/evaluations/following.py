@@ -6,37 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from mlops.console import complain, err, note, until_interrupted
+from mlops.console import err, until_interrupted
+from mlops.waiting import LOOK_EVERY_SECONDS, Hint
 
 if TYPE_CHECKING:
     from rich.progress import Task
 
-    from mlops.client import Job
     from shared.database import TenantId
     from shared.evaluation.standing import Standing
-
-LOOK_EVERY_SECONDS = 0.3
-PATIENCE_SECONDS = 5.0
-"Without a worker for so long, the user is told where to look."
-
-
-def made_by_worker(job: Job) -> dict[str, Any]:
-    """The result of a job of the queue `control`; ends the command when it failed."""
-    from shared.jobs.tables import JobStatus
-
-    hint = _Hint("control", "the job")
-    with (
-        until_interrupted(f"the job goes on: `mlops job watch {job.id}` follows it"),
-        err.status("waiting for a worker of the queue control"),
-    ):
-        row = job.row()
-        while not JobStatus(row.status).ended:
-            hint.unless(row.status != JobStatus.QUEUED)
-            time.sleep(LOOK_EVERY_SECONDS)
-            row = job.row()
-    if row.status != JobStatus.SUCCEEDED:
-        raise complain(f"job {row.id} {row.status}: {row.error}")
-    return row.result or {}
 
 
 def follow(tenant_id: TenantId, run_id: UUID) -> Standing:
@@ -46,7 +23,7 @@ def follow(tenant_id: TenantId, run_id: UUID) -> Standing:
     from shared.database import tenant_session
     from shared.evaluation.standing import standing
 
-    hint = _Hint("evaluation", "an episode")
+    hint = Hint("evaluation", "an episode")
     ended_at_first: int | None = None
     with (
         until_interrupted(f"the run goes on: `mlops evaluate show {run_id}` shows how far it is"),
@@ -63,25 +40,6 @@ def follow(tenant_id: TenantId, run_id: UUID) -> Standing:
                 return now
             hint.unless(now.running > 0 or now.ended > ended_at_first)
             time.sleep(LOOK_EVERY_SECONDS)
-
-
-class _Hint:
-    """Says once, when nothing was taken for some seconds, how to find out why."""
-
-    def __init__(self, queue: str, what: str) -> None:
-        self._queue, self._what = queue, what
-        self._since: float | None = time.monotonic()
-
-    def unless(self, taken: bool) -> None:
-        if taken:
-            self._since = None
-        if self._since is not None and time.monotonic() - self._since > PATIENCE_SECONDS:
-            self._since = None
-            note(
-                f"no worker of the queue {self._queue} has taken {self._what} for"
-                f" {PATIENCE_SECONDS:g} s: `mlops status` shows what runs, `mlops doctor` what is"
-                " wrong"
-            )
 
 
 def _columns() -> tuple[Any, ...]:

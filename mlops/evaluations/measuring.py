@@ -11,9 +11,10 @@ import typer
 from mlops.console import Json, looking_up, note, one_line_errors, print_json, say
 from mlops.evaluations.figures import LEGEND, is_simulated, print_scores
 from mlops.evaluations.finding import find_run
-from mlops.evaluations.following import follow, made_by_worker
+from mlops.evaluations.following import follow
 from mlops.evaluations.outcome import remarks, standing_fields
 from mlops.evaluations.tasks import Categories, Difficulties, chosen
+from mlops.waiting import made_by_worker
 
 if TYPE_CHECKING:
     from shared.database import TenantId

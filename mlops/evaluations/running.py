@@ -9,9 +9,10 @@ from uuid import UUID
 import typer
 
 from mlops.console import Exit, Json, complain, looking_up, note, one_line_errors, say
-from mlops.evaluations.following import follow, made_by_worker
+from mlops.evaluations.following import follow
 from mlops.evaluations.outcome import show_run
 from mlops.evaluations.validating import defined_in_file
+from mlops.waiting import made_by_worker
 
 
 def register(app: typer.Typer) -> None:

@@ -75,7 +75,8 @@ def as_of(
 def _points(
     entity: str | None, at: str | None, file: Path | None
 ) -> Sequence[tuple[str, datetime]]:
-    from mlops.features.files import TIME_OF_POINT, moment, read
+    from mlops.features.files import TIME_OF_POINT, read
+    from mlops.times import moment
 
     if file is not None and entity is None and at is None:
         return read(file, TIME_OF_POINT).points()

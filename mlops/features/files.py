@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from mlops.times import moment
 from shared.telemetry.features.definitions import DataType, UnfitFeatureError, Value
 
 TIME_OF_VALUE: Final = "event_time"
@@ -92,19 +93,6 @@ def read(path: Path, time: str) -> Table:
     if time == TIME_OF_VALUE and not named:
         raise FileError(path, None, f"expected a column of a feature beside {_ENTITY} and {time}")
     return Table(path, named, tuple(lines))
-
-
-def moment(text: object) -> datetime:
-    """An ISO time with its zone; ValueError for anything else."""
-    try:
-        found = datetime.fromisoformat(str(text))
-    except ValueError:
-        raise ValueError(
-            f"{str(text)[:100]!r} is no time; expected one such as 2026-11-20T12:00Z"
-        ) from None
-    if found.tzinfo is None:
-        raise ValueError(f"{str(text)[:100]!r} has no time zone; for UTC, end it in Z")
-    return found
 
 
 class _Cell(str):

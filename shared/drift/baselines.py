@@ -109,7 +109,7 @@ def set_baseline(session: Session, function: str, model: str, baseline: Baseline
         .values(tenant_id=tenant_of(session), function=function, model=model, **values)
         .on_conflict_do_update(index_elements=["tenant_id", "function", "model"], set_=values)
     )
-    audit(session, "drift.baseline.set", _subject(function, model), {"baseline": said(baseline)})
+    audit(session, "drift.baseline.set", subject(function, model), {"baseline": said(baseline)})
 
 
 def remove_baseline(session: Session, function: str, model: str) -> bool:
@@ -123,7 +123,7 @@ def remove_baseline(session: Session, function: str, model: str) -> bool:
         .returning(DriftBaseline.kind)
     ).all()
     if removed:
-        audit(session, "drift.baseline.remove", _subject(function, model))
+        audit(session, "drift.baseline.remove", subject(function, model))
     return bool(removed)
 
 
@@ -140,7 +140,7 @@ def accept(session: Session, function: str, model: str) -> Baseline:
     current = session.scalar(seen)
     if current is None:
         raise BaselineError(
-            f"no sweep has looked at {_subject(function, model)} yet: `mlops drift run` makes one"
+            f"no sweep has looked at {subject(function, model)} yet: `mlops drift run` makes one"
         )
     start, end = (datetime.fromisoformat(current[at]) for at in ("start", "end"))
     accepted = Baseline(BaselineKind.ACCEPTED, window=Window(start, end))
@@ -162,9 +162,9 @@ def baseline_of(found: Sequence[SetBaseline], function: str, model: str) -> Base
     One of the function comes before one of the model.
     """
     by_subject = {(one.function, one.model): one.baseline for one in found}
-    for subject in ((function, model), (function, EVERY), (EVERY, model), (EVERY, EVERY)):
-        if subject in by_subject:
-            return by_subject[subject]
+    for scope in ((function, model), (function, EVERY), (EVERY, model), (EVERY, EVERY)):
+        if scope in by_subject:
+            return by_subject[scope]
     return DEFAULT
 
 
@@ -191,5 +191,6 @@ def _of(row: DriftBaseline) -> Baseline:
     return Baseline(BaselineKind(row.kind), window=Window(row.starts_at, row.ends_at))
 
 
-def _subject(function: str, model: str) -> str:
+def subject(function: str, model: str) -> str:
+    """In words, of what a baseline is."""
     return f"{function or 'every function'}, {model or 'every model'}"

@@ -1,9 +1,9 @@
-"""`mlops ab`, `card`, `drift`, `alert` and `evaluate`, on a real PostgreSQL."""
+"""`mlops ab`, `card`, `alert` and `evaluate`, on a real PostgreSQL."""
 
 import hashlib
 import json
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +14,6 @@ from mlops.console import Exit
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.cards.writing import write_card
 from shared.database import tenant_session
-from shared.drift.tables import DriftDetection
 from shared.evaluation.agents.registry import describe_agent
 from shared.evaluation.runs import Assigned, create_run
 from shared.evaluation.tables import Episode
@@ -210,74 +209,6 @@ def test_cards(told, mlops, tenant, tmp_path):
     refused(mlops("card", "export", "old"), Exit.USAGE, "--directory")
     # A model that is not there submits nothing.
     assert told("job", "list", "--json") == []
-
-
-def put_sweep(session, tenant, at, model, tests):
-    sweep = uuid.uuid4()
-    for test in tests:
-        session.add(
-            DriftDetection(
-                tenant_id=tenant,
-                sweep_id=sweep,
-                created_at=at,
-                function="shop",
-                model=model,
-                metric="latency",
-                baseline={},
-                current={},
-                n_baseline=400,
-                n_current=300,
-                statistic=1.0,
-                p_value=0.001,
-                threshold=0.05,
-                **test,
-            )
-        )
-
-
-def test_drift_is_the_newest_sweep_with_the_effect_that_was_judged(told, mlops, tenant):
-    assert told("drift", "list", "--json") == []
-    said = {"verdict": "drift", "reason": "it moved"}
-    judged = {"test": "ks", "effect_name": "ks_distance", "effect_size": 0.4, "p_adjusted": 0.03}
-    other = {"test": "mw", "effect_name": "cliffs_delta", "effect_size": 0.2, "p_adjusted": 0.002}
-    before = judged | {"verdict": "stable", "reason": "as it was", "minimum_effect": 0.1}
-    with tenant_session(tenant) as session:
-        put_sweep(session, tenant, HOUR, "old@1.0.0", [before])
-        put_sweep(session, tenant, HOUR, "new@1.0.0", [before])
-        put_sweep(
-            session,
-            tenant,
-            HOUR + timedelta(hours=1),
-            "old@1.0.0",
-            [judged | said | {"minimum_effect": 0.1}, other | said | {"minimum_effect": None}],
-        )
-    new, old = told("drift", "list", "--json")
-    assert (new["model"], new["verdict"]) == ("new@1.0.0", "stable")
-    assert (old["verdict"], old["reason"]) == ("drift", "it moved")
-    assert (old["effect_name"], old["effect_size"], old["p_adjusted"]) == (
-        "ks_distance",
-        0.4,
-        0.002,
-    )
-    text = told("drift", "list")
-    assert "ks_distance 0.400" in text
-    assert "400 / 300" in text
-    # A finding's numbers are in the table; the test that found nothing has not shown stability.
-    assert "it moved" not in text
-    assert "no drift shown" in text
-    assert "stable" not in text
-    refused(mlops("drift", "list", "old"), Exit.USAGE)
-
-
-def test_why_drift_is_unknown_is_said_once_for_all_that_it_holds_for(told, tenant):
-    with tenant_session(tenant) as session:
-        for model in ("old@1.0.0", "new@1.0.0"):
-            few = {"test": "ks", "verdict": "insufficient", "reason": "the window holds 5 values"}
-            put_sweep(session, tenant, HOUR, model, [few])
-    text = told("drift", "list")
-    assert text.count("the window holds 5 values") == 1
-    assert "the window holds 5 values: new@1.0.0 latency, old@1.0.0 latency\n" in text
-    assert "too little data" in text
 
 
 def test_alerts_are_the_open_ones_unless_all_are_wanted(told, mlops, tenant):

@@ -1,0 +1,158 @@
+"""`mlops drift baseline` and `mlops drift budget`: what is normal, and how strict drift is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from mlops.console import Exit, Json, complain, one_line_errors, print_json, print_table, say
+from mlops.times import hours_between, moment_of
+
+app = typer.Typer(no_args_is_help=True, help="What a function and model is compared with.")
+
+Function = Annotated[str, typer.Option(help="Of this one; every one without its own if left out.")]
+Model = Annotated[str, typer.Option(help="Of this one; every one without its own if left out.")]
+
+
+@app.command("set")
+def set_baseline(
+    function: Function = "",
+    model: Model = "",
+    previous: Annotated[
+        int | None, typer.Option(min=1, help="So many hours right before the current window.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="A fixed window: from this hour on")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="up to this one.")] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="What the newest sweep saw is normal.")
+    ] = False,
+) -> None:
+    """Say what is normal, from the next sweep on. Without one it is the week before.
+
+    Example: mlops drift baseline set --function checkout --from 2026-11-01T00Z --to 2026-11-15T00Z
+    """
+    with one_line_errors():
+        from shared.database import tenant_session
+        from shared.drift import baselines
+        from shared.telemetry.reading import Window
+        from shared.tenancy.tenants import current_tenant
+
+        fixed = start is not None or end is not None
+        if sum((previous is not None, fixed, accept)) != 1 or (fixed and None in (start, end)):
+            raise complain("expected --previous HOURS, --from and --to, or --accept", Exit.USAGE)
+        with tenant_session(current_tenant()) as session:
+            if accept:
+                chosen = baselines.accept(session, function, model)
+            else:
+                if previous is not None:
+                    kind, length = baselines.BaselineKind.PREVIOUS, timedelta(hours=previous)
+                    chosen = baselines.Baseline(kind, length)
+                else:
+                    window = hours_between(
+                        moment_of("--from", start or ""), moment_of("--to", end or "")
+                    )
+                    kind = baselines.BaselineKind.FIXED
+                    chosen = baselines.Baseline(kind, window=Window(*window))
+                baselines.set_baseline(session, function, model, chosen)
+        say(f"{baselines.subject(function, model)}: {baselines.said(chosen)}")
+
+
+@app.command("remove")
+def remove(function: Function = "", model: Model = "") -> None:
+    """Go back to what holds for every function and model.
+
+    Example: mlops drift baseline remove --function checkout
+    """
+    with one_line_errors():
+        from shared.database import tenant_session
+        from shared.drift import baselines
+        from shared.tenancy.tenants import current_tenant
+
+        subject = baselines.subject(function, model)
+        with tenant_session(current_tenant()) as session:
+            if not baselines.remove_baseline(session, function, model):
+                raise complain(
+                    f"no baseline was set of {subject}; `mlops drift baseline list` shows those"
+                    " that were",
+                    Exit.NOT_FOUND,
+                )
+    say(f"{subject}: as all others")
+
+
+@app.command("list")
+def list_baselines(as_json: Json = False) -> None:
+    """List the baselines that were set.
+
+    Example: mlops drift baseline list
+    """
+    with one_line_errors():
+        from shared.database import tenant_session
+        from shared.drift import baselines
+        from shared.tenancy.tenants import current_tenant
+
+        with tenant_session(current_tenant()) as session:
+            found = baselines.baselines(session)
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    print_table(
+        ["function", "model", "compared with", "set"],
+        [
+            (
+                one.function or "every other",
+                one.model or "every other",
+                baselines.said(one.baseline),
+                f"{one.changed_at:%Y-%m-%d %H:%M}",
+            )
+            for one in found
+        ],
+        empty="none was set: everything is compared with the week before",
+    )
+
+
+def budget(
+    false_alarms: Annotated[
+        float | None, typer.Argument(help="How many a week are accepted; shown when left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show or set how many false alarms of drift a week are accepted.
+
+    The sweeps of the timetable are so strict that no more are expected where nothing drifts. A
+    small number finds less.
+
+    Example: mlops drift budget 0.5
+    """
+    with one_line_errors():
+        from shared.database import tenant_session
+        from shared.drift.budget import (
+            false_alarms_a_week,
+            level_of_a_sweep,
+            set_false_alarms_a_week,
+        )
+        from shared.drift.watching import SWEEPS_A_WEEK
+        from shared.tenancy.tenants import current_tenant
+
+        with tenant_session(current_tenant()) as session:
+            if false_alarms is not None:
+                set_false_alarms_a_week(session, false_alarms)
+            accepted = false_alarms_a_week(session)
+    level = level_of_a_sweep(accepted, SWEEPS_A_WEEK)
+    if as_json:
+        print_json(
+            {
+                "false_alarms_a_week": accepted,
+                "sweeps_a_week": SWEEPS_A_WEEK,
+                "false_discovery_rate_of_a_sweep": level,
+            }
+        )
+        return
+    say(
+        f"{accepted:g} false alarms a week are accepted: with {SWEEPS_A_WEEK:g} sweeps a week, a"
+        f" false discovery rate of {level:.4f} for each"
+    )

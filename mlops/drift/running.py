@@ -1,0 +1,86 @@
+"""`mlops drift run`: a sweep now, as the timetable asks for one every hour."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from mlops.console import Exit, Json, complain, one_line_errors, print_json
+from mlops.drift.tables import described, print_findings
+from mlops.times import hours_between, moment_of
+
+
+def run(
+    function: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Only this one; give it again for more.")
+    ] = None,
+    hours: Annotated[
+        int, typer.Option(min=1, max=24 * 366, help="The current window: the last so many.")
+    ] = 24,
+    requests: Annotated[
+        int | None,
+        typer.Option(min=30, help="Instead: the newest hours that hold so many model calls."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="The end of the current window; now when left out.")
+    ] = None,
+    baseline_from: Annotated[
+        str | None, typer.Option(help="Not the baseline that was set: from this hour on,")
+    ] = None,
+    baseline_to: Annotated[str | None, typer.Option(help="up to this one,")] = None,
+    baseline_function: Annotated[str | None, typer.Option(help="of this function.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare what happens now with what is normal, and say what has moved.
+
+    Each function and model is compared with itself, metric by metric: with the week before unless
+    `mlops drift baseline set` said otherwise. Hours are UTC, and those that are not summed yet
+    are not seen.
+
+    Example: mlops drift run --function checkout --hours 6
+    """
+    with one_line_errors():
+        from mlops.client import submit
+        from mlops.waiting import made_by_worker
+        from shared.database import tenant_session
+        from shared.drift.reading import findings_of
+        from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
+        from shared.tenancy.tenants import current_tenant
+
+        end = _next_hour(datetime.now(UTC) if until is None else moment_of("--until", until))
+        if (baseline_from is None) != (baseline_to is None):
+            raise complain("--baseline-from and --baseline-to go together", Exit.USAGE)
+        baseline = None
+        if baseline_from is not None and baseline_to is not None:
+            start, stop = hours_between(
+                moment_of("--baseline-from", baseline_from), moment_of("--baseline-to", baseline_to)
+            )
+            baseline = WindowOf(start=start, end=stop, function=baseline_function)
+        elif baseline_function is not None:
+            raise complain("--baseline-function goes with --baseline-from", Exit.USAGE)
+        current: WindowOf | LastRequests
+        if requests is not None:
+            current = LastRequests(requests=requests, until=end, function=function)
+        else:
+            current = WindowOf(start=end - timedelta(hours=hours), end=end, function=function)
+        job = submit(DetectDrift(current=current, baseline=baseline, models=tuple(model or ())))
+        made = made_by_worker(job)
+        with tenant_session(current_tenant()) as session:
+            found = findings_of(session, job.id)
+    if as_json:
+        print_json({"job": job.id, "summary": made, "findings": [described(one) for one in found]})
+        return
+    print_findings(
+        found,
+        "What has moved; n of baseline / current",
+        empty="nothing to compare: no rollups in either window; `mlops monitor health` says what"
+        " telemetry there is",
+    )
+
+
+def _next_hour(at: datetime) -> datetime:
+    whole = at.replace(minute=0, second=0, microsecond=0)
+    return whole if whole == at else whole + timedelta(hours=1)

@@ -1,0 +1,165 @@
+"""What sweeps have found, as it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import Session
+
+from shared.drift.tables import DriftDetection
+from shared.drift.verdicts import DriftState
+from shared.jobs.contracts import WindowOf
+
+
+@dataclass(frozen=True)
+class StoredTest:
+    """One test of a metric; where it has no p-value the finding's reason says why."""
+
+    name: str
+    statistic: float | None
+    p_value: float | None
+    p_adjusted: float | None
+    effect_name: str | None
+    effect_size: float | None
+
+
+@dataclass(frozen=True)
+class StoredFinding:
+    """What a sweep said of one metric of a function and model.
+
+    `p_adjusted` is the smallest of its tests', None where none could be made; it is significant up
+    to `threshold`. The effect is the one that decides, and matters from `minimum_effect` on.
+    """
+
+    sweep_id: UUID
+    created_at: datetime
+    function: str
+    model: str
+    metric: str
+    state: DriftState
+    effect_name: str | None
+    effect_size: float | None
+    minimum_effect: float | None
+    p_adjusted: float | None
+    threshold: float
+    n_baseline: int
+    n_current: int
+    reason: str
+    baseline: WindowOf
+    current: WindowOf
+    tests: tuple[StoredTest, ...]
+
+
+def newest_findings(
+    session: Session,
+    function: str | None = None,
+    model: str | None = None,
+    metric: str | None = None,
+) -> tuple[StoredFinding, ...]:
+    """Of each function and model what the newest sweep said that looked at it.
+
+    A filter that is None is none.
+    """
+    newest = (
+        sa.select(DriftDetection.sweep_id, DriftDetection.function, DriftDetection.model)
+        .ext(distinct_on(DriftDetection.function, DriftDetection.model))
+        .order_by(
+            DriftDetection.function,
+            DriftDetection.model,
+            DriftDetection.created_at.desc(),
+            DriftDetection.sweep_id,
+        )
+        .where(*_filters(function, model, None))
+        .subquery()
+    )
+    return _found(
+        session,
+        sa.tuple_(DriftDetection.sweep_id, DriftDetection.function, DriftDetection.model).in_(
+            sa.select(newest)
+        ),
+        *_filters(None, None, metric),
+    )
+
+
+def findings_of(session: Session, sweep_id: UUID) -> tuple[StoredFinding, ...]:
+    """All of one sweep; none where it found nothing to compare, or is not there."""
+    return _found(session, DriftDetection.sweep_id == sweep_id)
+
+
+def history(
+    session: Session, function: str, model: str, since: datetime, metric: str | None = None
+) -> tuple[StoredFinding, ...]:
+    """What was said of a function and model since then, oldest first."""
+    found = _found(session, DriftDetection.created_at >= since, *_filters(function, model, metric))
+    return tuple(sorted(found, key=lambda one: (one.created_at, one.metric)))
+
+
+def _filters(
+    function: str | None, model: str | None, metric: str | None
+) -> list[sa.ColumnElement[bool]]:
+    wanted = {"function": function, "model": model, "metric": metric}
+    columns = DriftDetection.__table__.columns
+    return [columns[name] == value for name, value in wanted.items() if value is not None]
+
+
+_ORDER: Final = (
+    DriftDetection.function,
+    DriftDetection.model,
+    DriftDetection.metric,
+    DriftDetection.created_at,
+    DriftDetection.test,
+)
+
+
+def _found(session: Session, *conditions: sa.ColumnElement[bool]) -> tuple[StoredFinding, ...]:
+    rows: dict[tuple[UUID, str, str, str], list[DriftDetection]] = {}
+    for row in session.scalars(sa.select(DriftDetection).where(*conditions).order_by(*_ORDER)):
+        rows.setdefault((row.sweep_id, row.function, row.model, row.metric), []).append(row)
+    return tuple(_finding(tests) for tests in rows.values())
+
+
+def _finding(rows: list[DriftDetection]) -> StoredFinding:
+    """The verdict and its reason are the metric's, the same in all of its tests."""
+    first = rows[0]
+    # The one effect that decides has a minimum.
+    decisive = next((row for row in rows if row.minimum_effect is not None), None)
+    p_values = [row.p_adjusted for row in rows if row.p_adjusted is not None]
+    return StoredFinding(
+        sweep_id=first.sweep_id,
+        created_at=first.created_at,
+        function=first.function,
+        model=first.model,
+        metric=first.metric,
+        state=DriftState(first.verdict),
+        effect_name=None if decisive is None else decisive.effect_name,
+        effect_size=None if decisive is None else decisive.effect_size,
+        minimum_effect=None if decisive is None else decisive.minimum_effect,
+        p_adjusted=min(p_values, default=None),
+        threshold=first.threshold,
+        n_baseline=first.n_baseline,
+        n_current=first.n_current,
+        reason=first.reason,
+        baseline=_window(first.baseline),
+        current=_window(first.current),
+        tests=tuple(
+            StoredTest(
+                row.test,
+                row.statistic,
+                row.p_value,
+                row.p_adjusted,
+                row.effect_name,
+                row.effect_size,
+            )
+            for row in rows
+        ),
+    )
+
+
+def _window(stored: Mapping[str, Any]) -> WindowOf:
+    return WindowOf.model_validate(stored)

@@ -1,0 +1,214 @@
+"""`mlops drift`, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from click.testing import Result
+
+from mlops.console import Exit
+from shared.alerts.raising import Severity, raise_alert
+from shared.database import TenantId, tenant_session
+from shared.drift.tables import DriftDetection
+
+HOUR = datetime(2026, 11, 18, 12, tzinfo=UTC)
+BASELINE = {"start": "2026-11-11T12:00:00Z", "end": "2026-11-18T12:00:00Z", "function": "shop"}
+CURRENT = {"start": "2026-11-18T12:00:00Z", "end": "2026-11-19T12:00:00Z", "function": "shop"}
+JUDGED = {
+    "test": "kolmogorov_smirnov",
+    "effect_name": "ks_distance",
+    "effect_size": 0.4,
+    "minimum_effect": 0.1,
+    "p_adjusted": 0.03,
+    "verdict": "drift",
+    "reason": "it moved",
+}
+OTHER = JUDGED | {
+    "test": "mann_whitney",
+    "effect_name": "auc",
+    "effect_size": 0.2,
+    "minimum_effect": None,
+    "p_adjusted": 0.002,
+}
+Command = Callable[..., Result]
+
+
+def put_sweep(
+    tenant: TenantId, *tests: dict[str, Any], model: str = "old@1.0.0", at: datetime = HOUR
+) -> None:
+    sweep = uuid4()
+    with tenant_session(tenant) as session:
+        for test in tests:
+            session.add(
+                DriftDetection(
+                    tenant_id=tenant,
+                    sweep_id=sweep,
+                    created_at=at,
+                    function="shop",
+                    model=model,
+                    metric="latency",
+                    baseline=BASELINE,
+                    current=CURRENT,
+                    n_baseline=400,
+                    n_current=300,
+                    statistic=1.0,
+                    p_value=0.001,
+                    threshold=0.05,
+                    **test,
+                )
+            )
+
+
+@pytest.fixture
+def told(mlops: Command) -> Callable[..., Any]:
+    """What a command that succeeds says on stdout: with --json what that means."""
+
+    def run(*arguments: str) -> Any:
+        answer = mlops("drift", *arguments)
+        assert answer.exit_code == 0, answer.stderr
+        return json.loads(answer.stdout) if "--json" in arguments else answer.stdout
+
+    return run
+
+
+def refused(answer: Result, code: Exit, told: str) -> None:
+    assert answer.exit_code == code, answer.output
+    assert told in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
+def test_the_list_is_the_newest_sweep_with_the_effect_that_was_judged(
+    told: Callable[..., Any], tenant: TenantId
+) -> None:
+    assert told("list", "--json") == []
+    assert "`mlops drift run` at once" in told("list")
+    before = JUDGED | {"verdict": "stable", "reason": "as it was"}
+    put_sweep(tenant, before)
+    put_sweep(tenant, before, model="new@1.0.0")
+    put_sweep(tenant, JUDGED, OTHER, at=HOUR + timedelta(hours=1))
+    new, old = told("list", "--json")
+    assert (new["function"], new["model"], new["verdict"]) == ("shop", "new@1.0.0", "stable")
+    assert (old["verdict"], old["reason"]) == ("drift", "it moved")
+    assert (old["effect_name"], old["effect_size"], old["p_adjusted"]) == (
+        "ks_distance",
+        0.4,
+        0.002,
+    )
+    assert [one["model"] for one in told("list", "--model", "old@1.0.0", "--json")] == ["old@1.0.0"]
+    assert told("list", "--function", "search", "--json") == []
+    text = told("list")
+    # What has moved comes first.
+    assert text.index("old@1.0.0") < text.index("new@1.0.0")
+    assert "ks_distance 0.400" in text
+    assert "400 / 300" in text
+    # A finding's numbers are in the table; the test that found nothing has not shown stability.
+    assert "it moved" not in text
+    assert "no drift shown" in text
+    assert "stable" not in text
+
+
+def test_the_list_says_how_many_false_alarms_are_to_be_expected(
+    told: Callable[..., Any], tenant: TenantId
+) -> None:
+    put_sweep(tenant, JUDGED)
+    with tenant_session(tenant) as session:
+        raise_alert(session, "drift", "a", Severity.WARNING, "it moved")
+        raise_alert(session, "budget", "b", Severity.WARNING, "it was spent")
+    assert "drift in the last 7 days: 1; at most 1 a week are expected" in told("list")
+
+
+def test_why_drift_is_unknown_is_said_once_for_all_that_it_holds_for(
+    told: Callable[..., Any], tenant: TenantId
+) -> None:
+    few = JUDGED | {"verdict": "insufficient", "reason": "the window holds 5 values"}
+    for model in ("old@1.0.0", "new@1.0.0"):
+        put_sweep(tenant, few, model=model)
+    text = told("list")
+    assert "nothing could be judged" in text
+    assert text.count("the window holds 5 values") == 1
+    assert (
+        "too little data, the window holds 5 values: latency of new@1.0.0 in shop,"
+        " latency of old@1.0.0 in shop\n"
+    ) in text
+
+
+def test_a_metric_is_shown_with_all_its_tests(
+    told: Callable[..., Any], mlops: Command, tenant: TenantId
+) -> None:
+    refused(mlops("drift", "show", "latency"), Exit.NOT_FOUND, "`mlops drift run` makes one")
+    put_sweep(tenant, JUDGED, OTHER)
+    text = told("show", "latency", "--function", "shop")
+    assert "latency of old@1.0.0 in shop: drift; it moved" in text
+    assert "baseline 2026-11-11 12:00 to 2026-11-18 12:00 of shop" in text
+    assert "mann_whitney" in text
+    (found,) = told("show", "latency", "--json")
+    assert [test["name"] for test in found["tests"]] == ["kolmogorov_smirnov", "mann_whitney"]
+    assert found["baseline"] == BASELINE
+    refused(mlops("drift", "show", "latenzy"), Exit.NOT_FOUND, "near it: latency")
+
+
+def test_a_baseline_is_set_listed_accepted_and_removed(
+    told: Callable[..., Any], mlops: Command, tenant: TenantId
+) -> None:
+    assert "compared with the week before" in told("baseline", "list")
+    told("baseline", "set", "--previous", "48")
+    made = told(
+        "baseline", "set", "--function", "shop",
+        "--from", "2026-11-01T00:00Z", "--to", "2026-11-15T00:00Z",
+    )  # fmt: skip
+    assert made == "shop, every model: fixed 2026-11-01 00:00 to 2026-11-15 00:00\n"
+    put_sweep(tenant, JUDGED)
+    accepted = told("baseline", "set", "--function", "shop", "--model", "old@1.0.0", "--accept")
+    assert accepted == "shop, old@1.0.0: accepted 2026-11-18 12:00 to 2026-11-19 12:00\n"
+    text = told("baseline", "list")
+    assert "the 2 d before" in text
+    assert "accepted 2026-11-18 12:00" in text
+    assert len(told("baseline", "list", "--json")) == 3
+    told("baseline", "remove", "--function", "shop")
+    assert len(told("baseline", "list", "--json")) == 2
+    refused(
+        mlops("drift", "baseline", "remove", "--function", "shop"), Exit.NOT_FOUND, "no baseline"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("baseline", "set"), "expected --previous HOURS, --from and --to, or --accept"),
+        (("baseline", "set", "--from", "2026-11-01T00:00Z"), "expected --previous HOURS"),
+        (("baseline", "set", "--previous", "2", "--accept"), "expected --previous HOURS"),
+        (("baseline", "set", "--previous", "99999"), "expected whole hours"),
+        (("baseline", "set", "--accept"), "no sweep has looked at every function"),
+        (
+            ("baseline", "set", "--from", "2026-11-01T00:30Z", "--to", "2026-11-02T00:00Z"),
+            "not on the hour",
+        ),
+        (("baseline", "set", "--from", "x", "--to", "2026-11-02T00:00Z"), "--from: 'x' is no time"),
+        (
+            ("baseline", "set", "--from", "2999-11-01T00:00Z", "--to", "2999-11-02T00:00Z"),
+            "still to come",
+        ),
+        (("budget", "0"), "expected more than 0"),
+        (("budget", "nan"), "expected more than 0"),
+        (("run", "--baseline-from", "2026-11-01T00:00Z"), "go together"),
+        (("run", "--baseline-function", "shop"), "goes with --baseline-from"),
+        (("run", "--requests", "5"), "--requests"),
+    ],
+)
+def test_a_mistake_is_one_line(mlops: Command, arguments: tuple[str, ...], said: str) -> None:
+    refused(mlops("drift", *arguments), Exit.USAGE, said)
+
+
+def test_the_budget_of_false_alarms_is_shown_and_set(told: Callable[..., Any]) -> None:
+    assert told("budget", "--json") == {
+        "false_alarms_a_week": 1.0,
+        "sweeps_a_week": 168.0,
+        "false_discovery_rate_of_a_sweep": pytest.approx(1 / 168),
+    }
+    assert told("budget", "0.5").startswith("0.5 false alarms a week are accepted")
+    assert told("budget", "--json")["false_alarms_a_week"] == 0.5
