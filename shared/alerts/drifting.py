@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -13,16 +14,22 @@ from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.tables import Alert
 from shared.drift.sweep import MetricFinding, SweepResult
 from shared.drift.verdicts import DriftState
+from shared.jobs.contracts import WriteCard
+from shared.jobs.submission import enqueue
+from shared.registry.models import RegistryError, resolve
 
 
 def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
     """Raise what drifts, resolve what is stable again, and sum the sweep up for its job.
+
+    The first sweep of an episode also asks for a new card of its model, if that is registered.
 
     A warning, and a window without enough data, neither raise nor resolve: unknown is not stable.
     Sweeps that compare other functions, or windows of another length, have alerts of their own;
     and one that looks further back than an alert's newest sweep leaves that alert as it is.
     """
     raised = resolved = 0
+    begun: dict[str, UUID] = {}
     newest = _newest_windows(session)
     for finding in sweep.findings:
         current = finding.windows.current
@@ -30,7 +37,7 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
         if current.end < newest.get(fingerprint, current.end):
             continue
         if finding.verdict.state is DriftState.DRIFT:
-            raise_alert(
+            alert = raise_alert(
                 session,
                 "drift",
                 fingerprint,
@@ -40,8 +47,11 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
                 _details(sweep, finding),
             )
             raised += 1
+            if alert.times_seen == 1:
+                begun.setdefault(finding.model, alert.id)
         elif finding.verdict.state is DriftState.STABLE:
             resolved += resolve_alert(session, fingerprint, finding.explanation)
+    asked = sum(_asked_for_card(session, model, alert) for model, alert in begun.items())
     states = Counter(finding.verdict.state.value for finding in sweep.findings)
     return {
         "sweep_id": str(sweep.sweep_id),
@@ -49,7 +59,19 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
         "states": dict(states),
         "alerts_raised": raised,
         "alerts_resolved": resolved,
+        "cards_asked_for": asked,
     }
+
+
+def _asked_for_card(session: Session, model: str, alert_id: UUID) -> bool:
+    """Ask for the model's next card, once for the alerts that open together."""
+    try:
+        resolve(session, model)
+    except RegistryError:
+        # Telemetry may name a model that nobody has registered: there is no card of it.
+        return False
+    enqueue(session, WriteCard(model=model), idempotency_key=f"drift:{alert_id}")
+    return True
 
 
 def _newest_windows(session: Session) -> dict[str, datetime]:

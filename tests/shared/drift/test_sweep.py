@@ -28,6 +28,7 @@ from shared.drift.sweep import MetricFinding, SweepResult, detect
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DriftState
 from shared.drift.watching import watch_for_drift
+from shared.evaluation.agents.registry import describe_agent
 from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
 from shared.jobs.tables import JobRow
 from shared.registry.models import RegistryError, register
@@ -259,12 +260,31 @@ def test_drift_raises_one_alert_until_it_is_stable_again(session: Session) -> No
         "states": {"no_data": len(METRICS)},
         "alerts_raised": 0,
         "alerts_resolved": 0,
+        "cards_asked_for": 0,
     }
     assert open_alerts() == [2]
     assert look(4)["alerts_resolved"] == 1
     assert open_alerts() == []
     message = session.scalars(sa.select(Alert.message)).one()
     assert message.startswith("step_latency_ms of walker@1.0.0 in shop drifts: ks_distance 0.")
+
+
+def test_an_episode_of_drift_asks_once_for_a_card_of_a_registered_model(session: Session) -> None:
+    register(session, "walker", "1.0.0", "rule-based", {}, check=describe_agent)
+    hours = [NOON + timedelta(hours=n) for n in range(5)]
+    for hour, scale in zip(hours, (1, 2, 2, 1, 2), strict=True):
+        for model in (WALKER, "nobody@1.0.0"):
+            moved = {metric: latencies(1, scale=scale) for metric in ("step_latency_ms", "tokens")}
+            roll_up(session, hour, moved, model=model)
+
+    def cards(n: int) -> int:
+        job = DetectDrift(baseline=window(hours[0]), current=window(hours[n]))
+        asked: int = tell_of_drift(session, detect(session, job, uuid4()))["cards_asked_for"]
+        return asked
+
+    assert [cards(n) for n in range(1, 5)] == [1, 0, 0, 1]
+    jobs = session.scalars(sa.select(JobRow.payload).where(JobRow.kind == "write_card")).all()
+    assert [job["model"] for job in jobs] == [WALKER, WALKER]
 
 
 def test_a_sweep_of_other_windows_leaves_the_alert_alone(session: Session) -> None:
