@@ -11,7 +11,7 @@ from mlops.console import Json, one_line_errors, print_json, print_table, say
 if TYPE_CHECKING:
     from shared.telemetry.features.definitions import Feature
 
-_SAID = {True: "watched", False: "not watched", None: None}
+_SAID = {True: "watched", False: "not watched"}
 
 
 def list_features(as_json: Json = False) -> None:
@@ -27,9 +27,7 @@ def list_features(as_json: Json = False) -> None:
 
         with tenant_session(current_tenant()) as session:
             watched = {feature.name for feature in watched_features(session)}
-            rows = [
-                described(one) | {"watched": _watched(one, watched)} for one in features(session)
-            ]
+            rows = [described(one) | {"watched": one.name in watched} for one in features(session)]
     if as_json:
         print_json(rows)
         return
@@ -69,7 +67,7 @@ def show(
             watched = {one.name for one in watched_features(session)}
             of_all = [one.version for one in versions(session, found.name)]
             stored = stored_values(session, found)
-    shown = described(found) | {"versions": of_all, "watched": _watched(found, watched)}
+    shown = described(found) | {"versions": of_all, "watched": found.name in watched}
     if as_json:
         print_json(shown | {"values": stored})
         return
@@ -83,7 +81,7 @@ def show(
         "versions": ", ".join(map(str, of_all)),
         "made": "comes with the product" if made is None else f"{made:%Y-%m-%d %H:%M} UTC",
         "values": "measured from events, in the rollups" if stored is None else f"{stored:,}",
-        "drift": _SAID[shown["watched"]] or "cannot be watched",
+        "drift": _SAID[shown["watched"]],
     }
     for name, line in lines.items():
         say(f"{name}: {line}")
@@ -102,10 +100,3 @@ def described(feature: Feature) -> dict[str, Any]:
         "description": feature.description,
         "created_at": feature.created_at,
     }
-
-
-def _watched(feature: Feature, watched: set[str]) -> bool | None:
-    """None for a feature that is not in the rollups, and cannot be watched."""
-    from shared.telemetry.features.built_in import BY_NAME
-
-    return feature.name in watched if feature.name in BY_NAME else None

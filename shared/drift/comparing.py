@@ -17,7 +17,7 @@ from shared.drift.statistics import (
     compare,
     pooled_categories,
 )
-from shared.drift.verdicts import DEFAULT_RULE, ComparedMetric, MetricRule
+from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric, MetricRule
 from shared.drift.windows import LookedAt
 from shared.telemetry.histograms import Histogram, aligned, representatives
 from shared.telemetry.metrics import Category, Metric, Share
@@ -26,7 +26,7 @@ from shared.telemetry.reading import Seen, Sums
 _RULES: Final[Mapping[str, MetricRule]] = {
     # Errors are rare: five in a hundred more is what people are woken for.
     Share.ERROR_RATE: MetricRule(minimum_effect=0.05),
-    Category.ERROR_TYPES: MetricRule(effect=Effect.TOTAL_VARIATION),
+    Category.ERROR_TYPES: CATEGORY_RULE,
 }
 
 
@@ -51,7 +51,7 @@ def compared(looked_at: LookedAt, names: Collection[str]) -> list[ComparedMetric
         ComparedMetric(
             function_name=looked_at.windows.subject.function,
             metric_name=name,
-            comparison=_untrusted(comparison, problem) if problem else comparison,
+            comparison=untrusted(comparison, problem) if problem else comparison,
             rule=_RULES.get(name, DEFAULT_RULE),
         )
         for name, comparison in comparisons.items()
@@ -64,7 +64,8 @@ def _distributions(metric: Metric, old: Seen | None, new: Seen | None) -> Compar
     return compare(WindowPair.from_counts(before, after, representatives(bins)))
 
 
-def _untrusted(comparison: Comparison, reason: str) -> Comparison:
+def untrusted(comparison: Comparison, reason: str) -> Comparison:
+    """The same without its results, which mean nothing for this reason."""
     tests = tuple(
         replace(test, statistic=None, p_value=None, effect_size=None, reason=reason)
         for test in comparison.tests

@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 from shared.database import tenant_of
 from shared.drift.comparing import compared
 from shared.drift.effects import magnitude
+from shared.drift.features import compared_features
 from shared.drift.statistics import TestResult
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DriftState, MetricVerdict, judge
 from shared.drift.windows import Windows, look
 from shared.jobs.contracts import DetectDrift
+from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.features.watching import watched_features
 from shared.telemetry.metrics import Metric
 
@@ -72,13 +74,17 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     Raises `RegistryError` for a model of the job that is not known; windows without data are
     findings, not errors.
     """
-    names = {feature.source.name for feature in watched_features(session)}
+    features = watched_features(session)
+    names = {feature.name for feature in features if feature.name in BY_NAME}
     metrics = [metric for metric in Metric if metric in names]
     pairs = [
         (looked_at.windows, metric)
         for looked_at in look(session, job, metrics)
         for metric in compared(looked_at, names)
     ]
+    pairs += compared_features(
+        session, job, [feature for feature in features if feature.name not in BY_NAME]
+    )
     verdicts = judge([metric for _, metric in pairs], job.false_discovery_rate)
     findings = tuple(
         MetricFinding(windows, verdict)

@@ -120,10 +120,13 @@ def _compared(
     else:
         chosen = baseline_of(own, subject.function, subject.model)
         baseline = _window_of(chosen, Window(current.start, current.end), subject.function)
-    mine = current.model_copy(update={"function": subject.function})
-    return Windows(
-        subject, baseline, mine, f"{_hours(baseline)}:{_hours(mine)}", problem_of(baseline, mine)
-    )
+    return windows_of(subject, baseline, current.model_copy(update={"function": subject.function}))
+
+
+def windows_of(subject: Subject, baseline: WindowOf, current: WindowOf) -> Windows:
+    """Both windows of a subject, as they are."""
+    shape = f"{_hours(baseline)}:{_hours(current)}"
+    return Windows(subject, baseline, current, shape, problem_of(baseline, current))
 
 
 def _hours(window: WindowOf) -> str:

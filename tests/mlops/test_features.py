@@ -97,7 +97,7 @@ def test_a_feature_is_registered_and_shown(mlops: Mlops) -> None:
     assert shown["source"] == "query:nightly sum of the orders"
     lines = mlops("feature", "show", "basket@1").stdout.splitlines()
     assert lines[0] == "basket@1: Items in the basket."
-    assert {"unit: none", "versions: 1, 2", "values: 0", "drift: cannot be watched"} <= set(lines)
+    assert {"unit: none", "versions: 1, 2", "values: 0", "drift: watched"} <= set(lines)
     listed = {row["feature"]: row for row in json.loads(mlops("feature", "list", "--json").stdout)}
     assert (listed["basket@2"]["watched"], listed["tokens@1"]["watched"]) == (None, True)
     assert listed["confidence@1"]["owner"] == "mlops"
@@ -183,7 +183,6 @@ def test_a_monitored_feature_is_watched_or_not(mlops: Mlops, tenant: TenantId) -
     [
         (("show", "baskets"), Exit.NOT_FOUND, "no feature 'baskets'; near it: basket"),
         (("latest", "tokens", "--entity", "ann"), Exit.USAGE, "measured from events"),
-        (("watch", "basket"), Exit.USAGE, "basket cannot be watched"),
         (("as-of", "basket", "--entity", "ann"), Exit.USAGE, "expected --entity and --at"),
         (
             ("as-of", "basket", "--entity", "ann", "--at", "2026-03-04"),

@@ -1,4 +1,4 @@
-"""Which of the monitored features are watched for drift: all but those that were switched off."""
+"""Which features are watched for drift: all but those that were switched off."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
-from shared.telemetry.features.built_in import BY_NAME, MONITORED
-from shared.telemetry.features.definitions import Feature, UnfitFeatureError
-from shared.telemetry.features.registering import find_features
+from shared.telemetry.features.definitions import Feature
+from shared.telemetry.features.registering import features, find_features
 from shared.telemetry.features.tables import FeatureWatch
 from shared.tenancy.tenants import audit
 
 
 def watched_features(session: Session) -> tuple[Feature, ...]:
-    """What drift is looked for in, in the order of `MONITORED`."""
+    """What drift is looked for in: what is monitored, then the tenant's own, in newest version."""
     off = set(session.scalars(sa.select(FeatureWatch.feature).where(~FeatureWatch.watched)))
-    return tuple(feature for feature in MONITORED if feature.name not in off)
+    return tuple(feature for feature in features(session) if feature.name not in off)
 
 
 def watch(session: Session, name: str) -> bool:
     """Look for drift in a feature again; False if that was so already.
 
-    Raises `UnknownFeatureError`, and `UnfitFeatureError` for one that is not in the rollups.
+    Raises `UnknownFeatureError`.
     """
     return _switch(session, name, on=True)
 
@@ -38,11 +37,6 @@ def unwatch(session: Session, name: str) -> bool:
 
 def _switch(session: Session, name: str, *, on: bool) -> bool:
     find_features(session, [name])
-    if name not in BY_NAME:
-        raise UnfitFeatureError(
-            f"{name} cannot be watched: drift compares what is in the rollups, which is"
-            f" {', '.join(BY_NAME)}"
-        )
     now = session.scalar(sa.select(FeatureWatch.watched).where(FeatureWatch.feature == name))
     if on is (now is None or now):
         return False

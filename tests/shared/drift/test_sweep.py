@@ -34,7 +34,10 @@ from shared.jobs.tables import JobRow
 from shared.registry.models import RegistryError, register
 from shared.telemetry.days import mark_days
 from shared.telemetry.features.built_in import MONITORED
+from shared.telemetry.features.definitions import DataType, Source
+from shared.telemetry.features.registering import register_feature
 from shared.telemetry.features.watching import unwatch
+from shared.telemetry.features.writing import write_values
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import Metric
 from shared.telemetry.reading import Window
@@ -335,6 +338,32 @@ def test_other_errors_are_drift_though_there_are_as_many(session: Session) -> No
     moved = found[WALKER, "error_types"].verdict
     assert moved.state is DriftState.DRIFT
     assert (moved.effect_name, moved.effect_size) == (Effect.TOTAL_VARIATION, pytest.approx(0.8))
+
+
+def test_the_values_of_own_features_are_compared_by_their_event_times(session: Session) -> None:
+    rng = np.random.default_rng(5)
+    for name, data_type, old, new in (
+        ("basket", DataType.NUMBER, rng.normal(10, 2, 200).tolist(), rng.normal(14, 2, 200).tolist()),
+        ("plan", DataType.TEXT, ["free"] * 150 + ["team"] * 50, ["free"] * 50 + ["team"] * 150),
+        ("known", DataType.BOOLEAN, [True, False] * 100, [True, False] * 100),
+    ):
+        register_feature(session, name, data_type, Source.parse("nightly"), "shop", "What it is.")
+        for start, values in ((JOB.baseline.start, old), (JOB.current.start, new)):
+            rows = [(f"e{n}", start + timedelta(seconds=n), v) for n, v in enumerate(values)]
+            write_values(session, name, rows, datetime.now(UTC))
+    # What was wrong and then corrected counts as it was corrected.
+    for value in (1e9, 10.0):
+        write_values(session, "basket", [("e0", JOB.baseline.start, value)], datetime.now(UTC))
+    found = {finding.metric: finding.verdict for finding in detect(session, JOB, uuid4()).findings}
+    assert {name: verdict.state.value for name, verdict in found.items()} == {
+        "basket": "drift",
+        "plan": "drift",
+        "known": "stable",
+    }
+    assert found["basket"].n_baseline == 200
+    unwatch(session, "plan")
+    named = DetectDrift(baseline=JOB.baseline, current=window(NOON, function="shop"))
+    assert detect(session, named, uuid4()).findings == ()
 
 
 def day(number: int) -> datetime:

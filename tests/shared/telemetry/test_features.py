@@ -467,10 +467,14 @@ def test_everything_monitored_is_watched_until_it_is_switched_off(session: Sessi
     assert audited(session, "feature.unwatch") == audited(session, "feature.watch") == ["tokens"]
 
 
-def test_only_what_is_in_the_rollups_can_be_watched(session: Session) -> None:
-    register(session)
-    with pytest.raises(UnfitFeatureError, match="basket cannot be watched"):
-        watch(session, "basket")
+def test_features_of_ones_own_are_watched_until_they_are_switched_off(session: Session) -> None:
+    basket = register(session)
+    assert watched_features(session) == (*MONITORED, basket)
+    assert unwatch(session, "basket")
+    assert watched_features(session) == MONITORED
+
+
+def test_what_is_not_there_cannot_be_watched(session: Session) -> None:
     with pytest.raises(UnknownFeatureError, match="near it: tokens"):
         unwatch(session, "token")
     assert set(BY_NAME) == {*Metric, *Share, *Category}
