@@ -130,11 +130,8 @@ def budget(
     """
     with one_line_errors():
         from shared.database import tenant_session
-        from shared.drift.budget import (
-            false_alarms_a_week,
-            level_of_a_sweep,
-            set_false_alarms_a_week,
-        )
+        from shared.drift.budget import false_alarms_a_week, set_false_alarms_a_week
+        from shared.drift.false_alarms import false_discovery_rate
         from shared.drift.watching import SWEEPS_A_WEEK
         from shared.tenancy.tenants import current_tenant
 
@@ -142,17 +139,17 @@ def budget(
             if false_alarms is not None:
                 set_false_alarms_a_week(session, false_alarms)
             accepted = false_alarms_a_week(session)
-    level = level_of_a_sweep(accepted, SWEEPS_A_WEEK)
+    rate = false_discovery_rate(SWEEPS_A_WEEK, accepted)
     if as_json:
         print_json(
             {
                 "false_alarms_a_week": accepted,
                 "sweeps_a_week": SWEEPS_A_WEEK,
-                "false_discovery_rate_of_a_sweep": level,
+                "false_discovery_rate_of_a_sweep": rate,
             }
         )
         return
     say(
         f"{accepted:g} false alarms a week are accepted: with {SWEEPS_A_WEEK:g} sweeps a week, a"
-        f" false discovery rate of {level:.4f} for each"
+        f" false discovery rate of {rate:.4f} for each"
     )

@@ -6,18 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
-from shared.drift.effects import Effect, total_variation
-from shared.drift.statistics import (
-    LEAST_EXPECTED,
-    Comparison,
-    WindowPair,
-    chi_square,
-    compare,
-    pooled_categories,
-)
+from shared.drift.comparison import Comparison, compare, compare_categories, compare_shares
 from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric, MetricRule
+from shared.drift.window_pair import WindowPair
 from shared.drift.windows import LookedAt
 from shared.telemetry.histograms import Histogram, aligned, representatives
 from shared.telemetry.metrics import Category, Metric, Share
@@ -42,7 +33,7 @@ def compared(looked_at: LookedAt, names: Collection[str]) -> list[ComparedMetric
         if share in names
     }
     comparisons |= {
-        category.value: compare_categories(count(old), count(new))
+        category.value: compare_categories(WindowPair.from_categories(count(old), count(new)))
         for category, count in _CATEGORIES.items()
         if category in names
     }

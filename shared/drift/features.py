@@ -12,9 +12,10 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from shared.drift.baselines import EVERY, baseline_of, baselines
-from shared.drift.comparing import compare_categories, untrusted
-from shared.drift.statistics import Comparison, WindowPair, compare
+from shared.drift.comparing import untrusted
+from shared.drift.comparison import compare, compare_categories
 from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric
+from shared.drift.window_pair import WindowPair
 from shared.drift.windows import Subject, Windows, windows_of
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.telemetry.features.definitions import DataType, Feature
@@ -55,11 +56,13 @@ def compared_features(
 def _compared(session: Session, feature: Feature, windows: Windows) -> ComparedMetric:
     old, new = (_values(session, feature, w) for w in (windows.baseline, windows.current))
     if feature.data_type is DataType.NUMBER:
-        comparison: Comparison = compare(
+        comparison = compare(
             WindowPair.from_arrays(np.array(old, dtype=float), np.array(new, dtype=float))
         )
     else:
-        comparison = compare_categories(Counter(map(str, old)), Counter(map(str, new)))
+        comparison = compare_categories(
+            WindowPair.from_categories(Counter(map(str, old)), Counter(map(str, new)))
+        )
     if windows.problem is not None:
         comparison = untrusted(comparison, windows.problem)
     rule = DEFAULT_RULE if feature.data_type is DataType.NUMBER else CATEGORY_RULE

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from shared.database import TenantId, system_session, tenant_session
 from shared.drift.baselines import DEFAULT_LENGTH
-from shared.drift.budget import WEEK, false_alarms_a_week, level_of_a_sweep
+from shared.drift.budget import WEEK, false_alarms_a_week
+from shared.drift.false_alarms import false_discovery_rate
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.jobs.submission import enqueue
 from shared.telemetry.tables import ModelPerformance
@@ -37,8 +38,8 @@ def watch_for_drift(now: datetime) -> int:
         with tenant_session(TenantId(tenant_id)) as session:
             if not _has_rollups(session, current.start - DEFAULT_LENGTH, current.end):
                 continue
-            level = level_of_a_sweep(false_alarms_a_week(session), SWEEPS_A_WEEK)
-            job = DetectDrift(current=current, false_discovery_rate=level)
+            rate = false_discovery_rate(SWEEPS_A_WEEK, false_alarms_a_week(session))
+            job = DetectDrift(current=current, false_discovery_rate=rate)
             enqueue(session, job, idempotency_key=f"hour:{hour.isoformat()}")
             asked += 1
     return asked

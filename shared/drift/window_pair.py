@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -63,7 +63,7 @@ class WindowPair:
 
     @classmethod
     def from_categories(
-        cls, baseline: Mapping[Hashable, int], current: Mapping[Hashable, int]
+        cls, baseline: Mapping[Any, int], current: Mapping[Any, int]
     ) -> Self:
         """Counts of both windows by category, in no order: one that is missing was not seen.
 
