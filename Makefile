@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 
 # Tests, benchmarks and services start hundreds of processes: each would compile the project anew.
 unexport PYTHONDONTWRITEBYTECODE

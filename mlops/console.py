@@ -192,6 +192,7 @@ _MISTAKES = {
         "shared.evaluation.runs.EvaluationError",
         "shared.evaluation.results.published.PublishedError",
         "shared.cards.writing.CardError",
+        "shared.drift.sequential.DetectorUnavailableError",
         "migrations.run.MigrationError",
         "builtins.TimeoutError",
     ),

@@ -127,12 +127,14 @@ class MetricsCollector:
         *,
         outcome: str | None = None,
         duration: float | None = None,
+        confidence: float | None = None,
         **common: Unpack[Failing],
     ) -> None:
         """End the current task, or that of `task_id`, which may have begun in any thread.
 
         `success` is None when the end says nothing of the agent. The duration is by default that
-        since the start, and unknown for a task that was started in another process.
+        since the start, and unknown for a task that was started in another process. `confidence`
+        (0 to 1) is by default the mean of what the task's calls were recorded with.
         """
         check(common, FAILING)
         task_id = common.get("task_id")
@@ -142,8 +144,11 @@ class MetricsCollector:
             return
         fields: dict[str, Any] = {**common, "success": success, "outcome": outcome}
         fields["latency"] = duration
+        fields["confidence"] = confidence
         if task is not None:
             fields["task_id"] = task.id
+            if confidence is None:
+                fields["confidence"] = task.confidence
             if duration is None:
                 fields["latency"] = time.perf_counter() - task.started
             self._tasks.end(task)
@@ -350,6 +355,8 @@ class MetricsCollector:
             of_task = task or self._task_of(fields)
             if of_task is not None:
                 fields["task_id"] = of_task.id
+                if kind == "llm_call":
+                    of_task.hear(get("confidence"))
             fields["model"] = get("model") or self._model
             fields["variant"] = get("variant") or self._variant
             fields["function"] = self._function_of(fields, of_task, named)

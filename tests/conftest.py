@@ -53,6 +53,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return _ByFile(config, log)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest by itself begins first: nothing else is to wait for its end."""
+    items.sort(key=lambda item: "tests/cluster/" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporaryServices]:
     """PostgreSQL, migrated, and Redis; the environment of this process names both."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 from migrations.walls import wall
 
@@ -19,6 +20,19 @@ RIGHTS = {
 
 
 def upgrade() -> None:
+    # Hours whose events are still there were marked by 0007 to be summed again.
+    for table in ("model_performance", "daily_performance"):
+        for name in ("confidence_of_successes", "confidence_of_failures", "query_length_of_errors"):
+            op.add_column(
+                table,
+                sa.Column(name, sa.LargeBinary(), server_default="", nullable=False),
+                schema="mlops",
+            )
+        op.add_column(
+            table,
+            sa.Column("names", postgresql.JSONB(), server_default="{}", nullable=False),
+            schema="mlops",
+        )
     op.add_column(
         "drift_detection", sa.Column("function", sa.Text(), nullable=True), schema="mlops"
     )

@@ -1,26 +1,41 @@
-"""`mlops drift list` and `mlops drift show`: what sweeps have found."""
+"""`mlops drift list`, `show`, `quality` and `report`: what sweeps have found."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops.console import Exit, Json, complain, one_line_errors, print_json, print_table, say
+from mlops.console import (
+    Exit,
+    Json,
+    complain,
+    one_line_errors,
+    out,
+    print_json,
+    print_table,
+    say,
+)
 from mlops.drift.tables import described, print_findings
+from mlops.monitoring.windows import Hours, last_hours
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from shared.jobs.contracts import WindowOf
+    from shared.drift.reading import StoredFinding
+    from shared.drift.showing import FalseAlarmBudget, FunctionDrift
+
+Function = Annotated[str | None, typer.Option(help="Only this one.")]
+Model = Annotated[str | None, typer.Option(help="Only this one.")]
+
+_NARROWEST = 20
 
 
-def list_findings(
-    function: Annotated[str | None, typer.Option(help="Only this one.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only this one.")] = None,
-    as_json: Json = False,
-) -> None:
+def list_findings(function: Function = None, model: Model = None, as_json: Json = False) -> None:
     """List what the newest sweep said of each function and model, one line per metric.
 
     Example: mlops drift list --function checkout
@@ -43,23 +58,27 @@ def list_findings(
         " `mlops drift run` at once",
     )
     if found:
-        say(budget)
+        say(
+            f"alarms of drift in the last {budget.days} days: {budget.raised}; at most"
+            f" {budget.expected_per_week:g} a week are expected where nothing drifts"
+            " (`mlops drift budget`)"
+        )
 
 
 def show(
     metric: Annotated[str, typer.Argument(help="As `mlops drift list` names it.")],
-    function: Annotated[str | None, typer.Option(help="Only this one.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    function: Function = None,
+    model: Model = None,
     as_json: Json = False,
 ) -> None:
-    """Show all that the newest sweep found in one metric: every test, and both windows.
+    """Draw both windows of a metric, and say what the newest sweep found in them.
 
     Example: mlops drift show llm_latency_ms --function checkout
     """
     with one_line_errors():
         from shared.database import tenant_session
         from shared.drift.reading import newest_findings
-        from shared.drift.wording import said
+        from shared.drift.recalling import recalled
         from shared.tenancy.tenants import current_tenant
 
         with tenant_session(current_tenant()) as session:
@@ -67,27 +86,156 @@ def show(
             if not found:
                 there = sorted({one.metric for one in newest_findings(session, function, model)})
                 raise complain(_nothing(metric, there), Exit.NOT_FOUND)
+            drawn = () if as_json else recalled(session, found, with_history=True)
     if as_json:
         print_json([described(one) for one in found])
         return
+    _draw(drawn)
     for one in found:
-        say(f"{one.metric} of {one.model} in {one.function}: {said(one.state)}; {one.reason}")
-        say(f"baseline {_hours(one.baseline)}, current {_hours(one.current)} (UTC)")
-        print_table(
-            ["test", "statistic", "p", "adjusted p", "effect"],
-            [
-                (
-                    test.name,
-                    _number(test.statistic),
-                    _number(test.p_value),
-                    _number(test.p_adjusted),
-                    None
-                    if test.effect_size is None
-                    else f"{test.effect_name} {test.effect_size:.3f}",
+        _print_tests(one)
+
+
+def quality(
+    function: Function = None, hours: Hours = 24, *, all_checks: Annotated[
+        bool, typer.Option("--all", help="Those that found nothing too.")
+    ] = False, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Check the data itself: fields that went missing or constant, names that are new.
+
+    Each function and model is compared with its baseline, as `mlops drift baseline` has it.
+
+    Example: mlops drift quality --hours 6
+    """
+    with one_line_errors():
+        from shared.database import tenant_session
+        from shared.drift.qualities import check_functions
+        from shared.drift.quality import QualityState
+        from shared.drift.wording import quality_said
+        from shared.tenancy.tenants import current_tenant
+
+        with tenant_session(current_tenant()) as session:
+            checked = check_functions(session, last_hours(datetime.now(UTC), hours))
+    rows = [
+        (subject, one)
+        for subject, found in checked.items()
+        if function in (None, subject.function)
+        for one in found
+    ]
+    if as_json:
+        print_json([asdict(subject) | asdict(one) for subject, one in rows])
+        return
+    shown = [row for row in rows if all_checks or row[1].state is not QualityState.GOOD]
+    order = list(QualityState)
+    print_table(
+        ["function", "model", "field", "check", "state", "what was found"],
+        [
+            (
+                subject.function,
+                subject.model,
+                one.column,
+                one.check.value,
+                quality_said(one.state),
+                one.reason,
+            )
+            for subject, one in sorted(shown, key=lambda row: -order.index(row[1].state))
+        ],
+        empty=f"nothing found in {len(rows)} checks: `--all` shows them"
+        if rows
+        else f"no telemetry in the last {hours} hours: nothing could be checked",
+    )
+
+
+def report(
+    target: Annotated[Path, typer.Argument(help="The HTML file to write.")],
+    function: Function = None,
+    model: Model = None,
+    as_json: Json = False,
+) -> None:
+    """Write one page of HTML with all that is known of drift, with plots, for a browser or print.
+
+    Example: mlops drift report drift.html
+    """
+    with one_line_errors():
+        from shared.database import tenant_session
+        from shared.drift.reading import newest_findings
+        from shared.drift.recalling import recalled
+        from shared.drift.report.page import write_report
+        from shared.drift.showing import DriftReport
+        from shared.settings import settings
+        from shared.tenancy.tenants import current_tenant
+
+        now = datetime.now(UTC)
+        with tenant_session(current_tenant()) as session:
+            found = newest_findings(session, function, model)
+            if not found:
+                raise complain(
+                    "no sweep yet that could be reported: `mlops drift run` makes one",
+                    Exit.NOT_FOUND,
                 )
-                for test in one.tests
-            ],
+            functions = _with_quality(session, recalled(session, found, with_history=False), now)
+            page = DriftReport(settings().tenant, now, functions, _budget(session, now))
+        try:
+            write_report(page, target)
+        except OSError as error:
+            raise complain(f"{target}: {error.strerror}") from None
+    if as_json:
+        print_json({"path": target})
+    else:
+        say(target)
+
+
+def _with_quality(
+    session: Session, functions: Sequence[FunctionDrift], now: datetime
+) -> list[FunctionDrift]:
+    from dataclasses import replace
+
+    from shared.drift.qualities import check_functions
+    from shared.drift.showing import ShownQuality
+
+    checked = check_functions(session, last_hours(now, 24))
+    return [
+        replace(
+            one,
+            quality=tuple(
+                ShownQuality(subject.model, check)
+                for subject, found in checked.items()
+                if subject.function == one.function
+                for check in found
+            ),
         )
+        for one in functions
+    ]
+
+
+def _draw(functions: Sequence[FunctionDrift]) -> None:
+    from shared.drift.drawing.metric import draw_concept, draw_metric
+    from shared.drift.drawing.signs import signs_for
+
+    width, signs = max(_NARROWEST, out.width), signs_for(out.encoding)
+    for one in functions:
+        drawings: list[list[Any]] = [draw_metric(each, width, signs) for each in one.metrics]
+        drawings += [draw_concept(each, width, signs) for each in one.concepts]
+        for lines in drawings:
+            for line in lines:
+                out.print(line, no_wrap=True, crop=False)
+            out.print()
+
+
+def _print_tests(finding: StoredFinding) -> None:
+    print_table(
+        ["test", "statistic", "p", "adjusted p", "effect"],
+        [
+            (
+                test.name,
+                _number(test.statistic),
+                _number(test.p_value),
+                _number(test.p_adjusted),
+                None if test.effect_size is None else f"{test.effect_name} {test.effect_size:.3f}",
+            )
+            for test in finding.tests
+        ],
+        title=f"{finding.model} in {finding.function}" if finding.function else finding.model,
+    )
 
 
 def _nothing(metric: str, there: list[str]) -> str:
@@ -101,27 +249,19 @@ def _nothing(metric: str, there: list[str]) -> str:
     )
 
 
-def _hours(window: WindowOf) -> str:
-    function = f" of {window.function}" if window.function else ""
-    return f"{window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M}{function}"
-
-
 def _number(value: float | None) -> str | None:
     return None if value is None else f"{value:.4g}"
 
 
-def _budget(session: Session, now: datetime) -> str:
+def _budget(session: Session, now: datetime) -> FalseAlarmBudget:
     """What false alarms are accepted, and how many alarms there were: a share of them is false."""
     import sqlalchemy as sa
 
     from shared.alerts.tables import Alert
     from shared.drift.budget import WEEK, false_alarms_a_week
+    from shared.drift.showing import FalseAlarmBudget
 
     raised = session.scalar(
         sa.select(sa.func.count()).where(Alert.kind == "drift", Alert.raised_at >= now - WEEK)
     )
-    accepted = false_alarms_a_week(session)
-    return (
-        f"alarms of drift in the last 7 days: {raised}; at most {accepted:g} a week are expected"
-        " where nothing drifts (`mlops drift budget`)"
-    )
+    return FalseAlarmBudget(false_alarms_a_week(session), raised or 0)

@@ -23,6 +23,19 @@ class OpenTask:
     id: UUID = field(default_factory=uuid4)
     started: float = field(default_factory=time.perf_counter)
     ended: bool = False
+    confidence_sum: float = 0.0
+    confident_calls: int = 0
+
+    def hear(self, confidence: object) -> None:
+        """What a call of it said; what is no share is refused with its event, and not counted."""
+        if isinstance(confidence, (int, float)) and 0 <= confidence <= 1:
+            self.confidence_sum += confidence
+            self.confident_calls += 1
+
+    @property
+    def confidence(self) -> float | None:
+        """The mean of what its calls said; None if none of them did."""
+        return self.confidence_sum / self.confident_calls if self.confident_calls else None
 
 
 class Tasks:

@@ -3,56 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
+import numpy as np
+
 from shared.drift.comparison import Comparison, compare, compare_categories, compare_shares
+from shared.drift.concept import OUTCOME_RULE, BinnedOutcomes, compare_outcomes
+from shared.drift.effects import Counts
 from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric, MetricRule
+from shared.drift.volume import VOLUME_RULE
 from shared.drift.window_pair import WindowPair
 from shared.drift.windows import LookedAt
-from shared.telemetry.histograms import Histogram, aligned, representatives
-from shared.telemetry.metrics import Category, Metric, Share
+from shared.telemetry.histograms import LARGEST_VALUE, Histogram, aligned, representatives
+from shared.telemetry.metrics import Category, Metric, OfOutcome, Relation, Share, Volume
 from shared.telemetry.reading import Seen, Sums
 
-_RULES: Final[Mapping[str, MetricRule]] = {
+RULES: Final[Mapping[str, MetricRule]] = {
     # Errors are rare: five in a hundred more is what people are woken for.
     Share.ERROR_RATE: MetricRule(minimum_effect=0.05),
-    Category.ERROR_TYPES: CATEGORY_RULE,
+    **dict.fromkeys(Category, CATEGORY_RULE),
+    **dict.fromkeys(Relation, OUTCOME_RULE),
+    Volume.REQUESTS: VOLUME_RULE,
 }
 
 
-def compared(looked_at: LookedAt, names: Collection[str]) -> list[ComparedMetric]:
-    """Each of the metrics `names` of both windows, compared."""
+def histograms_for(names: Collection[str]) -> list[Metric | OfOutcome]:
+    """Those that must be read to compare the metrics `names`."""
+    needed: set[str] = {metric for metric in Metric if metric in names}
+    for relation, binned in RELATIONS.items():
+        if relation in names:
+            needed |= set(binned.histograms)
+    return [name for name in (*Metric, *OfOutcome) if name in needed]
+
+
+def compared(
+    looked_at: LookedAt, names: Collection[str], volume: Comparison
+) -> list[ComparedMetric]:
+    """Each of the metrics `names` of both windows, compared.
+
+    `volume` is how the current window's requests compare with earlier weeks.
+    """
     old, new = looked_at.baseline, looked_at.current
     comparisons = {
         metric.value: _distributions(metric, old, new) for metric in Metric if metric in names
     }
     comparisons |= {
         share.value: compare_shares(count(old), count(new))
-        for share, count in _SHARES.items()
+        for share, count in SHARES.items()
         if share in names
     }
     comparisons |= {
         category.value: compare_categories(WindowPair.from_categories(count(old), count(new)))
-        for category, count in _CATEGORIES.items()
+        for category, count in CATEGORIES.items()
         if category in names
     }
+    comparisons |= {
+        relation.value: compare_outcomes(outcomes(relation, old, new)).comparison
+        for relation in Relation
+        if relation in names
+    }
     problem = looked_at.windows.problem
+    if problem is not None:
+        comparisons = {name: untrusted(one, problem) for name, one in comparisons.items()}
+    if Volume.REQUESTS in names:
+        # It has a baseline of its own.
+        comparisons[Volume.REQUESTS.value] = volume
     return [
         ComparedMetric(
             function_name=looked_at.windows.subject.function,
             metric_name=name,
-            comparison=untrusted(comparison, problem) if problem else comparison,
-            rule=_RULES.get(name, DEFAULT_RULE),
+            comparison=comparison,
+            rule=RULES.get(name, DEFAULT_RULE),
         )
         for name, comparison in comparisons.items()
     ]
-
-
-def _distributions(metric: Metric, old: Seen | None, new: Seen | None) -> Comparison:
-    pair = [Histogram.empty() if seen is None else seen.histograms[metric] for seen in (old, new)]
-    bins, before, after = aligned(*pair)
-    return compare(WindowPair.from_counts(before, after, representatives(bins)))
 
 
 def untrusted(comparison: Comparison, reason: str) -> Comparison:
@@ -62,6 +88,15 @@ def untrusted(comparison: Comparison, reason: str) -> Comparison:
         for test in comparison.tests
     )
     return replace(comparison, tests=tests, effects={}, reason=comparison.reason or reason)
+
+
+def _distributions(metric: Metric, old: Seen | None, new: Seen | None) -> Comparison:
+    bins, before, after = aligned(_histogram(metric, old), _histogram(metric, new))
+    return compare(WindowPair.from_counts(before, after, representatives(bins)))
+
+
+def _histogram(name: Metric | OfOutcome, seen: Seen | None) -> Histogram:
+    return Histogram.empty() if seen is None else seen.histograms[name]
 
 
 def _successes(sums: Sums) -> tuple[int, int]:
@@ -77,7 +112,7 @@ def _share(count: Callable[[Sums], tuple[int, int]]) -> Callable[[Seen | None], 
     return lambda seen: (0, 0) if seen is None else count(seen.sums)
 
 
-_SHARES: Final = {Share.SUCCESS: _share(_successes), Share.ERROR_RATE: _share(_errors)}
+SHARES: Final = {Share.SUCCESS: _share(_successes), Share.ERROR_RATE: _share(_errors)}
 "How many there were without, and with."
 
 
@@ -85,7 +120,87 @@ def _error_types(seen: Seen | None) -> Mapping[str, int]:
     return {} if seen is None else seen.sums.errors_by_type
 
 
-_CATEGORIES: Final[Mapping[Category, Callable[[Seen | None], Mapping[str, int]]]] = {
+def _named(kind: str) -> Callable[[Seen | None], Mapping[str, int]]:
+    def names(seen: Seen | None) -> Mapping[str, int]:
+        found = {} if seen is None else seen.sums.names
+        return {
+            name.removeprefix(kind): number
+            for name, number in found.items()
+            if name.startswith(kind)
+        }
+
+    return names
+
+
+CATEGORIES: Final[Mapping[Category, Callable[[Seen | None], Mapping[str, int]]]] = {
     Category.ERROR_TYPES: _error_types,
+    Category.ACTIONS: _named("action."),
+    Category.LLM_MODELS: _named("llm_call."),
 }
 "How many there were of each."
+
+
+@dataclass(frozen=True)
+class Binned:
+    """How an outcome is counted by bins of its input, from histograms.
+
+    `edges` are the bins' lowest values, rising, in the unit of the histograms; what is at least the
+    last of them is one bin. `everything` counts those without the outcome too where there is no
+    histogram of these alone.
+    """
+
+    having: OfOutcome
+    without: OfOutcome | None
+    everything: Metric | None
+    edges: tuple[int, ...]
+
+    @property
+    def histograms(self) -> tuple[Metric | OfOutcome, ...]:
+        named = (self.having, self.without, self.everything)
+        return tuple(name for name in named if name is not None)
+
+    def counts(self, seen: Seen | None) -> tuple[Counts, Counts]:
+        """(without, with) the outcome, by bin."""
+        having = self._by_bin(_histogram(self.having, seen))
+        if self.without is not None:
+            return self._by_bin(_histogram(self.without, seen)), having
+        assert self.everything is not None
+        return self._by_bin(_histogram(self.everything, seen)) - having, having
+
+    def _by_bin(self, histogram: Histogram) -> Counts:
+        where = np.searchsorted(self.edges, representatives(histogram.bins), side="right") - 1
+        counted = np.bincount(where, weights=histogram.counts, minlength=len(self.edges))
+        return np.asarray(np.rint(counted), dtype=np.int64)
+
+
+RELATIONS: Final[Mapping[Relation, Binned]] = {
+    Relation.SUCCESS_GIVEN_CONFIDENCE: Binned(
+        OfOutcome.CONFIDENCE_OF_SUCCESSES,
+        OfOutcome.CONFIDENCE_OF_FAILURES,
+        None,
+        tuple(range(0, 10_000, 1_000)),
+    ),
+    Relation.ERROR_GIVEN_QUERY_LENGTH: Binned(
+        OfOutcome.QUERY_LENGTH_OF_ERRORS,
+        None,
+        Metric.QUERY_LENGTH,
+        (0, *(2**n for n in range(5, 18))),
+    ),
+}
+
+
+def outcomes(relation: Relation, old: Seen | None, new: Seen | None) -> BinnedOutcomes:
+    """The outcome by bins of its input, in both windows."""
+    binned = RELATIONS[relation]
+    return BinnedOutcomes.from_counts(binned.counts(old), binned.counts(new))
+
+
+def bin_names(relation: Relation) -> tuple[str, ...]:
+    """`0.2 to 0.3` of a confidence, `64 to 127` of a length."""
+    edges = RELATIONS[relation].edges
+    if relation is Relation.SUCCESS_GIVEN_CONFIDENCE:
+        return tuple(f"{low / 10_000:g} to {low / 10_000 + 0.1:g}" for low in edges)
+    return tuple(
+        f"{low} to {high - 1}" if high < LARGEST_VALUE else f"{low} and more"
+        for low, high in pairwise((*edges, LARGEST_VALUE))
+    )

@@ -10,17 +10,18 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
-from shared.drift.comparing import compared
+from shared.drift.comparing import compared, histograms_for
 from shared.drift.effects import magnitude
 from shared.drift.features import compared_features
 from shared.drift.statistics import TestResult
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DriftState, MetricVerdict, judge
+from shared.drift.volumes import NO_REQUEST, volumes
 from shared.drift.windows import Windows, look
 from shared.jobs.contracts import DetectDrift
 from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.features.watching import watched_features
-from shared.telemetry.metrics import Metric
+from shared.telemetry.metrics import Volume
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,11 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     """
     features = watched_features(session)
     names = {feature.name for feature in features if feature.name in BY_NAME}
-    metrics = [metric for metric in Metric if metric in names]
-    pairs = [
-        (looked_at.windows, metric)
-        for looked_at in look(session, job, metrics)
-        for metric in compared(looked_at, names)
-    ]
+    requests = volumes(session, job.current) if Volume.REQUESTS in names else {}
+    pairs = []
+    for looked_at in look(session, job, histograms_for(names)):
+        volume = requests.get(looked_at.windows.subject, NO_REQUEST).comparison
+        pairs += [(looked_at.windows, metric) for metric in compared(looked_at, names, volume)]
     pairs += compared_features(
         session, job, [feature for feature in features if feature.name not in BY_NAME]
     )

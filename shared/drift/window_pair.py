@@ -62,9 +62,7 @@ class WindowPair:
         return cls._checked(left, right, where)
 
     @classmethod
-    def from_categories(
-        cls, baseline: Mapping[Any, int], current: Mapping[Any, int]
-    ) -> Self:
+    def from_categories(cls, baseline: Mapping[Any, int], current: Mapping[Any, int]) -> Self:
         """Counts of both windows by category, in no order: one that is missing was not seen.
 
         ValueError if a count is negative or not an integer.

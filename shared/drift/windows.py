@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from shared.drift.baselines import DEFAULT, Baseline, SetBaseline, baseline_of, baselines
 from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
 from shared.registry.models import key, resolve
-from shared.telemetry.metrics import Metric
+from shared.telemetry.metrics import Metric, OfOutcome
 from shared.telemetry.reading import Seen, Window, by_function_and_model
 from shared.telemetry.tables import ModelPerformance
 
@@ -54,7 +54,9 @@ class LookedAt:
     current: Seen | None
 
 
-def look(session: Session, job: DetectDrift, metrics: Sequence[Metric]) -> list[LookedAt]:
+def look(
+    session: Session, job: DetectDrift, histograms: Sequence[Metric | OfOutcome]
+) -> list[LookedAt]:
     """Both windows of every function and model that has rows in either, in their order.
 
     Where a window names no function each function is compared with itself, and where the baseline
@@ -65,7 +67,7 @@ def look(session: Session, job: DetectDrift, metrics: Sequence[Metric]) -> list[
 
     @cache
     def seen(start: datetime, end: datetime) -> Mapping[Subject, Seen]:
-        found = by_function_and_model(session, Window(start, end), metrics)
+        found = by_function_and_model(session, Window(start, end), histograms)
         return {Subject(function, model): seen for (function, model), seen in found.items()}
 
     if isinstance(job.current, LastRequests):

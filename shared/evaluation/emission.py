@@ -123,10 +123,18 @@ def episode_events(
             error_type=None if success else result.outcome.value,
             error_message=result.reason if broken else None,
             latency_ms=result.duration_ms,
+            confidence=_confidence(result, started_at),
             attributes={"task": f"{task.benchmark}/{task.name}"},
         )
     )
     return events
+
+
+def _confidence(result: EpisodeResult, started_at: datetime) -> float | None:
+    """The mean of what the agent's calls said; None if none of them did."""
+    calls = (call for call, _ in timed_calls(result, started_at))
+    said = [call.confidence for call in calls if call.confidence is not None]
+    return sum(said) / len(said) if said else None
 
 
 def _attributes(call: LlmCall) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from shared.database import WholeNumber, tenant_of
 from shared.telemetry.histograms import Histogram
-from shared.telemetry.metrics import Metric
+from shared.telemetry.metrics import HISTOGRAMS
 from shared.telemetry.tables import DailyPerformance, DirtyDay, ModelPerformance
 
 DAYS_AT_ONCE: Final = 31
@@ -69,8 +69,8 @@ def sum_past_days(session: Session, today: date, at_most: int = DAYS_AT_ONCE) ->
     return days
 
 
-_HISTOGRAMS: Final = tuple(metric.value for metric in Metric)
-_COUNTED: Final = ("errors_by_type", "errors_by_category")
+_HISTOGRAMS: Final = tuple(name.value for name in HISTOGRAMS)
+_COUNTED: Final = ("errors_by_type", "errors_by_category", "names")
 _KEY: Final = ("model", "function", "variant")
 _ADDED: Final = tuple(
     column.name

@@ -244,6 +244,8 @@ class TaskEndEvent(_Fallible):
     success: bool | None
     outcome: Name | None = None
     latency_ms: Milliseconds | None = None
+    confidence: Share | None = None
+    "How sure the agent was of its task, or its calls on average."
 
 
 class MetricEvent(_Event):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class Metric(StrEnum):
@@ -27,6 +28,37 @@ class Share(StrEnum):
 
 
 class Category(StrEnum):
-    """What is counted by kind in `model_performance`."""
+    """What is counted by name in `model_performance`."""
 
     ERROR_TYPES = "error_types"
+    ACTIONS = "action_kinds"
+    LLM_MODELS = "llm_models"
+
+
+class Volume(StrEnum):
+    """How much there is of something by the hour, which has seasons."""
+
+    REQUESTS = "request_volume"
+
+
+class Relation(StrEnum):
+    """How an outcome hangs on an input, which may change though neither does by itself."""
+
+    SUCCESS_GIVEN_CONFIDENCE = "success_given_confidence"
+    ERROR_GIVEN_QUERY_LENGTH = "error_given_query_length"
+
+
+class OfOutcome(StrEnum):
+    """Histograms of what had one outcome alone: columns of `model_performance`, for relations."""
+
+    CONFIDENCE_OF_SUCCESSES = "confidence_of_successes"
+    CONFIDENCE_OF_FAILURES = "confidence_of_failures"
+    QUERY_LENGTH_OF_ERRORS = "query_length_of_errors"
+
+
+HISTOGRAMS: Final = (*Metric, *OfOutcome)
+"All that is counted in histograms."
+
+Monitored = Metric | Share | Category | Volume | Relation
+MONITORED: Final[tuple[Monitored, ...]] = (*Metric, *Share, *Category, *Volume, *Relation)
+"What drift can be looked for in."

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from shared.database import WholeNumber
 from shared.telemetry.histograms import Histogram
-from shared.telemetry.metrics import Metric
+from shared.telemetry.metrics import Metric, OfOutcome
 from shared.telemetry.tables import DailyPerformance, DirtyDay, ModelPerformance
 
 
@@ -51,7 +51,8 @@ class Sums:
     `tasks` are those that ended, and whose end says something of the agent. `cost_nanos` is the
     sum of the priced calls; `unpriced_calls` says how many are not in it, `simulated_calls` how
     many are in it at a price that is stated as simulated. The tokens of `uncounted_calls` are
-    not known and in no sum. Errors are counted by `kind.error_type` and by category.
+    not known and in no sum. Errors are counted by `kind.error_type` and by category, names (of
+    actions and language models) by `action.click`; where nobody asked for them they are empty.
     """
 
     tasks_started: int
@@ -73,9 +74,10 @@ class Sums:
     simulated_calls: int
     errors_by_type: Mapping[str, int] = field(default_factory=dict)
     errors_by_category: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, int] = field(default_factory=dict)
 
 
-_COUNTED = ("errors_by_type", "errors_by_category")
+_COUNTED = ("errors_by_type", "errors_by_category", "names")
 _SUMMED = tuple(name for name in Sums.__dataclass_fields__ if name not in _COUNTED)
 
 
@@ -124,7 +126,10 @@ def sums(
     filters = (model, function, variant)
     rows = _rows(window, _SUMMED, by, filters)
     found = session.execute(sa.select(rows.c.name, *_added(rows)).group_by(rows.c.name)).all()
-    by_type, by_category = (_errors(session, window, name, by, filters) for name in _COUNTED)
+    by_type, by_category = (
+        _errors(session, window, name, by, filters)
+        for name in ("errors_by_type", "errors_by_category")
+    )
     return {
         name: Sums(
             **dict(zip(_SUMMED, values, strict=True)),
@@ -156,8 +161,8 @@ def computed_at(
 
 
 def by_model_and_function(
-    session: Session, window: Window, metrics: Sequence[Metric]
-) -> dict[tuple[str, str], tuple[Sums, Mapping[Metric, Histogram]]]:
+    session: Session, window: Window, metrics: Sequence[Metric | OfOutcome]
+) -> dict[tuple[str, str], tuple[Sums, Mapping[Metric | OfOutcome, Histogram]]]:
     """The sums, and the histograms of `metrics`, for each model and function in the window.
 
     One statement; the errors of these sums are not counted by what they were.
@@ -167,7 +172,7 @@ def by_model_and_function(
     of = (rows.c.name, rows.c[Group.FUNCTION.value])
     nothing = sa.literal(b"", sa.LargeBinary)
     packed = [sa.func.string_agg(rows.c[metric.value], nothing) for metric in metrics]
-    found: dict[tuple[str, str], tuple[Sums, Mapping[Metric, Histogram]]] = {}
+    found: dict[tuple[str, str], tuple[Sums, Mapping[Metric | OfOutcome, Histogram]]] = {}
     for model, function, *values in session.execute(
         sa.select(*of, *_added(rows), *packed).group_by(*of)
     ):
@@ -187,22 +192,23 @@ class Seen:
     """What one model did within one function in a window, errors by what they were included."""
 
     sums: Sums
-    histograms: Mapping[Metric, Histogram]
+    histograms: Mapping[Metric | OfOutcome, Histogram]
 
 
 def by_function_and_model(
-    session: Session, window: Window, metrics: Sequence[Metric]
+    session: Session, window: Window, metrics: Sequence[Metric | OfOutcome]
 ) -> dict[tuple[str, str], Seen]:
-    """As `by_model_and_function`, with the errors; by function, then model."""
-    by_type, by_category = (
-        _errors_by_model_and_function(session, window, column) for column in _COUNTED
+    """As `by_model_and_function`, with errors by type, and names; by function, then model."""
+    by_type, names = (
+        _counted_by_model_and_function(session, window, column)
+        for column in ("errors_by_type", "names")
     )
     return {
         (function, model): Seen(
             replace(
                 sums,
                 errors_by_type=by_type.get((model, function), {}),
-                errors_by_category=by_category.get((model, function), {}),
+                names=names.get((model, function), {}),
             ),
             histograms,
         )
@@ -227,7 +233,7 @@ def _errors(
     return errors
 
 
-def _errors_by_model_and_function(
+def _counted_by_model_and_function(
     session: Session, window: Window, column: str
 ) -> dict[tuple[str, str], dict[str, int]]:
     of_function = Group.FUNCTION.value

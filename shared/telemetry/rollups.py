@@ -22,7 +22,7 @@ from shared.database import tenant_of
 from shared.telemetry.days import mark_days
 from shared.telemetry.errors import ErrorCategory
 from shared.telemetry.histograms import packed_runs
-from shared.telemetry.metrics import Metric
+from shared.telemetry.metrics import HISTOGRAMS, Metric, OfOutcome
 from shared.telemetry.tables import CustomMetric, DirtyHour, ErrorMessage, ModelPerformance
 
 log = logging.getLogger(__name__)
@@ -37,13 +37,15 @@ MESSAGES_AN_HOUR: Final = 200
 "Different error messages of a tenant that are counted apart, the most frequent ones."
 
 
+_CONFIDENCE: Final = f"CAST(round(confidence * {SHARE_UNIT}) AS bigint)"
+
 _VALUES: Final[Mapping[Metric, tuple[str, str | None]]] = {
     Metric.STEP_LATENCY: ("latency_ms", "action"),
     Metric.LLM_LATENCY: ("latency_ms", "llm_call"),
     Metric.PAGE_LOAD: ("latency_ms", "page_load"),
     Metric.FIRST_TOKEN: ("first_token_ms", None),
     Metric.QUERY_LENGTH: ("query_length", None),
-    Metric.CONFIDENCE: (f"CAST(round(confidence * {SHARE_UNIT}) AS bigint)", None),
+    Metric.CONFIDENCE: (_CONFIDENCE, "llm_call"),
     Metric.QUALITY: (f"CAST(round(quality * {SHARE_UNIT}) AS bigint)", None),
     Metric.TOKENS: ("coalesce(total_tokens, input_tokens + output_tokens)", None),
     Metric.DOM_NODES: ("dom_nodes", None),
@@ -53,9 +55,22 @@ _VALUES: Final[Mapping[Metric, tuple[str, str | None]]] = {
 # The values of a group travel end to end as big-endian 64-bit integers and are binned here: that
 # is one pass over the hour, and several times faster than grouping by value in SQL.
 _EXPRESSIONS: Final = tuple(dict.fromkeys(value for value, _ in _VALUES.values()))
+_OF_OUTCOME: Final[Mapping[OfOutcome, tuple[str, str, str]]] = {
+    OfOutcome.CONFIDENCE_OF_SUCCESSES: (_CONFIDENCE, "task_end", "success"),
+    OfOutcome.CONFIDENCE_OF_FAILURES: (_CONFIDENCE, "task_end", "NOT success"),
+    OfOutcome.QUERY_LENGTH_OF_ERRORS: ("query_length", "llm_call", "NOT success"),
+}
+"As `_VALUES`, and of which outcome."
+
 _PACKED: Final = ", ".join(
-    f"string_agg(int8send({value}), '') AS packed_{number}"
-    for number, value in enumerate(_EXPRESSIONS)
+    [
+        f"string_agg(int8send({value}), '') AS packed_{number}"
+        for number, value in enumerate(_EXPRESSIONS)
+    ]
+    + [
+        f"string_agg(int8send({value}), '') FILTER (WHERE {outcome}) AS {name.value}"
+        for name, (value, _, outcome) in _OF_OUTCOME.items()
+    ]
 )
 
 Key = tuple[str, str, str]
@@ -214,6 +229,19 @@ _ERRORS: Final = sa.text(
     """
 )
 
+# The kind of an action has no column of its own.
+_CATEGORIES: Final = sa.text(
+    """
+    SELECT model, function, variant, kind, coalesce(llm_model, attributes->>'action') AS name,
+        count(*) AS number
+    FROM mlops.events
+    WHERE occurred_at >= :start AND occurred_at < :end AND kind IN ('action', 'llm_call')
+    GROUP BY 1, 2, 3, 4, 5
+    """
+)
+NAMES_AN_HOUR: Final = 50
+"Different actions, and language models, of a row that are counted apart, the most frequent ones."
+
 # What is not among the most frequent is counted together: a sender whose messages are all
 # different must not make the rollup as large as the events.
 _MESSAGES: Final = sa.text(
@@ -277,6 +305,7 @@ def _roll_up(session: Session, hour: datetime) -> None:
             if error.error_type is not None:
                 by_type[key][f"{error.kind}.{error.error_type}"] += error.number
             by_category[key][error.error_category or ErrorCategory.OTHER] += error.number
+    names = _names(session, window) if any(row["kind"] in _NAMED for row in found) else {}
     groups: defaultdict[Key, Kinds] = defaultdict(dict)
     for row in found:
         if row["kind"] not in _MEASURED:
@@ -290,11 +319,31 @@ def _roll_up(session: Session, hour: datetime) -> None:
         | _counts(kinds)
         | histograms
         | {"errors_by_type": by_type[key], "errors_by_category": by_category[key]}
+        | {"names": names.get(key, {})}
         for (key, kinds), histograms in zip(
             groups.items(), _histograms(groups.values()), strict=True
         )
     ]
     session.execute(_INSERT, rows)
+
+
+_NAMED: Final = ("action", "llm_call")
+OTHER_NAMES: Final = "(other)"
+
+
+def _names(session: Session, window: Mapping[str, Any]) -> dict[Key, dict[str, int]]:
+    """How often each kind of action was done and each language model asked: `action.click`."""
+    counted: defaultdict[tuple[Key, str], Counter[str]] = defaultdict(Counter)
+    for row in session.execute(_CATEGORIES, window):
+        if row.name is not None:
+            counted[(row.model, row.function, row.variant), row.kind][row.name] += row.number
+    names: defaultdict[Key, dict[str, int]] = defaultdict(dict)
+    for (key, kind), counts in counted.items():
+        most = dict(counts.most_common(NAMES_AN_HOUR))
+        others = counts.total() - sum(most.values())
+        most |= {OTHER_NAMES: others} if others else {}
+        names[key] |= {f"{kind}.{name}": number for name, number in most.items()}
+    return names
 
 
 _MEASURED: Final = ("metric", "system")
@@ -337,15 +386,18 @@ def _counts(kinds: Kinds) -> dict[str, int]:
 
 def _histograms(groups: Collection[Kinds]) -> Iterator[dict[str, bytes]]:
     """The packed histograms of each group, by metric."""
-    packed = [_values(metric, kinds) for kinds in groups for metric in Metric]
+    packed = [_values(name, kinds) for kinds in groups for name in HISTOGRAMS]
     values = np.frombuffer(b"".join(packed), dtype=">i8")
     found = iter(packed_runs(values, [len(one) // 8 for one in packed]))
     for _ in groups:
-        yield {metric.value: next(found) for metric in Metric}
+        yield {name.value: next(found) for name in HISTOGRAMS}
 
 
-def _values(metric: Metric, kinds: Kinds) -> bytes:
-    value, only = _VALUES[metric]
+def _values(name: Metric | OfOutcome, kinds: Kinds) -> bytes:
+    if isinstance(name, OfOutcome):
+        _, kind, _ = _OF_OUTCOME[name]
+        return kinds[kind][name.value] or b"" if kind in kinds else b""
+    value, only = _VALUES[name]
     column = f"packed_{_EXPRESSIONS.index(value)}"
     return b"".join(
         row[column] or b"" for kind, row in kinds.items() if only is None or kind == only

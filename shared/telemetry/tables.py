@@ -174,6 +174,13 @@ class _Sums:
     quality: Mapped[bytes] = mapped_column(server_default="")
     tokens: Mapped[bytes]
     dom_nodes: Mapped[bytes]
+    confidence_of_successes: Mapped[bytes] = mapped_column(server_default="")
+    "Of tasks, as those of failures."
+    confidence_of_failures: Mapped[bytes] = mapped_column(server_default="")
+    query_length_of_errors: Mapped[bytes] = mapped_column(server_default="")
+    "Of calls that failed."
+    names: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    "How often each kind of action was done and each language model asked: `action.click`."
 
 
 class ModelPerformance(_Sums, Base):

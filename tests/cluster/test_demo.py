@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from mlops import demo, demo_report
+from mlops import DataDriftDetector, demo, demo_report
 from shared.abtest.assignment import assign
 from shared.abtest.lifecycle import find, table_of
 from shared.database import tenant_session
@@ -41,6 +42,22 @@ def demonstrations(
 def test_nothing_is_missing(cluster: Any, demonstrations: tuple[demo.Demo, ...]) -> None:
     for done in demonstrations:
         assert demo.check(done, cluster.running.flower) == []
+
+
+def test_drift_is_asked_for_from_python(
+    cluster: Any, demonstrations: tuple[demo.Demo, ...]
+) -> None:
+    """Of a tenant without a past nothing is known: that is said, and is not stability."""
+    done, _ = demonstrations
+    results = asyncio.run(DataDriftDetector(done.tenant_id).detect_all_drift())
+    assert {result.function_name for result in results} == {"benchmark", "traffic"}
+    for result in results:
+        assert not result.drift_detected
+        assert result.state in ("no_data", "insufficient")
+        assert (result.p_value, result.effect_size) == (None, None)
+        assert result.reason
+        assert result.threshold == 0.05
+        assert json.loads(json.dumps(result.to_dict()))["metric_name"] == result.metric_name
 
 
 def test_what_is_missing_is_told(cluster: Any, demonstrations: tuple[demo.Demo, ...]) -> None:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from click.testing import Result
 
 from mlops.console import Exit
 from shared.alerts.raising import Severity, raise_alert
 from shared.database import TenantId, tenant_session
 from shared.drift.tables import DriftDetection
+from shared.telemetry.days import mark_days
+from shared.telemetry.histograms import Histogram
+from shared.telemetry.metrics import HISTOGRAMS
+from shared.telemetry.tables import ModelPerformance
 
 HOUR = datetime(2026, 11, 18, 12, tzinfo=UTC)
 BASELINE = {"start": "2026-11-11T12:00:00Z", "end": "2026-11-18T12:00:00Z", "function": "shop"}
@@ -143,13 +149,76 @@ def test_a_metric_is_shown_with_all_its_tests(
     refused(mlops("drift", "show", "latency"), Exit.NOT_FOUND, "`mlops drift run` makes one")
     put_sweep(tenant, JUDGED, OTHER)
     text = told("show", "latency", "--function", "shop")
-    assert "latency of old@1.0.0 in shop: drift; it moved" in text
-    assert "baseline 2026-11-11 12:00 to 2026-11-18 12:00 of shop" in text
+    assert text.startswith("DRIFT")
+    assert "40 % of values differ" in text
+    assert "2026-11-11 12:00" in text
+    # Its rollups are not there: figures stay, what the windows held is not made up.
+    assert "what the windows held is not known" in text
     assert "mann_whitney" in text
     (found,) = told("show", "latency", "--json")
     assert [test["name"] for test in found["tests"]] == ["kolmogorov_smirnov", "mann_whitney"]
     assert found["baseline"] == BASELINE
     refused(mlops("drift", "show", "latenzy"), Exit.NOT_FOUND, "near it: latency")
+
+
+def test_a_report_is_one_page_that_says_what_moved(
+    told: Callable[..., Any], mlops: Command, tenant: TenantId, tmp_path: Path
+) -> None:
+    page = tmp_path / "drift.html"
+    refused(mlops("drift", "report", str(page)), Exit.NOT_FOUND, "no sweep yet")
+    assert not page.exists()
+    moved = JUDGED | {"reason": "<script>alert(1)</script>"}
+    put_sweep(tenant, moved, OTHER, model="<b>old</b>@1.0.0")
+    assert told("report", str(page)) == f"{page}\n"
+    text = page.read_text("utf-8")
+    assert "<script>alert" not in text
+    assert "<b>old" not in text
+    assert "shop" in text
+    assert told("report", str(page), "--json") == {"path": str(page)}
+    refused(
+        mlops("drift", "report", str(tmp_path / "no" / "where.html")), Exit.FAILURE, "No such file"
+    )
+
+
+def test_the_quality_of_the_data_is_checked_against_the_baseline(
+    told: Callable[..., Any], tenant: TenantId
+) -> None:
+    assert "nothing could be checked" in told("quality")
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    columns = ModelPerformance.__table__.columns
+    empty = {name: 0 for name, column in columns.items() if isinstance(column.type, sa.BigInteger)}
+    with tenant_session(tenant) as session:
+        for at, sure, models in (
+            (now - timedelta(days=3), 100, {"llm_call.gpt-4.1": 100}),
+            (now, 40, {"llm_call.gpt-4.1": 90, "llm_call.o5": 10}),
+        ):
+            packed = {name.value: b"" for name in HISTOGRAMS}
+            packed["confidence"] = Histogram.from_values(list(range(sure))).to_bytes()
+            row = empty | packed | {"llm_calls": 100, "names": models, "errors_by_type": {}}
+            row |= {"tenant_id": tenant, "hour": at, "model": "buyer@1", "function": "shop"}
+            session.execute(sa.insert(ModelPerformance), [row | {"variant": ""}])
+            mark_days(session, [at])
+    found = {(one["column"], one["check"]): one for one in told("quality", "--json")}
+    missing = found["confidence", "missing"]
+    assert (missing["state"], missing["value"], missing["baseline"]) == ("broken", 0.6, 0.0)
+    new = found["llm_models", "new_categories"]
+    assert new["state"] == "broken"
+    assert "'o5'" in new["reason"]
+    assert found["confidence", "constant"]["state"] == "good"
+    # A field that nobody ever reported is no field.
+    assert not [column for column, _ in found if column == "quality"]
+    text = told("quality")
+    assert "confidence" in text
+    assert "constant" not in text
+    assert "constant" in told("quality", "--all")
+    assert told("quality", "--function", "search", "--json") == []
+
+
+def test_when_the_level_changed_is_told_or_why_not(
+    told: Callable[..., Any], tenant: TenantId
+) -> None:
+    assert "no telemetry in the last 28 days" in told("changes")
+    assert told("changes", "--json") == []
 
 
 def test_a_baseline_is_set_listed_accepted_and_removed(

@@ -99,7 +99,7 @@ def test_a_feature_is_registered_and_shown(mlops: Mlops) -> None:
     assert lines[0] == "basket@1: Items in the basket."
     assert {"unit: none", "versions: 1, 2", "values: 0", "drift: watched"} <= set(lines)
     listed = {row["feature"]: row for row in json.loads(mlops("feature", "list", "--json").stdout)}
-    assert (listed["basket@2"]["watched"], listed["tokens@1"]["watched"]) == (None, True)
+    assert (listed["basket@2"]["watched"], listed["tokens@1"]["watched"]) == (True, True)
     assert listed["confidence@1"]["owner"] == "mlops"
     table = mlops("feature", "list").stdout
     assert "basket@2" in table

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 from shared.telemetry.features.definitions import DataType, Feature, Source, SourceKind
-from shared.telemetry.metrics import Category, Metric, Share
+from shared.telemetry.metrics import Category, Metric, Monitored, Relation, Share, Volume
 
 OWNER: Final = "mlops"
 
 
-def _monitored(metric: Metric | Share | Category, unit: str, description: str) -> Feature:
+def _monitored(metric: Monitored, unit: str, description: str) -> Feature:
     return Feature(
         name=metric.value,
         version=1,
@@ -38,6 +38,21 @@ MONITORED: Final = (
     _monitored(Share.SUCCESS, "share", "Share of tasks that succeed."),
     _monitored(Share.ERROR_RATE, "share", "Share of actions and model calls that end in an error."),
     _monitored(Category.ERROR_TYPES, "kinds", "What the errors of actions and calls were."),
+    _monitored(Category.ACTIONS, "kinds", "What the agent did: click, fill, scroll and so on."),
+    _monitored(Category.LLM_MODELS, "models", "Which language models were asked."),
+    _monitored(
+        Volume.REQUESTS, "calls an hour", "Model calls, beside the same hours of earlier weeks."
+    ),
+    _monitored(
+        Relation.SUCCESS_GIVEN_CONFIDENCE,
+        "share",
+        "Share of tasks that succeed where the agent was as sure.",
+    ),
+    _monitored(
+        Relation.ERROR_GIVEN_QUERY_LENGTH,
+        "share",
+        "Share of model calls that fail where the query was as long.",
+    ),
 )
 
 BY_NAME: Final = {feature.name: feature for feature in MONITORED}

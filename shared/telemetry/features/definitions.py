@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final, get_args
 
 from shared.telemetry.events import Event
-from shared.telemetry.metrics import Category, Metric, Share
+from shared.telemetry.metrics import MONITORED
 
 
 class FeatureError(ValueError):
@@ -89,7 +89,7 @@ class Feature:
         return f"{self.name}@{self.version}"
 
 
-_METRICS: Final = tuple(one.value for kind in (Metric, Share, Category) for one in kind)
+_METRICS: Final = tuple(one.value for one in MONITORED)
 
 _FIELDS: Final = {
     str(model.model_fields["kind"].default): frozenset(model.model_fields) - {"kind", "attributes"}

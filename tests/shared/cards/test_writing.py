@@ -268,7 +268,7 @@ def test_the_newest_sweep_is_shown_with_its_reasons(session: Session) -> None:
     assert shown(drift["success"].effect) == "insufficient data (n = 0)"
     content = write_card(session, "walker").content
     assert "| tokens | drift | 0.450 |" in content
-    assert "For 11 of 12 metrics the windows held too little" in content
+    assert "For 16 of 17 metrics the windows held too little" in content
 
 
 def test_what_has_not_been_shown_to_drift_is_not_called_stable(session: Session) -> None:

@@ -38,7 +38,7 @@ from shared.telemetry.features.registering import register_feature
 from shared.telemetry.features.watching import unwatch
 from shared.telemetry.features.writing import write_values
 from shared.telemetry.histograms import Histogram
-from shared.telemetry.metrics import Metric
+from shared.telemetry.metrics import HISTOGRAMS
 from shared.telemetry.reading import Window
 from shared.telemetry.tables import ModelPerformance
 from shared.tenancy.tables import AuditEntry
@@ -70,7 +70,7 @@ def roll_up(
     columns = ModelPerformance.__table__.columns
     empty = {name: 0 for name, column in columns.items() if isinstance(column.type, sa.BigInteger)}
     packed = {
-        metric.value: Histogram.from_values(values.get(metric, [])).to_bytes() for metric in Metric
+        name.value: Histogram.from_values(values.get(name, [])).to_bytes() for name in HISTOGRAMS
     }
     session.add(
         ModelPerformance(
@@ -337,6 +337,70 @@ def test_other_errors_are_drift_though_there_are_as_many(session: Session) -> No
     moved = found[WALKER, "error_types"].verdict
     assert moved.state is DriftState.DRIFT
     assert (moved.effect_name, moved.effect_size) == (Effect.TOTAL_VARIATION, pytest.approx(0.8))
+
+
+def test_other_actions_and_language_models_are_drift(session: Session) -> None:
+    for hour, clicks in ((JOB.baseline.start, 80), (JOB.current.start, 40)):
+        names = {"action.click": clicks, "action.fill": 100 - clicks, "llm_call.gpt-4.1": 100}
+        roll_up(session, hour, {}, names=names)
+    found = findings(detect(session, JOB, uuid4()))
+    assert found[WALKER, "action_kinds"].verdict.state is DriftState.DRIFT
+    one = found[WALKER, "llm_models"].verdict
+    assert one.state is DriftState.INSUFFICIENT
+    assert one.reason is not None
+
+
+def test_a_relation_drifts_though_what_it_relates_does_not(session: Session) -> None:
+    """As many tasks succeed and the agent is as sure; but its sureness means nothing any more."""
+    sure, unsure = [9_500] * 90 + [1_500] * 10, [9_500] * 10 + [1_500] * 90
+    even = [9_500, 1_500] * 50
+    for hour, successes, failures in (
+        (JOB.baseline.start, sure, unsure),
+        (JOB.current.start, even, even),
+    ):
+        values = {
+            "confidence_of_successes": successes,
+            "confidence_of_failures": failures,
+            "query_length": [100] * 150 + [5_000] * 50,
+            "query_length_of_errors": [100] * 15 + [5_000] * 5,
+        }
+        roll_up(session, hour, values, tasks=200, successes=100)
+    found = findings(detect(session, JOB, uuid4()))
+    assert found[WALKER, "success"].verdict.state is DriftState.STABLE
+    assert found[WALKER, "error_given_query_length"].verdict.state is DriftState.STABLE
+    moved = found[WALKER, "success_given_confidence"].verdict
+    assert moved.state is DriftState.DRIFT
+    assert moved.effect_name is Effect.OUTCOME_MOVEMENT
+    assert moved.effect_size == pytest.approx(0.4, abs=0.05)
+
+
+def test_requests_are_compared_with_the_same_hours_of_earlier_weeks(session: Session) -> None:
+    """A Sunday is as quiet as every Sunday; half of a Sunday is drift."""
+    rng = np.random.default_rng(3)
+    sunday = datetime(2026, 3, 1, tzinfo=UTC)
+    for week in range(6):
+        for back in (0, 1):
+            start = sunday - timedelta(weeks=week, days=back)
+            for hour in range(24):
+                for function, share in (("shop", 1.0), ("search", 0.3 if week == 0 else 1.0)):
+                    level = (30 if back == 0 else 200) * (share if back == 0 else 1.0)
+                    at = start + timedelta(hours=hour)
+                    calls = int(rng.poisson(level))
+                    roll_up(session, at, {}, function=function, llm_calls=calls)
+    job = DetectDrift(current=window(sunday, 24), baseline=window(sunday - timedelta(days=1), 24))
+    found = {
+        finding.function: finding.verdict
+        for finding in detect(session, job, uuid4()).findings
+        if finding.metric == "request_volume"
+    }
+    assert found["shop"].state is DriftState.STABLE
+    assert found["search"].state is DriftState.DRIFT
+    assert found["search"].effect_name is Effect.VOLUME_RATIO
+    # A function that is new has no earlier weeks: that says nothing of it.
+    roll_up(session, sunday, {}, function="new", llm_calls=50)
+    new = [f for f in detect(session, job, uuid4()).findings if f.function == "new"]
+    (volume,) = [f.verdict for f in new if f.metric == "request_volume"]
+    assert volume.state in (DriftState.NO_DATA, DriftState.INSUFFICIENT)
 
 
 def test_the_values_of_own_features_are_compared_by_their_event_times(session: Session) -> None:

@@ -23,16 +23,16 @@ from shared.telemetry.errors import categorize
 from shared.telemetry.events import LlmCallEvent
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.ingestion import CallCost, ingest
-from shared.telemetry.metrics import Metric
-from shared.telemetry.reading import Sums, Window, histograms, sums
-from shared.telemetry.rollups import roll_up_dirty_hours
+from shared.telemetry.metrics import HISTOGRAMS, Metric, OfOutcome
+from shared.telemetry.reading import Sums, Window, by_function_and_model, histograms, sums
+from shared.telemetry.rollups import NAMES_AN_HOUR, OTHER_NAMES, roll_up_dirty_hours
 from shared.telemetry.tables import CustomMetric, DirtyHour, ErrorMessage, ModelPerformance
 from shared.tenancy.tenants import create_tenant
 
 NOW = datetime.now(UTC)
 HOUR = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=5)
 NO_SUMS = dict.fromkeys(
-    (name for name in Sums.__dataclass_fields__ if not name.startswith("errors_by_")), 0
+    set(Sums.__dataclass_fields__) - {"errors_by_type", "errors_by_category", "names"}, 0
 )
 UNPRICED = "unheard-of"
 ROW_KEY = ("hour", "model", "function", "variant")
@@ -197,6 +197,47 @@ def test_a_rollup_equals_the_events(tenant: TenantId) -> None:
             assert set(found) == set(expected)
             for model, histogram in found.items():
                 assert histogram == Histogram.from_values(values[model][metric.value])
+
+
+def test_outcomes_are_counted_by_what_was_known_before_them(tenant: TenantId) -> None:
+    """Tasks by how sure the agent was, calls by the length of their query."""
+    ends = [(0.9, True), (0.9, False), (0.2, False), (None, True), (0.5, None)]
+    batch = [event("task_end", confidence=sure, success=success) for sure, success in ends]
+    batch += [
+        event("llm_call", query_length=length, error_type=error, confidence=0.7)
+        for length, error in ((10, None), (20, "timeout"), (None, "timeout"))
+    ]
+    send(tenant, batch)
+    roll_up(tenant)
+    window = Window(HOUR, HOUR + timedelta(hours=1))
+    with tenant_session(tenant) as session:
+        ((_, seen),) = by_function_and_model(session, window, HISTOGRAMS).items()
+    for name, values in (
+        (OfOutcome.CONFIDENCE_OF_SUCCESSES, [9000]),
+        (OfOutcome.CONFIDENCE_OF_FAILURES, [9000, 2000]),
+        (OfOutcome.QUERY_LENGTH_OF_ERRORS, [20]),
+        (Metric.QUERY_LENGTH, [10, 20]),
+        # A task's confidence is not one of a call.
+        (Metric.CONFIDENCE, [7000, 7000, 7000]),
+    ):
+        assert seen.histograms[name] == Histogram.from_values(values), name
+
+
+def test_actions_and_language_models_are_counted_by_name(tenant: TenantId) -> None:
+    batch = [event("action", action=name, success=True) for name in ("click", "click", "fill")]
+    batch += [event("action", success=True), event("llm_call", llm_model="gpt-4.1")]
+    # Of very many names the most frequent ones are counted apart.
+    batch += [event("action", action=f"kind-{n}", success=True) for n in range(60)]
+    send(tenant, batch)
+    roll_up(tenant)
+    window = Window(HOUR, HOUR + timedelta(hours=1))
+    with tenant_session(tenant) as session:
+        ((_, seen),) = by_function_and_model(session, window, ()).items()
+    names = seen.sums.names
+    assert (names["action.click"], names["llm_call.gpt-4.1"]) == (2, 1)
+    assert len(names) == NAMES_AN_HOUR + 2
+    assert sum(number for name, number in names.items() if name.startswith("action.")) == 63
+    assert names[f"action.{OTHER_NAMES}"] == 62 - NAMES_AN_HOUR
 
 
 def test_quantiles_of_a_rollup_are_within_half_a_percent(tenant: TenantId) -> None:

@@ -1,0 +1,88 @@
+"""Requests by the hour of every function and model, beside the same hours of earlier weeks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.drift.volume import (
+    HOURS_PER_WEEK,
+    MOST_WEEKS,
+    HourlyRequests,
+    VolumeComparison,
+    compare_volume,
+)
+from shared.drift.windows import Subject
+from shared.jobs.contracts import LastRequests, WindowOf
+from shared.telemetry.tables import DirtyHour, ModelPerformance
+
+_HOUR: Final = timedelta(hours=1)
+
+
+def volumes(
+    session: Session, current: WindowOf | LastRequests
+) -> Mapping[Subject, VolumeComparison]:
+    """How the requests of each function and model in the window compare with earlier weeks.
+
+    An hour in which nothing of the tenant was collected is unknown, and so is one that is not
+    summed or not over. Who made no request is not among them; a window that is longer than a week,
+    or counted in requests, has no season, and nobody is.
+    """
+    if isinstance(current, LastRequests):
+        return {}
+    end = current.end.astimezone(UTC)
+    hours = (end - current.start.astimezone(UTC)) // _HOUR
+    if not 1 <= hours <= HOURS_PER_WEEK:
+        return {}
+    start = end - timedelta(hours=hours + MOST_WEEKS * HOURS_PER_WEEK)
+    requests, alive = _by_hour(session, start, end)
+    found = {}
+    for subject, by_hour in requests.items():
+        if current.function in (None, subject.function) and by_hour:
+            # Before its first request it may not have been there.
+            known = {hour for hour in alive if hour >= min(by_hour)}
+            series = HourlyRequests.from_hours(by_hour, start, end, known)
+            found[subject] = compare_volume(series, hours)
+    return found
+
+
+NO_REQUEST: Final = compare_volume(
+    HourlyRequests(datetime(2000, 1, 1, tzinfo=UTC), np.zeros(0, np.int64), np.zeros(0, np.bool_))
+)
+"Of who is not among them: nothing is known."
+
+
+def _by_hour(
+    session: Session, start: datetime, end: datetime
+) -> tuple[dict[Subject, dict[datetime, int]], set[datetime]]:
+    """Requests by subject and hour, and the hours of which they are known."""
+    table = ModelPerformance
+    found: defaultdict[Subject, dict[datetime, int]] = defaultdict(dict)
+    alive: set[datetime] = set()
+    rows = session.execute(
+        sa.select(table.function, table.model, table.hour, sa.func.sum(table.llm_calls))
+        .where(table.hour >= start, table.hour < end)
+        .group_by(table.function, table.model, table.hour)
+    )
+    for function, model, hour, calls in rows:
+        at = hour.astimezone(UTC)
+        alive.add(at)
+        if calls:
+            found[Subject(function, model)][at] = int(calls)
+    unsummed = session.scalars(
+        sa.select(DirtyHour.hour).where(DirtyHour.hour >= start, DirtyHour.hour < end)
+    )
+    waiting = {hour.astimezone(UTC) for hour in unsummed}
+    now = session.execute(sa.select(sa.func.now())).scalar_one().astimezone(UTC)
+    waiting.add(now.replace(minute=0, second=0, microsecond=0))
+    alive -= waiting
+    return {
+        subject: {hour: n for hour, n in hours.items() if hour not in waiting}
+        for subject, hours in found.items()
+    }, alive

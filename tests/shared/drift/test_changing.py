@@ -1,0 +1,92 @@
+"""When a metric changed, from the rollups of its hours."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.database import tenant_of
+from shared.drift.changing import Course, courses, without_days
+from shared.drift.sequential import Detector
+from shared.telemetry.histograms import Histogram
+from shared.telemetry.metrics import HISTOGRAMS
+from shared.telemetry.reading import Window
+from shared.telemetry.tables import ModelPerformance
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DAYS = 12
+CHANGED = START + timedelta(days=9)
+
+
+def roll_up(session: Session, function: str, changes: bool) -> None:
+    """Latency with a day of its own; errors of every tenth call, and of every third from then."""
+    rng = np.random.default_rng(8)
+    columns = ModelPerformance.__table__.columns
+    empty = {name: 0 for name, column in columns.items() if isinstance(column.type, sa.BigInteger)}
+    rows = []
+    for number in range(24 * DAYS):
+        at = START + number * HOUR
+        moved = changes and at >= CHANGED
+        packed = {name.value: b"" for name in HISTOGRAMS}
+        values = rng.normal(2000 + 900 * (at.hour in range(9, 17)), 100, 40).astype(int)
+        packed["llm_latency_ms"] = Histogram.from_values(values).to_bytes()
+        rows.append(
+            empty
+            | packed
+            | {
+                "tenant_id": tenant_of(session),
+                "hour": at,
+                "model": "walker@1",
+                "function": function,
+                "variant": "",
+                "errors_by_type": {},
+                "llm_calls": 200,
+                "llm_errors": int(rng.binomial(200, 0.33 if moved else 0.1)),
+            }
+        )
+    session.execute(sa.insert(ModelPerformance), rows)
+
+
+def changes(session: Session, function: str) -> dict[str, Course]:
+    window = Window(START, START + timedelta(days=DAYS))
+    return {course.metric: course for course in courses(session, window, function)}
+
+
+def test_a_change_is_dated_with_the_delay_until_it_showed(session: Session) -> None:
+    roll_up(session, "shop", changes=True)
+    found = changes(session, "shop")
+    assert set(found) == {"error_rate", "llm_latency_ms"}
+    for report in found["error_rate"].reports:
+        (change,) = report.changes
+        assert abs(change.changed_at - CHANGED) <= 2 * HOUR
+        assert change.before == pytest.approx(0.1, abs=0.02)
+        assert change.after == pytest.approx(0.33, abs=0.05)
+        assert timedelta() < change.delay <= timedelta(hours=36)
+    assert [report.detector for report in found["error_rate"].reports] == list(Detector)
+
+
+def test_a_days_rise_and_fall_is_no_change(session: Session) -> None:
+    roll_up(session, "search", changes=False)
+    for course in changes(session, "search").values():
+        assert [report.changes for report in course.reports] == [(), ()]
+
+
+def test_what_an_hour_of_the_day_has_is_taken_off_and_unknown_stays_unknown() -> None:
+    series = [
+        (START + n * HOUR, None if n == 30 else float(100 * (n % 24) + n // 24)) for n in range(72)
+    ]
+    found = dict(without_days(series))
+    assert found[START + 30 * HOUR] is None
+    # What is left is how much each day differs, around the level of all.
+    assert found[START + 47 * HOUR] is not None
+    known = [value for value in found.values() if value is not None]
+    assert max(known) - min(known) <= 2
+
+
+def test_a_window_without_rollups_has_no_series(session: Session) -> None:
+    assert changes(session, "nowhere") == {}
