@@ -38,7 +38,7 @@ format: $(VENV)/.installed-dev ## Rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install-dev ## Measure against peers and limits; ONLY=drift for one subject, PEERS=agentlab for the large peer
+bench: install-dev ## Measure against peers and limits; ONLY=drift for one subject, PEERS=agentlab,evidently,mlflow for large peers
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only "$(ONLY)")
 
 lock: $(VENV)/.installed-dev ## Resolve the dependencies anew, with hashes

@@ -1,4 +1,8 @@
-"""The four drift tests: from counts against a limit, from arrays against scipy's four calls."""
+"""Drift: what its four tests cost, what a sweep costs, and whether its verdicts can be trusted.
+
+The tests from counts against a limit and from arrays against scipy's four calls; a sweep over many
+functions; changes that are known beside River's detectors; columns beside Evidently.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.measure import Figure, interleaved, median_cpu_seconds
+from benchmarks import drift_changes, drift_evidently, drift_sweep
+from benchmarks.measure import Figure, PeerMissingError, Skipped, interleaved, median_cpu_seconds
 from shared.drift.comparison import compare
 from shared.drift.window_pair import WindowPair
 from shared.telemetry.histograms import BINS, representatives
@@ -22,7 +27,21 @@ _REPEATS = 20
 Array = npt.NDArray[Any]
 
 
-def figures() -> Iterator[Figure]:
+def figures() -> Iterator[Figure | Skipped]:
+    """Also prints the tables of `drift_changes`, which say more than a figure."""
+    yield from _of_tests()
+    yield from drift_sweep.figures()
+    for name, beside_peer in (
+        ("river", drift_changes.figures),
+        ("evidently", drift_evidently.figures),
+    ):
+        try:
+            yield from beside_peer()
+        except PeerMissingError as missing:
+            yield Skipped(name, str(missing))
+
+
+def _of_tests() -> Iterator[Figure]:
     """Milliseconds for all four tests and their effect sizes."""
     rng = np.random.default_rng(2024)
     for name, mean in (("counts_4096_bins", 300), ("counts_4096_bins_10_9_events", 250_000)):

@@ -60,6 +60,18 @@ MLFLOW = Peer(
     only_if_asked="its environment takes 0.7 GB",
 )
 
+EVIDENTLY = Peer(
+    "evidently",
+    "Evidently 0.7.23",
+    # It imports what pandas 3 no longer has.
+    ("evidently==0.7.23", "pandas==2.3.3"),
+    "evidently.presets",
+    only_if_asked="its environment takes 0.7 GB",
+)
+
+# Also for its data: seven series of the Turing Change Point Dataset with their annotations.
+RIVER = Peer("river", "River 0.26.1", ("river==0.26.1",), "river.drift")
+
 
 def python_of(peer: Peer) -> Path:
     """The interpreter of its environment, which is made first where it is missing.
