@@ -49,7 +49,7 @@ GRIDS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
 "The first of each is River's default."
 OUR_GRID = tuple(
     Windows(current, alpha, effect)
-    for current, alpha, effect in itertools.product((30, 15), (0.05, 1e-3), (0.1, 0.5))
+    for current, alpha, effect in itertools.product((30, 15, 100), (0.05, 1e-3), (0.1, 0.5))
 )
 
 
@@ -221,34 +221,41 @@ def _figures_of_real(outcomes: Mapping[str, OnReal]) -> Iterator[Figure]:
 def _figures_of_made(
     found: Mapping[str, Mapping[str, Detections]], made: Mapping[str, Stream]
 ) -> Iterator[Figure | Skipped]:
-    alarms = len(found["ours, budget"]["noise"].alarms)
+    """Delays are compared with detectors that raise as few false alarms: all others are quick."""
+    false = {name: len(of["noise"].alarms) for name, of in found.items()}
+    budget = BUDGET * LENGTH
     yield Figure(
         "false_alarms",
         # What was not seen in so many values may still be there.
-        max(alarms, 0.5),
-        BUDGET * LENGTH,
+        max(false["ours, budget"], 0.5),
+        budget,
         "alarms",
         f"limit (in {LENGTH} independent values at the budget, half of one where there was none)",
         target=1,
     )
+    as_quiet = [name for name in GRIDS if false[name] <= budget]
     for kind in CHANGING:
-        ours, other = (
-            [
-                FOUND_WITHIN if delay is None else delay
-                for delay in delays([made[kind].changes], found[name][kind].alarms, FOUND_WITHIN)
-            ]
-            for name in ("ours, budget", "KSWIN")
-        )
+        if not as_quiet:
+            yield Skipped(f"delay_{kind}", "no default of River's keeps the budget")
+            continue
+        waited = {
+            name: _mean_delay(found[name][kind], made[kind]) for name in ("ours, budget", *as_quiet)
+        }
+        best = min(as_quiet, key=lambda name: waited[name])
         yield Figure(
             f"delay_{kind}",
-            statistics.fmean(ours),
-            statistics.fmean(other),
+            waited["ours, budget"],
+            waited[best],
             "values",
-            f"KSWIN, mean over {len(ours)} changes, {FOUND_WITHIN} where one is not found;"
-            f" false alarms in {LENGTH} independent values: ours {alarms}, KSWIN"
-            f" {len(found['KSWIN']['noise'].alarms)}",
-            target=0.5,
+            f"{best}, the best of River's defaults that keep the budget too; mean over"
+            f" {len(made[kind].changes)} changes, {FOUND_WITHIN} for one that is not found",
+            target=1,
         )
+
+
+def _mean_delay(found: Detections, stream: Stream) -> float:
+    waited = delays([stream.changes], found.alarms, FOUND_WITHIN)
+    return statistics.fmean(FOUND_WITHIN if delay is None else delay for delay in waited)
 
 
 def _print(lines: Iterable[str]) -> None:
