@@ -193,7 +193,8 @@ def _run(
         steps.settle("telemetry: every event stored")
         steps.job("rollup: hours and costs summed", RollUp())
         hour = began.replace(minute=0, second=0, microsecond=0)
-        end = datetime.now(UTC) + timedelta(hours=1)
+        now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        end = now + timedelta(hours=1)
         sweep = steps.job(
             "drift: traffic against benchmark",
             DetectDrift(

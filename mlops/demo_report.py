@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import distinct_on
 
 from mlops import budgets
 from mlops.agent_table import agent_row, print_agents
-from mlops.console import out, print_json, print_table
+from mlops.console import out, print_json
 from mlops.demo import AB_TEST
+from mlops.drift.tables import described, print_findings
 from mlops.services import state_folder
-from shared.drift.wording import said
 from shared.money import cost_text
 
 if TYPE_CHECKING:
     from mlops.demo import Demo
     from shared.costs.budgets import Standing
+    from shared.drift.reading import StoredFinding
     from shared.local.state import FlowerRecord
 
 _SIMULATED = sa.text(
@@ -30,6 +31,8 @@ _SIMULATED = sa.text(
 def show(demo: Demo, flower: FlowerRecord | None, *, as_json: bool) -> None:
     """The figures as tables on stdout, or as one JSON object."""
     report = _figures(demo)
+    drift = _findings(demo)
+    report["drift"] = [described(one) for one in drift]
     today = datetime.now(UTC).date()
     standings = _standings(demo, today)
     report["budgets"] = [budgets.described(one) for one in standings]
@@ -41,19 +44,10 @@ def show(demo: Demo, flower: FlowerRecord | None, *, as_json: bool) -> None:
     print_agents(report["agents"])
     out.print(f"A/B test {AB_TEST}: {report['ab_test']['verdict']}", markup=False)
     out.print()
-    print_table(
-        ["model", "metric", "verdict", "effect", "n"],
-        [
-            (
-                row["model"],
-                row["metric"],
-                said(row["verdict"]),
-                row["effect"],
-                "{} / {}".format(*row["n"]),
-            )
-            for row in report["drift"]
-        ],
-        title="Drift of the traffic window against the benchmark window",
+    print_findings(
+        drift,
+        "Drift of the traffic window against the benchmark window; n of baseline / current",
+        empty="no sweep has compared anything",
     )
     costs = ", ".join(f"{period} {text}" for period, text in report["costs"].items())
     out.print(f"Cost: {costs}", markup=False)
@@ -89,7 +83,6 @@ def _figures(demo: Demo) -> dict[str, Any]:
                 for row in summarize(session, demo.runs)
             ],
             "ab_test": demo.ab_analysis,
-            "drift": _drift(session),
             "costs": {
                 name: cost_text(
                     period.cost_nanos, period.unpriced_calls, simulated=period.simulated_calls > 0
@@ -106,6 +99,14 @@ def _figures(demo: Demo) -> dict[str, Any]:
         }
 
 
+def _findings(demo: Demo) -> tuple[StoredFinding, ...]:
+    from shared.database import tenant_session
+    from shared.drift.reading import findings_of
+
+    with tenant_session(demo.tenant_id) as session:
+        return findings_of(session, UUID(demo.sweep["sweep_id"]))
+
+
 def _standings(demo: Demo, today: date) -> tuple[Standing, ...]:
     from shared.costs.budgeting import budgets as all_budgets
     from shared.costs.budgeting import standings
@@ -113,33 +114,3 @@ def _standings(demo: Demo, today: date) -> tuple[Standing, ...]:
 
     with tenant_session(demo.tenant_id) as session:
         return standings(session, all_budgets(session), today)
-
-
-def _drift(session: Any) -> list[dict[str, Any]]:
-    """One line per model and metric: the verdict is the metric's, from all its tests."""
-    from shared.drift.tables import DriftDetection
-
-    rows = session.scalars(
-        sa.select(DriftDetection)
-        .ext(distinct_on(DriftDetection.model, DriftDetection.function, DriftDetection.metric))
-        .order_by(
-            DriftDetection.model,
-            DriftDetection.function,
-            DriftDetection.metric,
-            # Of a metric's effects, the one that its verdict was judged by.
-            DriftDetection.minimum_effect.nulls_last(),
-        )
-    ).all()
-    return [
-        {
-            "model": row.model,
-            "metric": row.metric,
-            "verdict": row.verdict,
-            "reason": row.reason,
-            "n": (row.n_baseline, row.n_current),
-            "effect": None
-            if row.effect_size is None
-            else f"{row.effect_name} {row.effect_size:.3f}",
-        }
-        for row in rows
-    ]

@@ -11,9 +11,10 @@ for result in asyncio.run(DataDriftDetector().detect_all_drift()):
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from mlops.client import submit
 from shared.database import TenantId, tenant_session
@@ -22,6 +23,8 @@ from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.jobs.errors import JobError
 from shared.jobs.tables import JobStatus
 from shared.tenancy.tenants import current_tenant
+
+MOST_HOURS: Final = 24 * 366
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class DataDriftDetector:
 
     def __init__(self, tenant_id: TenantId | None = None, timeout: float = 300.0) -> None:
         """`timeout`: seconds to wait for a sweep."""
+        if not (isinstance(timeout, (int, float)) and 0 < timeout < math.inf):
+            raise ValueError(f"timeout={timeout!r}; expected seconds, more than 0")
         self._tenant_id = tenant_id
         self._timeout = timeout
 
@@ -66,13 +71,13 @@ class DataDriftDetector:
         """Compare the last `hours` of every function and model with their baselines.
 
         Those that drift come first. Raises `TimeoutError` when no worker has made the sweep in
-        time, and `JobError` when it failed. ValueError unless hours >= 1.
+        time, and `JobError` when it failed. ValueError for hours that are not whole, or not 1 to 8,784.
         """
         return await asyncio.to_thread(self._detected, hours)
 
     def _detected(self, hours: int) -> list[DriftResult]:
-        if hours < 1:
-            raise ValueError(f"{hours} hours; expected 1 or more")
+        if type(hours) is not int or not 1 <= hours <= MOST_HOURS:
+            raise ValueError(f"hours={hours!r}; expected a whole number from 1 to {MOST_HOURS}")
         end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         tenant_id = self._tenant_id or current_tenant()
         window = WindowOf(start=end - timedelta(hours=hours), end=end)

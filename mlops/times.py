@@ -23,7 +23,10 @@ def moment(text: object) -> datetime:
 def moment_of(option: str, text: str) -> datetime:
     """The time that an option was given; anything else ends the command."""
     try:
-        return moment(text)
+        found = moment(text)
+        if not 2000 <= found.year < 2200:
+            raise ValueError(f"{text!r} is not between the years 2000 and 2200")
+        return found
     except ValueError as error:
         raise complain(f"{option}: {error}", Exit.USAGE) from None
 
@@ -31,7 +34,7 @@ def moment_of(option: str, text: str) -> datetime:
 def hours_between(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     """A window of whole hours; anything else ends the command."""
     for at in (start, end):
-        if (at.minute, at.second, at.microsecond) != (0, 0, 0):
+        if at.timestamp() % 3600:
             told = f"{at.isoformat()} is not on the hour: rollups are by the hour"
             raise complain(told, Exit.USAGE)
     if end <= start:

@@ -7,8 +7,10 @@ its style as the only thing that it may use: no script runs, nothing is loaded, 
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -68,13 +70,28 @@ def page_environment(
 
 
 def write_whole(target: Path, parts: Iterable[str]) -> None:
-    """Write the text to `target`, whole or not at all. Raises `OSError`."""
+    """Write the text to the file `target`, whole or not at all; a link to one stays a link.
+
+    Raises `OSError`, also for what is there and is no file: a device would be replaced.
+    """
+    target = target.resolve()
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "there is something that is no regular file")
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.writelines(parts)
+            os.fchmod(file.fileno(), mode)
         Path(name).replace(target)
     except BaseException:
         with suppress(OSError):
             Path(name).unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    """There is no way to ask for it but to set it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from shared.alerts.drifting import tell_of_drift
+from shared.alerts.drifting import summed_up, tell_of_drift
 from shared.drift.sweep import detect
 from shared.drift.watching import watch_for_drift
 from shared.jobs.contracts import DetectDrift
@@ -19,7 +19,8 @@ def sweep(job: DetectDrift, lease: Lease) -> Record:
     """One sweep, named after its job, so that its rows can be traced to who asked for them."""
 
     def record(session: Session) -> Succeeded:
-        return Succeeded(tell_of_drift(session, detect(session, job, lease.claim.job_id)))
+        found = detect(session, job, lease.claim.job_id)
+        return Succeeded(tell_of_drift(session, found) if job.alerts else summed_up(found))
 
     return record
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.console import Exit, Json, complain, one_line_errors, print_json, print_table, say
+from mlops.console import Exit, Json, complain, note, one_line_errors, print_json, print_table, say
 from mlops.times import hours_between, moment_of
 
 app = typer.Typer(no_args_is_help=True, help="What a function and model is compared with.")
@@ -22,7 +22,8 @@ def set_baseline(
     function: Function = "",
     model: Model = "",
     previous: Annotated[
-        int | None, typer.Option(min=1, help="So many hours right before the current window.")
+        int | None,
+        typer.Option(min=1, max=24 * 366, help="So many hours right before the current window."),
     ] = None,
     start: Annotated[
         str | None, typer.Option("--from", help="A fixed window: from this hour on")
@@ -40,12 +41,19 @@ def set_baseline(
         from shared.database import tenant_session
         from shared.drift import baselines
         from shared.telemetry.reading import Window
+        from shared.telemetry.seen import NeverSeenError, require_seen
         from shared.tenancy.tenants import current_tenant
 
         fixed = start is not None or end is not None
         if sum((previous is not None, fixed, accept)) != 1 or (fixed and None in (start, end)):
             raise complain("expected --previous HOURS, --from and --to, or --accept", Exit.USAGE)
         with tenant_session(current_tenant()) as session:
+            for field, name in (("function", function), ("model", model)):
+                try:
+                    require_seen(session, field, name or None)
+                except NeverSeenError as never:
+                    # It may be one that is still to come.
+                    note(never)
             if accept:
                 chosen = baselines.accept(session, function, model)
             else:

@@ -15,7 +15,7 @@ from mlops.monitoring.windows import last_hours
 def changes(
     function: Annotated[str | None, typer.Option(help="Only this one.")] = None,
     model: Annotated[str | None, typer.Option(help="Only this one.")] = None,
-    days: Annotated[int, typer.Option(min=3, max=366, help="The last so many.")] = 28,
+    days: Annotated[int, typer.Option(min=14, max=366, help="The last so many.")] = 28,
     as_json: Json = False,
 ) -> None:
     """Say when the level of a metric changed, and how long that took to show.
@@ -28,10 +28,13 @@ def changes(
     with one_line_errors():
         from shared.database import tenant_session
         from shared.drift.changing import courses
+        from shared.telemetry.seen import require_seen
         from shared.tenancy.tenants import current_tenant
 
         window = last_hours(datetime.now(UTC), 24 * days)
         with tenant_session(current_tenant()) as session:
+            require_seen(session, "function", function)
+            require_seen(session, "model", model)
             found = courses(session, window, function, model)
     if as_json:
         print_json([asdict(course) for course in found])

@@ -22,7 +22,9 @@ def run(
     ] = 24,
     requests: Annotated[
         int | None,
-        typer.Option(min=30, help="Instead: the newest hours that hold so many model calls."),
+        typer.Option(
+            min=30, max=10**9, help="Instead: the newest hours that hold so many model calls."
+        ),
     ] = None,
     until: Annotated[
         str | None, typer.Option(help="The end of the current window; now when left out.")

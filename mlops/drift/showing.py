@@ -46,6 +46,7 @@ def list_findings(function: Function = None, model: Model = None, as_json: Json 
         from shared.tenancy.tenants import current_tenant
 
         with tenant_session(current_tenant()) as session:
+            _require_seen(session, function, model)
             found = newest_findings(session, function, model)
             budget = _budget(session, datetime.now(UTC))
     if as_json:
@@ -59,8 +60,9 @@ def list_findings(function: Function = None, model: Model = None, as_json: Json 
     )
     if found:
         say(
-            f"alarms of drift in the last {budget.days} days: {budget.raised}; at most"
-            f" {budget.expected_per_week:g} a week are expected where nothing drifts"
+            f"sweeps of the timetable that raised an alarm in the last {budget.days} days:"
+            f" {budget.raised}; at most {budget.expected_per_week:.2g} a week are expected where"
+            " nothing drifts"
             " (`mlops drift budget`)"
         )
 
@@ -82,6 +84,7 @@ def show(
         from shared.tenancy.tenants import current_tenant
 
         with tenant_session(current_tenant()) as session:
+            _require_seen(session, function, model)
             found = newest_findings(session, function, model, metric)
             if not found:
                 there = sorted({one.metric for one in newest_findings(session, function, model)})
@@ -114,6 +117,7 @@ def quality(
         from shared.tenancy.tenants import current_tenant
 
         with tenant_session(current_tenant()) as session:
+            _require_seen(session, function, None)
             checked = check_functions(session, last_hours(datetime.now(UTC), hours))
     rows = [
         (subject, one)
@@ -166,6 +170,7 @@ def report(
 
         now = datetime.now(UTC)
         with tenant_session(current_tenant()) as session:
+            _require_seen(session, function, model)
             found = newest_findings(session, function, model)
             if not found:
                 raise complain(
@@ -182,6 +187,13 @@ def report(
         print_json({"path": target})
     else:
         say(target)
+
+
+def _require_seen(session: Session, function: str | None, model: str | None) -> None:
+    from shared.telemetry.seen import require_seen
+
+    require_seen(session, "function", function)
+    require_seen(session, "model", model)
 
 
 def _with_quality(
@@ -259,9 +271,15 @@ def _budget(session: Session, now: datetime) -> FalseAlarmBudget:
 
     from shared.alerts.tables import Alert
     from shared.drift.budget import WEEK, false_alarms_a_week
+    from shared.drift.false_alarms import expected_false_alarms, false_discovery_rate
     from shared.drift.showing import FalseAlarmBudget
+    from shared.drift.watching import SWEEPS_A_WEEK
 
+    # What one sweep finds is one alarm, however many metrics it names: they share their data.
     raised = session.scalar(
-        sa.select(sa.func.count()).where(Alert.kind == "drift", Alert.raised_at >= now - WEEK)
+        sa.select(sa.func.count(sa.distinct(Alert.raised_at))).where(
+            Alert.kind == "drift", Alert.raised_at >= now - WEEK
+        )
     )
-    return FalseAlarmBudget(false_alarms_a_week(session), raised or 0)
+    rate = false_discovery_rate(SWEEPS_A_WEEK, false_alarms_a_week(session))
+    return FalseAlarmBudget(expected_false_alarms(SWEEPS_A_WEEK, rate), raised or 0)

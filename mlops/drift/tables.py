@@ -39,7 +39,7 @@ def print_findings(found: Sequence[StoredFinding], title: str, *, empty: str) ->
                 one.metric,
                 said(one.state),
                 _effect(one),
-                one.minimum_effect and f"{one.minimum_effect:g}",
+                _least(one),
                 None if one.p_adjusted is None else f"{one.p_adjusted:.2g}",
                 f"{one.n_baseline:,} / {one.n_current:,}",
             )
@@ -54,19 +54,32 @@ def print_findings(found: Sequence[StoredFinding], title: str, *, empty: str) ->
 
 
 def _effect(finding: StoredFinding) -> str | None:
-    if finding.effect_size is None:
+    from shared.drift.effects import Effect, magnitude
+    from shared.drift.wording import effect_said
+
+    if finding.effect_size is None or finding.effect_name is None:
         return None
-    return f"{finding.effect_name} {finding.effect_size:.3f}"
+    effect = Effect(finding.effect_name)
+    return effect_said(effect, magnitude(effect, finding.effect_size))
+
+
+def _least(finding: StoredFinding) -> str | None:
+    from shared.drift.wording import magnitude_said
+
+    if finding.minimum_effect is None or finding.effect_name is None:
+        return None
+    return magnitude_said(finding.effect_name, finding.minimum_effect)
 
 
 def _by_reason(found: Sequence[StoredFinding]) -> dict[str, list[str]]:
     """Why there is no finding, with what that holds for: many share one reason."""
     from shared.drift.verdicts import DriftState
+    from shared.drift.windows import Subject
     from shared.drift.wording import said
 
     reasons: dict[str, list[str]] = {}
     for one in found:
         if one.state in (DriftState.NO_DATA, DriftState.INSUFFICIENT):
-            subject = f"{one.metric} of {one.model} in {one.function or 'every function'}"
+            subject = f"{one.metric} of {Subject(one.function, one.model)}"
             reasons.setdefault(f"{said(one.state)}, {one.reason}", []).append(subject)
     return reasons

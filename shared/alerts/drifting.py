@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -25,42 +25,55 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
     The first sweep of an episode also asks for a new card of its model, if that is registered.
 
     A warning, and a window without enough data, neither raise nor resolve: unknown is not stable.
-    Sweeps that compare other functions, or windows of another length, have alerts of their own;
-    and one that looks further back than an alert's newest sweep leaves that alert as it is.
+    A sweep that looks further back than an alert's newest one leaves that alert as it is.
     """
+    session.execute(_ONE_AT_A_TIME)
     raised = resolved = 0
     begun: dict[str, UUID] = {}
     newest = _newest_windows(session)
     for finding in sweep.findings:
         current = finding.windows.current
-        fingerprint = f"drift:{finding.model}:{finding.metric}:{finding.windows.shape}"
+        fingerprint = f"drift:{finding.function}:{finding.model}:{finding.metric}"
         if current.end < newest.get(fingerprint, current.end):
             continue
         if finding.verdict.state is DriftState.DRIFT:
             alert = raise_alert(
                 session,
-                "drift",
+                KIND,
                 fingerprint,
                 Severity.WARNING,
-                f"{finding.metric} of {finding.model} in {finding.function} drifts:"
-                f" {finding.explanation}",
+                f"{finding.metric} of {finding.windows.subject} drifts: {finding.explanation}",
                 _details(sweep, finding),
             )
             raised += 1
             if alert.times_seen == 1:
                 begun.setdefault(finding.model, alert.id)
-        elif finding.verdict.state is DriftState.STABLE:
+        elif finding.verdict.state is DriftState.STABLE and fingerprint in newest:
             resolved += resolve_alert(session, fingerprint, finding.explanation)
     asked = sum(_asked_for_card(session, model, alert) for model, alert in begun.items())
+    return summed_up(sweep) | {
+        "alerts_raised": raised,
+        "alerts_resolved": resolved,
+        "cards_asked_for": asked,
+    }
+
+
+def summed_up(sweep: SweepResult) -> dict[str, Any]:
+    """What a sweep has found, in numbers."""
     states = Counter(finding.verdict.state.value for finding in sweep.findings)
     return {
         "sweep_id": str(sweep.sweep_id),
         "metrics": len(sweep.findings),
         "states": dict(states),
-        "alerts_raised": raised,
-        "alerts_resolved": resolved,
-        "cards_asked_for": asked,
     }
+
+
+KIND: Final = "drift"
+
+# Of two sweeps of a tenant at once the second sees what the first has raised.
+_ONE_AT_A_TIME: Final = sa.text(
+    "SELECT pg_advisory_xact_lock(hashtextextended('drift:' || current_setting('app.tenant'), 0))"
+)
 
 
 def _asked_for_card(session: Session, model: str, alert_id: UUID) -> bool:
@@ -78,7 +91,7 @@ def _newest_windows(session: Session) -> dict[str, datetime]:
     """The end of the newest window that each open alert of drift was seen in."""
     ends = Alert.details["current"]["end"].astext
     query = sa.select(Alert.fingerprint, ends).where(
-        Alert.kind == "drift", Alert.resolved_at.is_(None), ends.is_not(None)
+        Alert.kind == KIND, Alert.resolved_at.is_(None), ends.is_not(None)
     )
     return {fingerprint: datetime.fromisoformat(end) for fingerprint, end in session.execute(query)}
 

@@ -70,9 +70,8 @@ STATEMENTS: Final = {
                -- A window may be asked for that ends in the hour to come; no data is of then.
                least(max(current->>'end')::timestamptz, max(created_at)) AS last
         FROM mlops.drift_detection
-        WHERE model = :model AND sweep_id = (
-            SELECT sweep_id FROM mlops.drift_detection WHERE model = :model
-            ORDER BY created_at DESC, sweep_id LIMIT 1)
+        WHERE model = :model AND (function, sweep_id) IN (
+            SELECT function, sweep_id FROM mlops.drift_subjects WHERE model = :model)
         GROUP BY function, metric ORDER BY function, metric
         """
     ),

@@ -13,7 +13,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
-from shared.drift.tables import DriftBaseline, DriftDetection
+from shared.drift.tables import DriftBaseline, DriftDetection, DriftSubject
+from shared.telemetry.events import NAME_BYTES
 from shared.telemetry.reading import Window
 from shared.tenancy.tenants import audit
 
@@ -88,8 +89,12 @@ class SetBaseline:
 def set_baseline(session: Session, function: str, model: str, baseline: Baseline) -> None:
     """From the next sweep on; in place of the one that was set for the same function and model.
 
-    Leaves an audit row. Raises `BaselineError` for a window that has not ended.
+    Leaves an audit row. Raises `BaselineError` for a window that has not ended, or for a name that
+    no function or model can have.
     """
+    for name in (function, model):
+        if len(name.encode()) > NAME_BYTES or not (name.isprintable() and len(name) <= 200):
+            raise BaselineError(f"{name[:60]!r}: expected a name of 1 to 200 characters")
     if baseline.window is not None:
         now = session.execute(sa.select(sa.func.now())).scalar_one()
         if baseline.window.end > now:
@@ -132,17 +137,34 @@ def accept(session: Session, function: str, model: str) -> Baseline:
 
     Raises `BaselineError` where no sweep has looked at it.
     """
-    seen = sa.select(DriftDetection.current).order_by(DriftDetection.created_at.desc()).limit(1)
+    seen = (
+        sa.select(DriftDetection.current)
+        .join(
+            DriftSubject,
+            sa.and_(
+                DriftSubject.sweep_id == DriftDetection.sweep_id,
+                DriftSubject.function == DriftDetection.function,
+                DriftSubject.model == DriftDetection.model,
+            ),
+        )
+        .order_by(DriftSubject.swept_at.desc())
+        .limit(1)
+    )
     if function != EVERY:
-        seen = seen.where(DriftDetection.function == function)
+        seen = seen.where(DriftSubject.function == function)
     if model != EVERY:
-        seen = seen.where(DriftDetection.model == model)
+        seen = seen.where(DriftSubject.model == model)
     current = session.scalar(seen)
     if current is None:
         raise BaselineError(
             f"no sweep has looked at {subject(function, model)} yet: `mlops drift run` makes one"
         )
     start, end = (datetime.fromisoformat(current[at]) for at in ("start", "end"))
+    now = session.execute(sa.select(sa.func.now())).scalar_one()
+    # The hour that is not over is in the window of a sweep that was asked for by hand.
+    end = min(end, now.replace(minute=0, second=0, microsecond=0))
+    if end <= start:
+        raise BaselineError("the newest sweep saw no hour that is over; expected one at least")
     accepted = Baseline(BaselineKind.ACCEPTED, window=Window(start, end))
     set_baseline(session, function, model, accepted)
     return accepted

@@ -14,6 +14,7 @@ from shared.drift.false_alarms import DEFAULT_BUDGET
 from shared.drift.tables import DriftBudget
 from shared.tenancy.tenants import audit
 
+LEAST_FALSE_ALARMS: Final = 0.001
 MOST_FALSE_ALARMS: Final = 100.0
 WEEK: Final = timedelta(days=7)
 
@@ -30,9 +31,9 @@ def false_alarms_a_week(session: Session) -> float:
 
 def set_false_alarms_a_week(session: Session, accepted: float) -> None:
     """From the next sweep of the timetable on. Leaves an audit row. Raises `BudgetError`."""
-    if not 0 < accepted <= MOST_FALSE_ALARMS:
+    if not LEAST_FALSE_ALARMS <= accepted <= MOST_FALSE_ALARMS:
         raise BudgetError(
-            f"{accepted:g} false alarms a week; expected more than 0, and at most"
+            f"{accepted:g} false alarms a week; expected {LEAST_FALSE_ALARMS:g} to"
             f" {MOST_FALSE_ALARMS:g}"
         )
     values = {"false_alarms_a_week": accepted, "changed_at": sa.func.now()}

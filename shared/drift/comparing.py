@@ -19,6 +19,7 @@ from shared.drift.windows import LookedAt
 from shared.telemetry.histograms import LARGEST_VALUE, Histogram, aligned, representatives
 from shared.telemetry.metrics import Category, Metric, OfOutcome, Relation, Share, Volume
 from shared.telemetry.reading import Seen, Sums
+from shared.telemetry.rollups import SHARE_UNIT
 
 RULES: Final[Mapping[str, MetricRule]] = {
     # Errors are rare: five in a hundred more is what people are woken for.
@@ -34,7 +35,7 @@ def histograms_for(names: Collection[str]) -> list[Metric | OfOutcome]:
     needed: set[str] = {metric for metric in Metric if metric in names}
     for relation, binned in RELATIONS.items():
         if relation in names:
-            needed |= set(binned.histograms)
+            needed |= {binned.having, binned.without}
     return [name for name in (*Metric, *OfOutcome) if name in needed]
 
 
@@ -145,27 +146,18 @@ class Binned:
     """How an outcome is counted by bins of its input, from histograms.
 
     `edges` are the bins' lowest values, rising, in the unit of the histograms; what is at least the
-    last of them is one bin. `everything` counts those without the outcome too where there is no
-    histogram of these alone.
+    last of them is one bin.
     """
 
     having: OfOutcome
-    without: OfOutcome | None
-    everything: Metric | None
+    without: OfOutcome
     edges: tuple[int, ...]
-
-    @property
-    def histograms(self) -> tuple[Metric | OfOutcome, ...]:
-        named = (self.having, self.without, self.everything)
-        return tuple(name for name in named if name is not None)
 
     def counts(self, seen: Seen | None) -> tuple[Counts, Counts]:
         """(without, with) the outcome, by bin."""
-        having = self._by_bin(_histogram(self.having, seen))
-        if self.without is not None:
-            return self._by_bin(_histogram(self.without, seen)), having
-        assert self.everything is not None
-        return self._by_bin(_histogram(self.everything, seen)) - having, having
+        return self._by_bin(_histogram(self.without, seen)), self._by_bin(
+            _histogram(self.having, seen)
+        )
 
     def _by_bin(self, histogram: Histogram) -> Counts:
         where = np.searchsorted(self.edges, representatives(histogram.bins), side="right") - 1
@@ -177,13 +169,12 @@ RELATIONS: Final[Mapping[Relation, Binned]] = {
     Relation.SUCCESS_GIVEN_CONFIDENCE: Binned(
         OfOutcome.CONFIDENCE_OF_SUCCESSES,
         OfOutcome.CONFIDENCE_OF_FAILURES,
-        None,
-        tuple(range(0, 10_000, 1_000)),
+        # Agents say 0.8 and 0.9: no edge is there, where a histogram's bin would straddle it.
+        (0, *(SHARE_UNIT * n // 100 for n in range(8, 100, 10))),
     ),
     Relation.ERROR_GIVEN_QUERY_LENGTH: Binned(
         OfOutcome.QUERY_LENGTH_OF_ERRORS,
-        None,
-        Metric.QUERY_LENGTH,
+        OfOutcome.QUERY_LENGTH_OF_SUCCESSES,
         (0, *(2**n for n in range(5, 18))),
     ),
 }
@@ -196,10 +187,11 @@ def outcomes(relation: Relation, old: Seen | None, new: Seen | None) -> BinnedOu
 
 
 def bin_names(relation: Relation) -> tuple[str, ...]:
-    """`0.2 to 0.3` of a confidence, `64 to 127` of a length."""
+    """`0.28 to 0.38` of a confidence, `64 to 127` of a length."""
     edges = RELATIONS[relation].edges
     if relation is Relation.SUCCESS_GIVEN_CONFIDENCE:
-        return tuple(f"{low / 10_000:g} to {low / 10_000 + 0.1:g}" for low in edges)
+        ends = (*(edge / SHARE_UNIT for edge in edges), 1.0)
+        return tuple(f"{low:g} to {high:g}" for low, high in pairwise(ends))
     return tuple(
         f"{low} to {high - 1}" if high < LARGEST_VALUE else f"{low} and more"
         for low, high in pairwise((*edges, LARGEST_VALUE))

@@ -9,10 +9,9 @@ from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from shared.drift.tables import DriftDetection
+from shared.drift.tables import DriftDetection, DriftSubject
 from shared.drift.verdicts import DriftState
 from shared.jobs.contracts import WindowOf
 
@@ -66,24 +65,15 @@ def newest_findings(
 
     A filter that is None is none.
     """
-    newest = (
-        sa.select(DriftDetection.sweep_id, DriftDetection.function, DriftDetection.model)
-        .ext(distinct_on(DriftDetection.function, DriftDetection.model))
-        .order_by(
-            DriftDetection.function,
-            DriftDetection.model,
-            DriftDetection.created_at.desc(),
-            DriftDetection.sweep_id,
-        )
-        .where(*_filters(function, model, None))
-        .subquery()
+    newest = sa.select(DriftSubject.sweep_id, DriftSubject.function, DriftSubject.model).where(
+        *_filters(DriftSubject.__table__, function, model, None)
     )
     return _found(
         session,
         sa.tuple_(DriftDetection.sweep_id, DriftDetection.function, DriftDetection.model).in_(
-            sa.select(newest)
+            newest
         ),
-        *_filters(None, None, metric),
+        *_filters(DriftDetection.__table__, None, None, metric),
     )
 
 
@@ -92,20 +82,11 @@ def findings_of(session: Session, sweep_id: UUID) -> tuple[StoredFinding, ...]:
     return _found(session, DriftDetection.sweep_id == sweep_id)
 
 
-def history(
-    session: Session, function: str, model: str, since: datetime, metric: str | None = None
-) -> tuple[StoredFinding, ...]:
-    """What was said of a function and model since then, oldest first."""
-    found = _found(session, DriftDetection.created_at >= since, *_filters(function, model, metric))
-    return tuple(sorted(found, key=lambda one: (one.created_at, one.metric)))
-
-
 def _filters(
-    function: str | None, model: str | None, metric: str | None
+    table: sa.FromClause, function: str | None, model: str | None, metric: str | None
 ) -> list[sa.ColumnElement[bool]]:
     wanted = {"function": function, "model": model, "metric": metric}
-    columns = DriftDetection.__table__.columns
-    return [columns[name] == value for name, value in wanted.items() if value is not None]
+    return [table.c[name] == value for name, value in wanted.items() if value is not None]
 
 
 _ORDER: Final = (

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
@@ -14,10 +15,11 @@ from shared.drift.comparing import compared, histograms_for
 from shared.drift.effects import magnitude
 from shared.drift.features import compared_features
 from shared.drift.statistics import TestResult
-from shared.drift.tables import DriftDetection
+from shared.drift.tables import DriftDetection, DriftSubject
 from shared.drift.verdicts import DriftState, MetricVerdict, judge
 from shared.drift.volumes import NO_REQUEST, volumes
 from shared.drift.windows import Windows, look
+from shared.drift.wording import effect_said, magnitude_said
 from shared.jobs.contracts import DetectDrift
 from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.features.watching import watched_features
@@ -49,12 +51,12 @@ class MetricFinding:
         verdict = self.verdict
         if verdict.reason is not None:
             return verdict.reason
-        effect = verdict.effect_size
-        moved = "unknown" if effect is None else f"{magnitude(verdict.effect_name, effect):.3f}"
+        name, size = verdict.effect_name, verdict.effect_size
+        moved = "unknown" if size is None else effect_said(name, magnitude(name, size))
         p_value = "unknown" if verdict.p_value is None else f"{verdict.p_value:.2g}"
         return (
-            f"{verdict.effect_name.value} {moved} (matters from {verdict.minimum_effect:g}),"
-            f" adjusted p {p_value} (significant to {verdict.threshold:g}),"
+            f"{moved} (matters from {magnitude_said(name, verdict.minimum_effect)}),"
+            f" adjusted p {p_value} (significant to {verdict.threshold:.2g}),"
             f" n {verdict.n_baseline} and {verdict.n_current}"
         )
 
@@ -94,7 +96,24 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     rows = _rows(sweep, tenant_of(session))
     if rows:
         session.execute(sa.insert(DriftDetection), rows)
+        _note_newest(session, sweep)
     return sweep
+
+
+def _note_newest(session: Session, sweep: SweepResult) -> None:
+    """A sweep that began later holds, whichever ends last."""
+    subjects = sorted({finding.windows.subject for finding in sweep.findings})
+    fixed = {"tenant_id": tenant_of(session), "sweep_id": sweep.sweep_id}
+    noted = insert(DriftSubject).values(
+        [fixed | {"function": one.function, "model": one.model} for one in subjects]
+    )
+    session.execute(
+        noted.on_conflict_do_update(
+            index_elements=["tenant_id", "function", "model"],
+            set_={"sweep_id": noted.excluded.sweep_id, "swept_at": noted.excluded.swept_at},
+            where=DriftSubject.swept_at <= noted.excluded.swept_at,
+        )
+    )
 
 
 def _rows(sweep: SweepResult, tenant_id: UUID) -> list[dict[str, Any]]:

@@ -28,7 +28,15 @@ class DriftDetection(Base):
             # The usual name would be longer than PostgreSQL's names are.
             name="drift_detection_test_key",
         ),
-        sa.Index(None, "tenant_id", "created_at"),
+        # For what earlier sweeps said of one metric.
+        sa.Index(
+            "drift_detection_history_idx",
+            "tenant_id",
+            "function",
+            "model",
+            "metric",
+            "created_at",
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -53,6 +61,18 @@ class DriftDetection(Base):
     minimum_effect: Mapped[float | None]
     verdict: Mapped[str]
     reason: Mapped[str]
+
+
+class DriftSubject(Base):
+    """The newest sweep that looked at a function and model, so that it need not be searched for."""
+
+    __tablename__ = "drift_subjects"
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    function: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    sweep_id: Mapped[UUID]
+    swept_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 
 class DriftBaseline(Base):

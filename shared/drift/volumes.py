@@ -30,9 +30,9 @@ def volumes(
 ) -> Mapping[Subject, VolumeComparison]:
     """How the requests of each function and model in the window compare with earlier weeks.
 
-    An hour in which nothing of the tenant was collected is unknown, and so is one that is not
-    summed or not over. Who made no request is not among them; a window that is longer than a week,
-    or counted in requests, has no season, and nobody is.
+    An hour that is not over, or not summed, is unknown; one of which nothing came had none. Who
+    made no request is not among them; a window that is longer than a week, or counted in requests,
+    has no season, and nobody is.
     """
     if isinstance(current, LastRequests):
         return {}
@@ -41,12 +41,12 @@ def volumes(
     if not 1 <= hours <= HOURS_PER_WEEK:
         return {}
     start = end - timedelta(hours=hours + MOST_WEEKS * HOURS_PER_WEEK)
-    requests, alive = _by_hour(session, start, end)
+    requests, over = _by_hour(session, start, end)
     found = {}
     for subject, by_hour in requests.items():
         if current.function in (None, subject.function) and by_hour:
             # Before its first request it may not have been there.
-            known = {hour for hour in alive if hour >= min(by_hour)}
+            known = [hour for hour in over if hour >= min(by_hour)]
             series = HourlyRequests.from_hours(by_hour, start, end, known)
             found[subject] = compare_volume(series, hours)
     return found
@@ -60,29 +60,23 @@ NO_REQUEST: Final = compare_volume(
 
 def _by_hour(
     session: Session, start: datetime, end: datetime
-) -> tuple[dict[Subject, dict[datetime, int]], set[datetime]]:
-    """Requests by subject and hour, and the hours of which they are known."""
+) -> tuple[dict[Subject, dict[datetime, int]], list[datetime]]:
+    """Requests by subject and hour, and the hours that are over and summed."""
     table = ModelPerformance
     found: defaultdict[Subject, dict[datetime, int]] = defaultdict(dict)
-    alive: set[datetime] = set()
-    rows = session.execute(
-        sa.select(table.function, table.model, table.hour, sa.func.sum(table.llm_calls))
-        .where(table.hour >= start, table.hour < end)
-        .group_by(table.function, table.model, table.hour)
-    )
-    for function, model, hour, calls in rows:
-        at = hour.astimezone(UTC)
-        alive.add(at)
-        if calls:
-            found[Subject(function, model)][at] = int(calls)
     unsummed = session.scalars(
         sa.select(DirtyHour.hour).where(DirtyHour.hour >= start, DirtyHour.hour < end)
     )
     waiting = {hour.astimezone(UTC) for hour in unsummed}
     now = session.execute(sa.select(sa.func.now())).scalar_one().astimezone(UTC)
-    waiting.add(now.replace(minute=0, second=0, microsecond=0))
-    alive -= waiting
-    return {
-        subject: {hour: n for hour, n in hours.items() if hour not in waiting}
-        for subject, hours in found.items()
-    }, alive
+    last = min(end, now.replace(minute=0, second=0, microsecond=0))
+    rows = session.execute(
+        sa.select(table.function, table.model, table.hour, sa.func.sum(table.llm_calls))
+        .where(table.hour >= start, table.hour < last, table.llm_calls > 0)
+        .group_by(table.function, table.model, table.hour)
+    )
+    for function, model, hour, calls in rows:
+        if (at := hour.astimezone(UTC)) not in waiting:
+            found[Subject(function, model)][at] = int(calls)
+    over = (start + n * _HOUR for n in range(max((last - start) // _HOUR, 0)))
+    return found, [hour for hour in over if hour not in waiting]

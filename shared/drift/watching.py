@@ -14,11 +14,14 @@ from shared.drift.budget import WEEK, false_alarms_a_week
 from shared.drift.false_alarms import false_discovery_rate
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.jobs.submission import enqueue
-from shared.telemetry.tables import ModelPerformance
+from shared.telemetry.tables import DirtyHour, ModelPerformance
 
 CURRENT: Final = timedelta(hours=24)
 EVERY: Final = timedelta(hours=1)
 "As beat_schedule.py has it."
+
+PATIENCE: Final = timedelta(minutes=10)
+"Hours that have waited for longer to be summed are a backlog."
 
 SWEEPS_A_WEEK: Final = WEEK / EVERY
 
@@ -38,8 +41,11 @@ def watch_for_drift(now: datetime) -> int:
         with tenant_session(TenantId(tenant_id)) as session:
             if not _has_rollups(session, current.start - DEFAULT_LENGTH, current.end):
                 continue
+            if _waits(session, current):
+                # A part of a day would be taken for the day; health tells of the backlog.
+                continue
             rate = false_discovery_rate(SWEEPS_A_WEEK, false_alarms_a_week(session))
-            job = DetectDrift(current=current, false_discovery_rate=rate)
+            job = DetectDrift(current=current, false_discovery_rate=rate, alerts=True)
             enqueue(session, job, idempotency_key=f"hour:{hour.isoformat()}")
             asked += 1
     return asked
@@ -48,3 +54,13 @@ def watch_for_drift(now: datetime) -> int:
 def _has_rollups(session: Session, start: datetime, end: datetime) -> bool:
     found = sa.exists().where(ModelPerformance.hour >= start, ModelPerformance.hour < end)
     return bool(session.scalar(sa.select(found)))
+
+
+def _waits(session: Session, window: WindowOf) -> bool:
+    """Whether an hour of the window has waited for longer than roll-ups take."""
+    waiting = sa.exists().where(
+        DirtyHour.hour >= window.start,
+        DirtyHour.hour < window.end,
+        DirtyHour.marked_at < sa.func.now() - PATIENCE,
+    )
+    return bool(session.scalar(sa.select(waiting)))

@@ -32,6 +32,9 @@ class Subject:
     function: str
     model: str
 
+    def __str__(self) -> str:
+        return f"{self.model} in {self.function}" if self.model else "the feature store"
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -40,8 +43,6 @@ class Windows:
     subject: Subject
     baseline: WindowOf
     current: WindowOf
-    shape: str
-    "What they share with the same windows an hour later: their functions and their lengths."
     problem: str | None = None
 
 
@@ -127,12 +128,7 @@ def _compared(
 
 def windows_of(subject: Subject, baseline: WindowOf, current: WindowOf) -> Windows:
     """Both windows of a subject, as they are."""
-    shape = f"{_hours(baseline)}:{_hours(current)}"
-    return Windows(subject, baseline, current, shape, problem_of(baseline, current))
-
-
-def _hours(window: WindowOf) -> str:
-    return f"{window.function!r} for {(window.end - window.start) / _HOUR:g} h"
+    return Windows(subject, baseline, current, problem_of(baseline, current))
 
 
 def problem_of(baseline: WindowOf, current: WindowOf) -> str | None:
@@ -166,10 +162,9 @@ def _by_requests(session: Session, job: DetectDrift, last: LastRequests) -> list
             earlier = {hour: n for hour, n in hours.items() if hour < current.start}
             begin = _reached(earlier, last.requests) or min(earlier, default=current.start - _HOUR)
             baseline = WindowOf(start=begin, end=current.start, function=subject.function)
-            windows = Windows(subject, baseline, current, "")
+            windows = Windows(subject, baseline, current)
         else:
             windows = _compared(job, own, subject, current)
-        windows = replace(windows, shape=f"{subject.function!r} for {last.requests} requests")
         if start is None:
             short = (
                 f"{sum(hours.values())} requests in the last {LONGEST_LOOK_BACK.days} days;"

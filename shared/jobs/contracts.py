@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from uuid import UUID
 
 from pydantic import (
@@ -222,7 +222,18 @@ class WindowOf(BaseModel):
     def _in_order(self) -> Self:
         if self.end <= self.start:
             raise ValueError("the end of a window must be after its start")
+        if not _fits(self.start) or not _fits(self.end):
+            raise ValueError(_UNFIT)
+        if any(at.timestamp() % 3600 for at in (self.start, self.end)):
+            raise ValueError("a window begins and ends on the hour (UTC): rollups are by the hour")
         return self
+
+
+_UNFIT: Final = "a window lies between the years 2000 and 2200"
+
+
+def _fits(at: datetime) -> bool:
+    return 2000 <= at.year < 2200
 
 
 class LastRequests(BaseModel):
@@ -234,6 +245,12 @@ class LastRequests(BaseModel):
     until: AwareDatetime
     function: Name | None = None
     "Only this function; each by itself when left out."
+
+    @model_validator(mode="after")
+    def _in_range(self) -> Self:
+        if not _fits(self.until):
+            raise ValueError(_UNFIT)
+        return self
 
 
 class DetectDrift(Contract):
@@ -247,6 +264,8 @@ class DetectDrift(Contract):
     models: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
     false_discovery_rate: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     "Of the tests that a sweep calls significant, the share that is expected to be false."
+    alerts: bool = False
+    "What it finds raises and closes alerts, as that of the timetable's sweeps does."
 
 
 class WriteCard(Contract):

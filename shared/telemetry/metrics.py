@@ -53,6 +53,7 @@ class OfOutcome(StrEnum):
 
     CONFIDENCE_OF_SUCCESSES = "confidence_of_successes"
     CONFIDENCE_OF_FAILURES = "confidence_of_failures"
+    QUERY_LENGTH_OF_SUCCESSES = "query_length_of_successes"
     QUERY_LENGTH_OF_ERRORS = "query_length_of_errors"
 
 

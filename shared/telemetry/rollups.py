@@ -58,6 +58,7 @@ _EXPRESSIONS: Final = tuple(dict.fromkeys(value for value, _ in _VALUES.values()
 _OF_OUTCOME: Final[Mapping[OfOutcome, tuple[str, str, str]]] = {
     OfOutcome.CONFIDENCE_OF_SUCCESSES: (_CONFIDENCE, "task_end", "success"),
     OfOutcome.CONFIDENCE_OF_FAILURES: (_CONFIDENCE, "task_end", "NOT success"),
+    OfOutcome.QUERY_LENGTH_OF_SUCCESSES: ("query_length", "llm_call", "success"),
     OfOutcome.QUERY_LENGTH_OF_ERRORS: ("query_length", "llm_call", "NOT success"),
 }
 "As `_VALUES`, and of which outcome."
@@ -232,7 +233,8 @@ _ERRORS: Final = sa.text(
 # The kind of an action has no column of its own.
 _CATEGORIES: Final = sa.text(
     """
-    SELECT model, function, variant, kind, coalesce(llm_model, attributes->>'action') AS name,
+    SELECT model, function, variant, kind,
+        CASE kind WHEN 'llm_call' THEN llm_model ELSE attributes->>'action' END AS name,
         count(*) AS number
     FROM mlops.events
     WHERE occurred_at >= :start AND occurred_at < :end AND kind IN ('action', 'llm_call')

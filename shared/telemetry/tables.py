@@ -177,8 +177,9 @@ class _Sums:
     confidence_of_successes: Mapped[bytes] = mapped_column(server_default="")
     "Of tasks, as those of failures."
     confidence_of_failures: Mapped[bytes] = mapped_column(server_default="")
+    query_length_of_successes: Mapped[bytes] = mapped_column(server_default="")
+    "Of calls, as those of errors. Both are empty where hours were summed before there were any."
     query_length_of_errors: Mapped[bytes] = mapped_column(server_default="")
-    "Of calls that failed."
     names: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     "How often each kind of action was done and each language model asked: `action.click`."
 

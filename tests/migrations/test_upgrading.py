@@ -212,3 +212,43 @@ def test_the_migrations_make_the_tables_that_the_code_describes(
         different = compare_metadata(context, Base.metadata)
 
     assert [change for change in different if "alembic_version" not in repr(change)] == []
+
+
+def test_drift_that_was_found_before_keeps_its_function_and_its_alert_is_closed(
+    database: str, services: TemporaryServices
+) -> None:
+    engine = sa.create_engine(psycopg_url(database), poolclass=sa.NullPool)
+    tenant, sweep = uuid.uuid4(), uuid.uuid4()
+    with engine.begin() as connection:
+        at_version(connection, "0008")
+    with as_superuser(database, services).begin() as connection:
+        connection.execute(
+            sa.text("INSERT INTO mlops.tenants (id, name) VALUES (:t, 'before')"), {"t": tenant}
+        )
+        for model, current in (("a@1", '{"function": "shop"}'), ("b@1", "{}")):
+            connection.execute(
+                sa.text(
+                    "INSERT INTO mlops.drift_detection (id, tenant_id, sweep_id, model, metric,"
+                    " test, baseline, current, n_baseline, n_current, threshold, verdict, reason)"
+                    " VALUES (gen_random_uuid(), :t, :s, :m, 'tokens', 'ks', '{}',"
+                    " CAST(:c AS jsonb), 1, 1, 0.05, 'drift', 'it moved')"
+                ),
+                {"t": tenant, "s": sweep, "m": model, "c": current},
+            )
+        connection.execute(
+            sa.text(
+                "INSERT INTO mlops.alerts (id, tenant_id, kind, fingerprint, severity, message,"
+                " details, times_seen) VALUES (gen_random_uuid(), :t, 'drift', 'x', 'warning',"
+                " 'it moved', '{}', 1)"
+            ),
+            {"t": tenant},
+        )
+    upgrade(database, services.database_url)
+    with as_superuser(database, services).begin() as connection:
+        for table in ("drift_detection", "drift_subjects"):
+            found = connection.execute(
+                sa.text(f"SELECT model, function, sweep_id FROM mlops.{table} ORDER BY model")
+            ).all()
+            assert [tuple(row) for row in found] == [("a@1", "shop", sweep), ("b@1", "", sweep)]
+        closed = sa.text("SELECT resolved_at IS NOT NULL FROM mlops.alerts")
+        assert connection.scalar(closed)

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import redis
 import sqlalchemy as sa
 
+from shared.alerts.tables import Alert
 from shared.database import TenantId, tenant_session
 from shared.drift.tables import DriftDetection
 from shared.jobs.contracts import DetectDrift, JobMessage, WindowOf
@@ -43,8 +44,8 @@ def record_calls(tenant: TenantId, hour: datetime, latency_ms: int) -> None:
         roll_up_dirty_hours(session)
 
 
-def run(tenant: TenantId) -> UUID:
-    job_id = submit(tenant, JOB)
+def run(tenant: TenantId, job: DetectDrift = JOB) -> UUID:
+    job_id = submit(tenant, job)
     message = JobMessage(tenant_id=tenant, job_id=job_id).model_dump(mode="json")
     assert detect_drift(**message) == "succeeded"
     # The same message again finds the job ended.
@@ -57,9 +58,9 @@ def test_events_become_a_verdict_under_the_name_of_the_job(
 ) -> None:
     record_calls(tenant, AT - HOUR, 100)
     record_calls(tenant, AT, 400)
-    job_id = run(tenant)
+    job_id = run(tenant, JOB.model_copy(update={"alerts": True}))
     with tenant_session(tenant) as session:
-        result = session.scalars(sa.select(JobRow.result)).one()
+        result = session.get_one(JobRow, job_id).result
         assert result is not None
         assert (result["sweep_id"], result["alerts_raised"]) == (str(job_id), 1)
         found = session.execute(
@@ -69,6 +70,20 @@ def test_events_become_a_verdict_under_the_name_of_the_job(
         ).all()
     assert ("llm_latency_ms", "drift") in found
     assert ("page_load_ms", "no_data") in found
+
+
+def test_a_sweep_by_hand_finds_and_alarms_nobody(
+    tenant: TenantId, clean_redis: redis.Redis
+) -> None:
+    record_calls(tenant, AT - HOUR, 100)
+    record_calls(tenant, AT, 400)
+    job_id = run(tenant)
+    with tenant_session(tenant) as session:
+        result = session.get_one(JobRow, job_id).result
+        assert result is not None
+        assert result["states"]["drift"] >= 1
+        assert "alerts_raised" not in result
+        assert session.scalars(sa.select(Alert.id)).all() == []
 
 
 def test_a_tenant_without_any_telemetry_has_a_sweep_without_findings(

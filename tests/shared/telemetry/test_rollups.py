@@ -215,6 +215,7 @@ def test_outcomes_are_counted_by_what_was_known_before_them(tenant: TenantId) ->
     for name, values in (
         (OfOutcome.CONFIDENCE_OF_SUCCESSES, [9000]),
         (OfOutcome.CONFIDENCE_OF_FAILURES, [9000, 2000]),
+        (OfOutcome.QUERY_LENGTH_OF_SUCCESSES, [10]),
         (OfOutcome.QUERY_LENGTH_OF_ERRORS, [20]),
         (Metric.QUERY_LENGTH, [10, 20]),
         # A task's confidence is not one of a call.
@@ -226,6 +227,8 @@ def test_outcomes_are_counted_by_what_was_known_before_them(tenant: TenantId) ->
 def test_actions_and_language_models_are_counted_by_name(tenant: TenantId) -> None:
     batch = [event("action", action=name, success=True) for name in ("click", "click", "fill")]
     batch += [event("action", success=True), event("llm_call", llm_model="gpt-4.1")]
+    # An attribute of a call is no action.
+    batch.append(event("llm_call", llm_model=None, attributes={"action": "click"}))
     # Of very many names the most frequent ones are counted apart.
     batch += [event("action", action=f"kind-{n}", success=True) for n in range(60)]
     send(tenant, batch)
