@@ -71,7 +71,7 @@ class DataDriftDetector:
         """Compare the last `hours` of every function and model with their baselines.
 
         Those that drift come first. Raises `TimeoutError` when no worker has made the sweep in
-        time, and `JobError` when it failed. ValueError for hours that are not whole, or not 1 to 8,784.
+        time, and `JobError` when it failed. ValueError unless `hours` is 1 to 8,784, and whole.
         """
         return await asyncio.to_thread(self._detected, hours)
 

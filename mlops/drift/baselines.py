@@ -48,12 +48,6 @@ def set_baseline(
         if sum((previous is not None, fixed, accept)) != 1 or (fixed and None in (start, end)):
             raise complain("expected --previous HOURS, --from and --to, or --accept", Exit.USAGE)
         with tenant_session(current_tenant()) as session:
-            for field, name in (("function", function), ("model", model)):
-                try:
-                    require_seen(session, field, name or None)
-                except NeverSeenError as never:
-                    # It may be one that is still to come.
-                    note(never)
             if accept:
                 chosen = baselines.accept(session, function, model)
             else:
@@ -67,6 +61,12 @@ def set_baseline(
                     kind = baselines.BaselineKind.FIXED
                     chosen = baselines.Baseline(kind, window=Window(*window))
                 baselines.set_baseline(session, function, model, chosen)
+            for field, name in (("function", function), ("model", model)):
+                try:
+                    require_seen(session, field, name or None)
+                except NeverSeenError as never:
+                    # It may be one that is still to come.
+                    note(never)
         say(f"{baselines.subject(function, model)}: {baselines.said(chosen)}")
 
 

