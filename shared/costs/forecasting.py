@@ -134,8 +134,12 @@ def forecast(
     elif (reason := days.shortfall) is not None:
         low = total = high = None
         state = ForecastState.INSUFFICIENT
+    elif not math.isfinite(max(outlook := _outlook(days, left, confidence))):
+        low = total = high = None
+        state = ForecastState.INSUFFICIENT
+        reason = "it was begun too lately to spend anything: no earlier forecast can be looked at"
     else:
-        low, total, high = (spent + round(nanos) for nanos in _outlook(days, left, confidence))
+        low, total, high = (spent + round(nanos) for nanos in outlook)
     return Forecast(
         state=state,
         starts_at=starts_at.astimezone(UTC),

@@ -288,15 +288,16 @@ def test_what_has_not_been_shown_to_drift_is_not_called_stable(session: Session)
 def test_a_window_that_ends_in_the_hour_to_come_is_told_up_to_the_sweep(session: Session) -> None:
     version = make(session)
     now = datetime.now(UTC)
+    hour = now.replace(minute=0, second=0, microsecond=0)
     job = DetectDrift(
         models=("walker",),
-        baseline=WindowOf(start=now - timedelta(hours=3), end=now - timedelta(hours=2)),
-        current=WindowOf(start=now - timedelta(hours=1), end=now + timedelta(hours=1)),
+        baseline=WindowOf(start=hour - timedelta(hours=3), end=hour - timedelta(hours=2)),
+        current=WindowOf(start=hour - timedelta(hours=1), end=hour + timedelta(hours=1)),
     )
     detect(session, job, uuid4())
     found = compute_figures(session, version, now).metrics_without_verdict
     assert found.window is not None
-    assert found.window.first == now - timedelta(hours=3)
+    assert found.window.first == hour - timedelta(hours=3)
     assert now - timedelta(minutes=5) < found.window.last <= datetime.now(UTC)
 
 

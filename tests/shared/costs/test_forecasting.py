@@ -134,6 +134,17 @@ def test_two_weeks_of_history_are_needed():
     assert more.total_nanos == pytest.approx(720 * DOLLAR)
 
 
+def test_what_began_at_the_very_end_has_no_forecast():
+    """All forecasts of the time before would have been of nothing: none says how sure this is."""
+    for begun in (1, DAY, 2 * DAY):
+        cost = np.zeros(21 * DAY)
+        cost[-begun:] = DOLLAR
+        found = forecast(series_of(cost), at(0), at(30 * DAY))
+        assert found.state is ForecastState.INSUFFICIENT
+        assert found.reason.startswith("it was begun too lately")
+        assert (found.spent_nanos, found.total_nanos) == (begun * DOLLAR, None)
+
+
 def test_nothing_is_forecast_from_nothing():
     found = forecast(series_of([0] * (20 * DAY)), at(0), at(30 * DAY))
     assert found.state is ForecastState.INSUFFICIENT
