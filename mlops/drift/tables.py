@@ -31,7 +31,7 @@ def print_findings(found: Sequence[StoredFinding], title: str, *, empty: str) ->
     order = list(DriftState)[:3][::-1]
     judged = [one for one in found if one.state in order]
     print_table(
-        ["function", "model", "metric", "verdict", "effect", "matters from", "adjusted p", "n"],
+        ["function", "model", "metric", "verdict", "moved (matters from)", "adjusted p", "n"],
         [
             (
                 one.function,
@@ -39,7 +39,6 @@ def print_findings(found: Sequence[StoredFinding], title: str, *, empty: str) ->
                 one.metric,
                 said(one.state),
                 _effect(one),
-                _least(one),
                 None if one.p_adjusted is None else f"{one.p_adjusted:.2g}",
                 f"{one.n_baseline:,} / {one.n_current:,}",
             )
@@ -54,21 +53,15 @@ def print_findings(found: Sequence[StoredFinding], title: str, *, empty: str) ->
 
 
 def _effect(finding: StoredFinding) -> str | None:
+    """How far it moved, and from where that matters."""
     from shared.drift.effects import Effect, magnitude
-    from shared.drift.wording import effect_said
-
-    if finding.effect_size is None or finding.effect_name is None:
-        return None
-    effect = Effect(finding.effect_name)
-    return effect_said(effect, magnitude(effect, finding.effect_size))
-
-
-def _least(finding: StoredFinding) -> str | None:
     from shared.drift.wording import magnitude_said
 
-    if finding.minimum_effect is None or finding.effect_name is None:
+    name, size, least = finding.effect_name, finding.effect_size, finding.minimum_effect
+    if name is None or size is None or least is None:
         return None
-    return magnitude_said(finding.effect_name, finding.minimum_effect)
+    moved = magnitude(Effect(name), size)
+    return f"{magnitude_said(name, moved)} ({magnitude_said(name, least)})"
 
 
 def _by_reason(found: Sequence[StoredFinding]) -> dict[str, list[str]]:

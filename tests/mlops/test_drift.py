@@ -115,7 +115,7 @@ def test_the_list_is_the_newest_sweep_with_the_effect_that_was_judged(
     text = told("list")
     # What has moved comes first.
     assert text.index("old@1.0.0") < text.index("new@1.0.0")
-    assert "at least 40 % of values differ" in text
+    assert "40 % (10 %)" in text
     assert "400 / 300" in text
     # A finding's numbers are in the table; the test that found nothing has not shown stability.
     assert "it moved" not in text

@@ -283,10 +283,12 @@ def a_batch() -> tuple[Any, bytes, int]:
 
 
 def test_a_statement_that_waits_for_ever_is_given_up(tenant: TenantId, services: Any) -> None:
+    """By the server, or by the sender where the machine is too busy for the server to be first."""
     transport = DatabaseTransport(tenant, answer_seconds=0.2)
     with psycopg.connect(services.database_owner_url) as other:
         other.execute("LOCK TABLE mlops.event_batches IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(sa.exc.OperationalError, match="statement timeout"):
+        told = "statement timeout|server closed the connection"
+        with pytest.raises(sa.exc.OperationalError, match=told):
             transport.send(*a_batch())
     transport.send(*a_batch())
 
