@@ -27,7 +27,7 @@ def changes(
     """
     with one_line_errors():
         from shared.database import tenant_session
-        from shared.drift.changing import courses
+        from shared.drift.level_changes import courses
         from shared.telemetry.seen import require_seen
         from shared.tenancy.tenants import current_tenant
 

@@ -111,8 +111,8 @@ def quality(
     """
     with one_line_errors():
         from shared.database import tenant_session
-        from shared.drift.qualities import check_functions
         from shared.drift.quality import QualityState
+        from shared.drift.rollup_quality import check_functions
         from shared.drift.wording import quality_said
         from shared.tenancy.tenants import current_tenant
 
@@ -201,7 +201,7 @@ def _with_quality(
 ) -> list[FunctionDrift]:
     from dataclasses import replace
 
-    from shared.drift.qualities import check_functions
+    from shared.drift.rollup_quality import check_functions
     from shared.drift.showing import ShownQuality
 
     checked = check_functions(session, last_hours(now, 24))

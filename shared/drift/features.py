@@ -12,8 +12,8 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from shared.drift.baselines import EVERY, baseline_of, baselines
-from shared.drift.comparing import untrusted
 from shared.drift.comparison import compare, compare_categories
+from shared.drift.monitored import untrusted
 from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric
 from shared.drift.window_pair import WindowPair
 from shared.drift.windows import Subject, Windows, windows_of

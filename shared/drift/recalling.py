@@ -13,9 +13,10 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.drift.comparing import CATEGORIES, RULES, SHARES, bin_names, outcomes
 from shared.drift.concept import compare_outcomes
 from shared.drift.effects import Effect, magnitude
+from shared.drift.hourly_requests import request_volumes
+from shared.drift.monitored import CATEGORIES, RULES, SHARES, bin_names, outcomes
 from shared.drift.reading import StoredFinding
 from shared.drift.showing import (
     Categories,
@@ -39,7 +40,6 @@ from shared.drift.showing import (
 from shared.drift.statistics import TestResult
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DEFAULT_RULE, DriftState, MetricVerdict
-from shared.drift.volumes import volumes
 from shared.jobs.contracts import WindowOf
 from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.histograms import Histogram
@@ -89,7 +89,7 @@ class _Held:
 
         @cache
         def requests(window: WindowOf) -> Mapping[tuple[str, str], ShownVolume]:
-            found = volumes(session, window)
+            found = request_volumes(session, window)
             return {
                 (subject.function, subject.model): ShownVolume(
                     one.observed, one.expected, one.low, one.high, one.weeks

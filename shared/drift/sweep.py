@@ -11,13 +11,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
-from shared.drift.comparing import compared, histograms_for
 from shared.drift.effects import magnitude
 from shared.drift.features import compared_features
+from shared.drift.hourly_requests import NO_REQUEST, request_volumes
+from shared.drift.monitored import compared, histograms_for
 from shared.drift.statistics import TestResult
 from shared.drift.tables import DriftDetection, DriftSubject
 from shared.drift.verdicts import DriftState, MetricVerdict, judge
-from shared.drift.volumes import NO_REQUEST, volumes
 from shared.drift.windows import Windows, look
 from shared.drift.wording import effect_said, magnitude_said
 from shared.jobs.contracts import DetectDrift
@@ -79,7 +79,7 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     """
     features = watched_features(session)
     names = {feature.name for feature in features if feature.name in BY_NAME}
-    requests = volumes(session, job.current) if Volume.REQUESTS in names else {}
+    requests = request_volumes(session, job.current) if Volume.REQUESTS in names else {}
     pairs = []
     for looked_at in look(session, job, histograms_for(names)):
         volume = requests.get(looked_at.windows.subject, NO_REQUEST).comparison

@@ -7,7 +7,6 @@ from typing import Final
 from rich.text import Text
 
 from shared.drift.axes import Binned, BinnedWindow, binned
-from shared.drift.changes import furthest_apart
 from shared.drift.drawing.signs import (
     BASELINE_STYLE,
     BLOCKS,
@@ -23,6 +22,7 @@ from shared.drift.drawing.signs import (
     whisker,
     wrapped,
 )
+from shared.drift.movement import furthest_apart
 from shared.drift.quantities import MILLISECONDS, bare, percent, quantity, tick
 from shared.drift.showing import Distribution, quantiles
 

@@ -6,13 +6,13 @@ from typing import Final
 
 from rich.text import Text
 
-from shared.drift.changes import change, change_at_same_inputs
 from shared.drift.drawing.categories import draw_categories
 from shared.drift.drawing.distribution import draw_distribution
 from shared.drift.drawing.history import draw_history
 from shared.drift.drawing.proportion import draw_outcomes, draw_proportion
 from shared.drift.drawing.signs import BLOCKS, DIM, Signs, require_width, wrapped
 from shared.drift.drawing.volume import draw_volume
+from shared.drift.movement import change, change_at_same_inputs
 from shared.drift.quantities import number, period, probability
 from shared.drift.showing import (
     NOT_JUDGED,

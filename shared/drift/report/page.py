@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.drift import quantities
-from shared.drift.changes import change, change_at_same_inputs
+from shared.drift.movement import change, change_at_same_inputs
 from shared.drift.quality import QualityCheck, QualityState
 from shared.drift.report import plots
 from shared.drift.showing import (

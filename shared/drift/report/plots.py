@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from shared.drift.axes import Binned, BinnedWindow, binned, share_axis
-from shared.drift.changes import furthest_apart
 from shared.drift.effects import Counts
+from shared.drift.movement import furthest_apart
 from shared.drift.quantities import MILLISECONDS, bare, number, percent, quantity, tick
 from shared.drift.showing import (
     NOT_JUDGED,

@@ -25,7 +25,7 @@ from shared.telemetry.tables import DirtyHour, ModelPerformance
 _HOUR: Final = timedelta(hours=1)
 
 
-def volumes(
+def request_volumes(
     session: Session, current: WindowOf | LastRequests
 ) -> Mapping[Subject, VolumeComparison]:
     """How the requests of each function and model in the window compare with earlier weeks.

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
-from shared.drift.changing import Course, courses, without_days
+from shared.drift.level_changes import Course, courses, without_days
 from shared.drift.sequential import Detector
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import HISTOGRAMS

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from shared.drift.baselines import baseline_of, baselines
-from shared.drift.comparing import CATEGORIES
+from shared.drift.monitored import CATEGORIES
 from shared.drift.quality import ColumnCounts, FunctionCounts, QualityFinding, check_quality
 from shared.drift.windows import Subject
 from shared.telemetry.metrics import Category, Metric
