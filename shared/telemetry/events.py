@@ -206,8 +206,6 @@ class LlmCallEvent(_Fallible):
 class ActionEvent(_Fallible):
     """One step of an agent. Its latency is observing + thinking + acting."""
 
-    IN_ATTRIBUTES = ("action",)
-
     kind: Literal["action"] = "action"
     action: Name | None = None
     "What was done: click, fill, scroll and so on."

@@ -23,6 +23,7 @@ CAPS: Final[Mapping[str, int]] = {
     "provider": 200,
     "llm_model": 1_000,
     "error_type": 500,
+    "action": 1_000,
     "name": 1_000,
     "host": 1_000,
 }

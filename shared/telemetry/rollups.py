@@ -10,9 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import IntEnum
 from typing import Any, Final, cast
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
@@ -39,40 +41,67 @@ MESSAGES_AN_HOUR: Final = 200
 
 _CONFIDENCE: Final = f"CAST(round(confidence * {SHARE_UNIT}) AS bigint)"
 
-_VALUES: Final[Mapping[Metric, tuple[str, str | None]]] = {
-    Metric.STEP_LATENCY: ("latency_ms", "action"),
-    Metric.LLM_LATENCY: ("latency_ms", "llm_call"),
-    Metric.PAGE_LOAD: ("latency_ms", "page_load"),
-    Metric.FIRST_TOKEN: ("first_token_ms", None),
-    Metric.QUERY_LENGTH: ("query_length", None),
-    Metric.CONFIDENCE: (_CONFIDENCE, "llm_call"),
-    Metric.QUALITY: (f"CAST(round(quality * {SHARE_UNIT}) AS bigint)", None),
-    Metric.TOKENS: ("coalesce(total_tokens, input_tokens + output_tokens)", None),
-    Metric.DOM_NODES: ("dom_nodes", None),
+
+class _Outcome(IntEnum):
+    UNKNOWN = 0
+    SUCCESS = 1
+    FAILURE = 2
+
+
+_OUTCOME_BITS: Final = 2
+_OUTCOME: Final = (
+    f"CASE WHEN success THEN {_Outcome.SUCCESS:d} WHEN NOT success THEN {_Outcome.FAILURE:d}"
+    f" ELSE {_Outcome.UNKNOWN:d} END"
+)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """The values of a histogram: an expression, of which kind of event, and of which outcome."""
+
+    expression: str
+    kind: str | None = None
+    "None where only one kind has it."
+    outcome: _Outcome | None = None
+
+
+_COUNTED: Final[Mapping[Metric | OfOutcome, _Counted]] = {
+    Metric.STEP_LATENCY: _Counted("latency_ms", "action"),
+    Metric.LLM_LATENCY: _Counted("latency_ms", "llm_call"),
+    Metric.PAGE_LOAD: _Counted("latency_ms", "page_load"),
+    Metric.FIRST_TOKEN: _Counted("first_token_ms"),
+    Metric.QUERY_LENGTH: _Counted("query_length"),
+    Metric.CONFIDENCE: _Counted(_CONFIDENCE, "llm_call"),
+    Metric.QUALITY: _Counted(f"CAST(round(quality * {SHARE_UNIT}) AS bigint)"),
+    Metric.TOKENS: _Counted("coalesce(total_tokens, input_tokens + output_tokens)"),
+    Metric.DOM_NODES: _Counted("dom_nodes"),
+    OfOutcome.CONFIDENCE_OF_SUCCESSES: _Counted(_CONFIDENCE, "task_end", _Outcome.SUCCESS),
+    OfOutcome.CONFIDENCE_OF_FAILURES: _Counted(_CONFIDENCE, "task_end", _Outcome.FAILURE),
+    OfOutcome.QUERY_LENGTH_OF_SUCCESSES: _Counted("query_length", "llm_call", _Outcome.SUCCESS),
+    OfOutcome.QUERY_LENGTH_OF_ERRORS: _Counted("query_length", "llm_call", _Outcome.FAILURE),
 }
-"What each metric counts, and of which kind of event; None where only one kind has it."
 
 # The values of a group travel end to end as big-endian 64-bit integers and are binned here: that
-# is one pass over the hour, and several times faster than grouping by value in SQL.
-_EXPRESSIONS: Final = tuple(dict.fromkeys(value for value, _ in _VALUES.values()))
-_OF_OUTCOME: Final[Mapping[OfOutcome, tuple[str, str, str]]] = {
-    OfOutcome.CONFIDENCE_OF_SUCCESSES: (_CONFIDENCE, "task_end", "success"),
-    OfOutcome.CONFIDENCE_OF_FAILURES: (_CONFIDENCE, "task_end", "NOT success"),
-    OfOutcome.QUERY_LENGTH_OF_SUCCESSES: ("query_length", "llm_call", "success"),
-    OfOutcome.QUERY_LENGTH_OF_ERRORS: ("query_length", "llm_call", "NOT success"),
-}
-"As `_VALUES`, and of which outcome."
+# is one pass over the hour, and several times faster than grouping by value in SQL. Where the
+# outcome is asked for it travels in the lowest bits: a second list of the values of each outcome
+# would take a third of the time more.
+_EXPRESSIONS: Final = tuple(dict.fromkeys(one.expression for one in _COUNTED.values()))
+_WITH_OUTCOME: Final = frozenset(
+    one.expression for one in _COUNTED.values() if one.outcome is not None
+)
+
+
+def _packed(expression: str) -> str:
+    if expression in _WITH_OUTCOME:
+        expression = f"{expression} * {1 << _OUTCOME_BITS} + {_OUTCOME}"
+    return f"string_agg(int8send({expression}), '')"
+
 
 _PACKED: Final = ", ".join(
-    [
-        f"string_agg(int8send({value}), '') AS packed_{number}"
-        for number, value in enumerate(_EXPRESSIONS)
-    ]
-    + [
-        f"string_agg(int8send({value}), '') FILTER (WHERE {outcome}) AS {name.value}"
-        for name, (value, _, outcome) in _OF_OUTCOME.items()
-    ]
+    f"{_packed(expression)} AS packed_{number}" for number, expression in enumerate(_EXPRESSIONS)
 )
+
+_BETWEEN_NAMES: Final = "\x1f"
 
 Key = tuple[str, str, str]
 "Model, function and variant."
@@ -198,7 +227,8 @@ _SUMMED: Final = (
     "cost_nanos",
 )
 
-# By kind as well, so that nothing has to be asked of every event but what it holds.
+# By kind as well, so that nothing has to be asked of every event but what it holds. Names travel
+# end to end as values do: grouping by them would have PostgreSQL sort the hour.
 _SUMS: Final = sa.text(
     f"""
     SELECT model, function, variant, kind,
@@ -207,6 +237,7 @@ _SUMS: Final = sa.text(
         count(cost_nanos) AS priced, count(*) FILTER (WHERE price_simulated) AS simulated,
         count(coalesce(total_tokens, input_tokens + output_tokens)) AS counted,
         {", ".join(f"sum({name}) AS {name}" for name in _SUMMED)},
+        string_agg(coalesce(llm_model, action), chr({ord(_BETWEEN_NAMES)})) AS names,
         {_PACKED}
     FROM mlops.events WHERE occurred_at >= :start AND occurred_at < :end
     GROUP BY model, function, variant, kind
@@ -230,17 +261,6 @@ _ERRORS: Final = sa.text(
     """
 )
 
-# The kind of an action has no column of its own.
-_CATEGORIES: Final = sa.text(
-    """
-    SELECT model, function, variant, kind,
-        CASE kind WHEN 'llm_call' THEN llm_model ELSE attributes->>'action' END AS name,
-        count(*) AS number
-    FROM mlops.events
-    WHERE occurred_at >= :start AND occurred_at < :end AND kind IN ('action', 'llm_call')
-    GROUP BY 1, 2, 3, 4, 5
-    """
-)
 NAMES_AN_HOUR: Final = 50
 "Different actions, and language models, of a row that are counted apart, the most frequent ones."
 
@@ -307,7 +327,6 @@ def _roll_up(session: Session, hour: datetime) -> None:
             if error.error_type is not None:
                 by_type[key][f"{error.kind}.{error.error_type}"] += error.number
             by_category[key][error.error_category or ErrorCategory.OTHER] += error.number
-    names = _names(session, window) if any(row["kind"] in _NAMED for row in found) else {}
     groups: defaultdict[Key, Kinds] = defaultdict(dict)
     for row in found:
         if row["kind"] not in _MEASURED:
@@ -321,7 +340,7 @@ def _roll_up(session: Session, hour: datetime) -> None:
         | _counts(kinds)
         | histograms
         | {"errors_by_type": by_type[key], "errors_by_category": by_category[key]}
-        | {"names": names.get(key, {})}
+        | {"names": _names(kinds)}
         for (key, kinds), histograms in zip(
             groups.items(), _histograms(groups.values()), strict=True
         )
@@ -333,18 +352,16 @@ _NAMED: Final = ("action", "llm_call")
 OTHER_NAMES: Final = "(other)"
 
 
-def _names(session: Session, window: Mapping[str, Any]) -> dict[Key, dict[str, int]]:
+def _names(kinds: Kinds) -> dict[str, int]:
     """How often each kind of action was done and each language model asked: `action.click`."""
-    counted: defaultdict[tuple[Key, str], Counter[str]] = defaultdict(Counter)
-    for row in session.execute(_CATEGORIES, window):
-        if row.name is not None:
-            counted[(row.model, row.function, row.variant), row.kind][row.name] += row.number
-    names: defaultdict[Key, dict[str, int]] = defaultdict(dict)
-    for (key, kind), counts in counted.items():
+    names: dict[str, int] = {}
+    for kind in _NAMED:
+        together = kinds[kind]["names"] if kind in kinds else None
+        counts = Counter(together.split(_BETWEEN_NAMES) if together else ())
         most = dict(counts.most_common(NAMES_AN_HOUR))
         others = counts.total() - sum(most.values())
         most |= {OTHER_NAMES: others} if others else {}
-        names[key] |= {f"{kind}.{name}": number for name, number in most.items()}
+        names |= {f"{kind}.{name}": number for name, number in most.items()}
     return names
 
 
@@ -388,19 +405,22 @@ def _counts(kinds: Kinds) -> dict[str, int]:
 
 def _histograms(groups: Collection[Kinds]) -> Iterator[dict[str, bytes]]:
     """The packed histograms of each group, by metric."""
-    packed = [_values(name, kinds) for kinds in groups for name in HISTOGRAMS]
-    values = np.frombuffer(b"".join(packed), dtype=">i8")
-    found = iter(packed_runs(values, [len(one) // 8 for one in packed]))
+    runs = [_values(_COUNTED[name], kinds) for kinds in groups for name in HISTOGRAMS]
+    found = iter(packed_runs(np.concatenate(runs), [run.size for run in runs]))
     for _ in groups:
         yield {name.value: next(found) for name in HISTOGRAMS}
 
 
-def _values(name: Metric | OfOutcome, kinds: Kinds) -> bytes:
-    if isinstance(name, OfOutcome):
-        _, kind, _ = _OF_OUTCOME[name]
-        return kinds[kind][name.value] or b"" if kind in kinds else b""
-    value, only = _VALUES[name]
-    column = f"packed_{_EXPRESSIONS.index(value)}"
-    return b"".join(
-        row[column] or b"" for kind, row in kinds.items() if only is None or kind == only
+def _values(counted: _Counted, kinds: Kinds) -> npt.NDArray[np.int64]:
+    column = f"packed_{_EXPRESSIONS.index(counted.expression)}"
+    packed = b"".join(
+        row[column] or b""
+        for kind, row in kinds.items()
+        if counted.kind is None or kind == counted.kind
     )
+    values = np.frombuffer(packed, dtype=">i8").astype(np.int64)
+    if counted.expression not in _WITH_OUTCOME:
+        return values
+    if counted.outcome is not None:
+        values = values[values % (1 << _OUTCOME_BITS) == counted.outcome]
+    return values >> _OUTCOME_BITS

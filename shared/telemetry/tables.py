@@ -58,6 +58,8 @@ class EventRow(Base):
     confidence: Mapped[float | None]
     quality: Mapped[float | None]
     dom_nodes: Mapped[int | None]
+    action: Mapped[str | None]
+    "What was done: `click`."
     host: Mapped[str | None]
     name: Mapped[str | None]
     "Of a metric."

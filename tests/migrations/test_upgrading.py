@@ -252,3 +252,36 @@ def test_drift_that_was_found_before_keeps_its_function_and_its_alert_is_closed(
             assert [tuple(row) for row in found] == [("a@1", "shop", sweep), ("b@1", "", sweep)]
         closed = sa.text("SELECT resolved_at IS NOT NULL FROM mlops.alerts")
         assert connection.scalar(closed)
+
+
+def test_actions_that_were_stored_before_are_summed_by_name_as_new_ones(
+    database: str, services: TemporaryServices
+) -> None:
+    engine = sa.create_engine(psycopg_url(database), poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        at_version(connection, "0009")
+        connection.execute(
+            sa.text("SELECT mlops.ensure_event_partitions('2026-03-01', '2026-03-01')")
+        )
+    with as_superuser(database, services).begin() as connection:
+        for kind in ("action", "llm_call"):
+            connection.execute(
+                sa.text(
+                    "INSERT INTO mlops.events (tenant_id, event_id, occurred_at, kind, model,"
+                    " function, variant, attributes) VALUES (gen_random_uuid(), gen_random_uuid(),"
+                    " '2026-03-01 10:00+00', :kind, 'a@1', 'f', '',"
+                    """ '{"action": "click", "try": 1}')"""
+                ),
+                {"kind": kind},
+            )
+
+    upgrade(database, services.database_url)
+
+    with as_superuser(database, services).begin() as connection:
+        found = connection.execute(
+            sa.text("SELECT kind, action, attributes FROM mlops.events ORDER BY kind")
+        ).all()
+    assert [tuple(one) for one in found] == [
+        ("action", "click", {"try": 1}),
+        ("llm_call", None, {"action": "click", "try": 1}),
+    ]

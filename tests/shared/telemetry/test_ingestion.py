@@ -144,7 +144,7 @@ def test_every_field_is_stored(session: Session) -> None:
     assert llm.attributes == {"retry": 1, "note": 'a "quoted" Ünïcode note'}
     assert (action.success, action.error_type, action.dom_nodes) == (False, "timeout", 200)
     assert (action.cost_nanos, action.cost_reason, action.price_simulated) == (None, None, False)
-    assert action.attributes == {"action": "click"}
+    assert (action.action, action.attributes) == ("click", {})
     assert (page.success, page.attributes) == (True, {"url": "https://shop.test/cart"})
     assert (ended.success, ended.latency_ms, ended.attributes) == (None, None, {"outcome": "x"})
     assert (measured.name, measured.value) == ("speed", -1.5)
