@@ -62,11 +62,24 @@ def aggregate(session: Session, hours: Iterable[datetime]) -> None:
     # Two transactions that each changed an hour of the same day do not see each other's: the
     # second waits here for the first to commit, and then sums both.
     session.execute(_ONE_AT_A_TIME)
-    for period in Period:
-        starts = sorted({period.start(day) for day in days})
-        periods = {"period": period.value, "starts": starts}
-        session.execute(_CLEAR, periods)
-        session.execute(_SUM, periods | {"ends": [period.end(start) for start in starts]})
+    _sum(session, _FROM_HOURS, (Period.DAY,), days)
+    # Of the days, which are there for every hour that was ever summed: a month has 30 of them, and
+    # 720 hours.
+    _sum(session, _FROM_DAYS, (Period.WEEK, Period.MONTH), days)
+
+
+def _sum(
+    session: Session, statement: sa.TextClause, periods: Iterable[Period], days: Iterable[date]
+) -> None:
+    """Replace the sums of the `periods` that hold one of the `days`."""
+    spans = sorted({(period, period.start(day)) for period in periods for day in days})
+    values = {
+        "periods": [period.value for period, _ in spans],
+        "starts": [start for _, start in spans],
+        "ends": [period.end(start) for period, start in spans],
+    }
+    session.execute(_CLEAR, values)
+    session.execute(statement, values)
 
 
 _BILL: Final = sa.text(
@@ -87,20 +100,33 @@ _ONE_AT_A_TIME: Final = sa.text(
 )
 _CLEAR: Final = sa.text(
     "DELETE FROM mlops.cost_tracking"
-    " WHERE period = :period AND starts_on = ANY (CAST(:starts AS date[]))"
+    " USING unnest(CAST(:periods AS text[]), CAST(:starts AS date[])) AS span (period, starts_on)"
+    " WHERE cost_tracking.period = span.period AND cost_tracking.starts_on = span.starts_on"
 )
+
+
+def _summing(source: str) -> sa.TextClause:
+    return sa.text(
+        f"""
+        INSERT INTO mlops.cost_tracking (tenant_id, period, starts_on, model, function, variant,
+            llm_calls, unpriced_calls, simulated_calls, cost_nanos, tasks, successes)
+        SELECT CAST(current_setting('app.tenant') AS uuid), span.period, span.starts_on,
+            model, function, variant, sum(llm_calls), sum(unpriced_calls), sum(simulated_calls),
+            sum(cost_nanos), sum(tasks), sum(successes)
+        FROM unnest(CAST(:periods AS text[]), CAST(:starts AS date[]), CAST(:ends AS date[]))
+            AS span (period, starts_on, ends_before)
+        JOIN {source}
+        GROUP BY span.period, span.starts_on, model, function, variant
+        """  # noqa: S608 (the texts below)
+    )
+
+
 # Every session's time zone is UTC, so a date is its midnight in UTC.
-_SUM: Final = sa.text(
-    """
-    INSERT INTO mlops.cost_tracking (tenant_id, period, starts_on, model, function, variant,
-        llm_calls, unpriced_calls, simulated_calls, cost_nanos, tasks, successes)
-    SELECT CAST(current_setting('app.tenant') AS uuid), :period, span.starts_on,
-        model, function, variant, sum(llm_calls), sum(unpriced_calls), sum(simulated_calls),
-        sum(cost_nanos), sum(tasks), sum(successes)
-    FROM unnest(CAST(:starts AS date[]), CAST(:ends AS date[])) AS span (starts_on, ends_before)
-    JOIN mlops.model_performance
-        ON hour >= CAST(span.starts_on AS timestamptz)
-        AND hour < CAST(span.ends_before AS timestamptz)
-    GROUP BY span.starts_on, model, function, variant
-    """
+_FROM_HOURS: Final = _summing(
+    "mlops.model_performance ON hour >= CAST(span.starts_on AS timestamptz)"
+    " AND hour < CAST(span.ends_before AS timestamptz)"
+)
+_FROM_DAYS: Final = _summing(
+    f"mlops.cost_tracking AS day ON day.period = '{Period.DAY}'"
+    " AND day.starts_on >= span.starts_on AND day.starts_on < span.ends_before"
 )
