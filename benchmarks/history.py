@@ -15,6 +15,7 @@ import psycopg
 import sqlalchemy as sa
 
 from benchmarks.measure import Figure, MeasurementError
+from shared.costs.aggregation import aggregate
 from shared.database import TenantId, tenant_session
 from shared.local.ephemeral import TemporaryServices
 from shared.telemetry.days import sum_past_days
@@ -62,6 +63,14 @@ def figures(servers: TemporaryServices) -> Iterator[Figure]:
         f"the same hour among {FEW:.0e} stored events, with a limit of {FLAT} times",
         target=1 / FLAT,
     )
+    yield Figure(
+        "roll_up_hour_and_costs",
+        history.roll_up_ms(with_costs=True),
+        LIMIT_MS,
+        "ms",
+        "limit (the same, with what each language model was billed and the day, week and month)",
+        target=1,
+    )
     window = Window(newest - timedelta(hours=24 * DAYS - 1), newest + timedelta(hours=1))
     yield from history.reports(window)
 
@@ -90,15 +99,20 @@ class _History:
         self._filled = hours
         while True:
             with tenant_session(self._tenant) as session:
-                if not roll_up_dirty_hours(session, at_most=50):
+                hours = roll_up_dirty_hours(session, at_most=50)
+                if not hours:
                     break
+                aggregate(session, hours)
         with tenant_session(self._tenant) as session:
             sum_past_days(session, datetime.now(UTC).date(), at_most=2 * DAYS)
         with psycopg.connect(self._url, dbname=self._database, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE mlops.model_performance, mlops.daily_performance")
 
-    def roll_up_ms(self) -> float:
-        """Milliseconds, from the mark to the commit, of the newest hour."""
+    def roll_up_ms(self, *, with_costs: bool = False) -> float:
+        """Milliseconds, from the mark to the commit, of the newest hour.
+
+        With the sums by language model, day, week and month, which the same job makes of it.
+        """
 
         def again() -> float:
             with tenant_session(self._tenant) as session:
@@ -107,8 +121,11 @@ class _History:
                 )
             begun = time.perf_counter()
             with tenant_session(self._tenant) as session:
-                if len(roll_up_dirty_hours(session)) != 1:
+                hours = roll_up_dirty_hours(session)
+                if len(hours) != 1:
                     raise MeasurementError("the hour was not summed")
+                if with_costs:
+                    aggregate(session, hours)
             return 1000 * (time.perf_counter() - begun)
 
         again()
