@@ -35,6 +35,7 @@ from mlops.telemetry.spending import BudgetExceededError, HardStops
 from mlops.telemetry.spilling import SpillFolder, default_folder
 from mlops.telemetry.tasks import OpenTask, Tasks
 from mlops.telemetry.tracking import Tracker
+from shared.telemetry.texts import MEASURED_CHARACTERS
 
 if TYPE_CHECKING:
     from mlops.telemetry.summary import PerformanceSummary
@@ -178,7 +179,8 @@ class MetricsCollector:
         """One call of a language model. It failed if there is an error.
 
         `response` is that of OpenAI, Anthropic or Gemini, as an object or as JSON: what it says of
-        model and tokens holds where nothing else is stated.
+        model and tokens holds where nothing else is stated. `query` is the text that was asked;
+        it stays in this process, and what `shared.telemetry.texts` measures of it is sent.
         """
         check(call, LLM_CALL)
         fields = cast("dict[str, Any]", call)
@@ -360,6 +362,8 @@ class MetricsCollector:
             fields["model"] = get("model") or self._model
             fields["variant"] = get("variant") or self._variant
             fields["function"] = self._function_of(fields, of_task, named)
+            if get("query") is not None:
+                _keep_query(fields)
             if get("error") is not None:
                 _tell_error(fields, fields.pop("error"))
             if get("attributes") is not None or task is not None:
@@ -369,6 +373,20 @@ class MetricsCollector:
             self._outbox.refuse(f"{kind}: {type(error).__name__}")
             if is_for_the_caller(error):
                 raise
+
+
+def _keep_query(fields: dict[str, Any]) -> None:
+    """The beginning of the query's text, to be measured by the thread, and its whole length.
+
+    Of what is no text only its class is kept: the thread says which it was.
+    """
+    query = fields["query"]
+    if not isinstance(query, str):
+        fields["query"] = type(query)
+        return
+    if fields.get("query_length") is None:
+        fields["query_length"] = len(query)
+    fields["query"] = query[:MEASURED_CHARACTERS]
 
 
 def _tell_error(fields: dict[str, Any], error: object) -> None:

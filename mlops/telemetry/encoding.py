@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from mlops.telemetry import usage
 from shared.redaction import redacted, redacted_name, redacted_value
+from shared.telemetry.texts import measure_text
 
 Record = tuple[str, float, dict[str, Any]]
 "The kind, the time (seconds since the epoch), and the fields by their names in `MetricsCollector`."
@@ -112,6 +113,20 @@ def _flag(value: Any) -> Any:
     return flag if flag is None or isinstance(flag, bool) else _name(flag)
 
 
+def _measures(query: str | type) -> dict[str, Any] | str:
+    """What is measured of a text; of anything else its class, and never what it holds."""
+    if isinstance(query, type):
+        return _cut(f"of a {query.__name__}, which is no text", _NAME_LENGTH)
+    found = measure_text(query)
+    return {
+        "characters": found.measured,
+        "words": found.words,
+        "word_characters": found.word_characters,
+        "letters": found.letters,
+        "hashes": found.hashes,
+    }
+
+
 def _text_of(value: Any) -> str:
     """The text as UTF-8 and PostgreSQL can hold it: without lone surrogates and NUL."""
     text = value if type(value) is str else str(value)
@@ -184,6 +199,7 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "reasoning_tokens": ("reasoning_tokens", _count),
     "tokens_used": ("total_tokens", _count),
     "cost": ("cost_dollars", _dollars),
+    "query": ("query_measures", _measures),
     "query_length": ("query_length", _count),
     "confidence": ("confidence", _number),
     "quality": ("quality", _number),

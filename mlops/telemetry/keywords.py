@@ -56,8 +56,10 @@ class LlmCall(Failing, total=False):
     output_tokens: int | None
     "All of them, reasoning included."
     reasoning_tokens: int | None
+    query: str | None
+    "The text, which is measured in this process and neither sent nor stored."
     query_length: int | None
-    "Characters."
+    "Characters; those of `query` if left out."
     confidence: float | None
     "0 to 1."
     quality: float | None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from operator import ge
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -29,6 +30,7 @@ from pydantic import (
 
 from shared.jobs.contracts import one_line
 from shared.redaction import redacted, redacted_name, redacted_value
+from shared.telemetry.texts import MEASURED_CHARACTERS, MOST_WORDS, WORD_HASHES
 
 UNKNOWN: Final = "unknown"
 "The model or function of an event whose sender does not say."
@@ -166,6 +168,43 @@ class _Fallible(_Event):
     error_message: Message | None = None
 
 
+Measured = Annotated[int, Field(ge=0, le=MEASURED_CHARACTERS)]
+
+
+class QueryMeasures(BaseModel):
+    """What was measured of a query's text, as `texts.measure_text` does; never the text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    characters: Measured
+    "Of the measured beginning; the whole has `query_length`."
+    words: Measured
+    word_characters: Measured
+    letters: Measured
+    "Of `word_characters`."
+    hashes: Annotated[
+        list[Annotated[int, Field(ge=0, lt=WORD_HASHES)]], Field(max_length=MOST_WORDS)
+    ]
+    "Distinct hashes of words, rising."
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        sizes = (self.words, self.word_characters, self.characters)
+        if list(sizes) != sorted(sizes) or bool(self.words) != bool(self.word_characters):
+            raise ValueError(
+                f"{self.words} words with {self.word_characters} characters"
+                f" in a text of {self.characters}"
+            )
+        if self.letters > self.word_characters:
+            raise ValueError(f"{self.letters} letters in words of {self.word_characters}")
+        hashes = self.hashes
+        if any(map(ge, hashes, hashes[1:])):
+            raise ValueError("hashes of words do not rise; expected distinct ones in their order")
+        if not min(self.words, 1) <= len(hashes) <= self.words:
+            raise ValueError(f"{len(hashes)} hashes of {self.words} words")
+        return self
+
+
 class LlmCallEvent(_Fallible):
     """One call of a language model. It failed if there is an error, by type or message."""
 
@@ -195,6 +234,7 @@ class LlmCallEvent(_Fallible):
     "What the caller says it cost; it comes before any price table."
     query_length: Count | None = None
     "Characters sent."
+    query_measures: QueryMeasures | None = None
     confidence: Share | None = None
     quality: Share | None = None
 

@@ -26,6 +26,7 @@ from shared.redaction import redacted, redacted_json
 from shared.telemetry.errors import categorize, folded
 from shared.telemetry.events import Event, LlmCallEvent, Rejected, parse_events
 from shared.telemetry.names import CAPS, OTHER, Names, beyond_the_caps
+from shared.telemetry.queries import pack_query
 from shared.telemetry.tables import EventRow, RejectedEvent
 from shared.tenancy.tables import Tenant
 
@@ -240,6 +241,8 @@ def _row(event: Event, price: PriceCall) -> list[Any]:
     values["attributes"] = event.stored_attributes() or None
     if isinstance(event, LlmCallEvent):
         values["success"] = event.success
+        if event.query_measures is not None:
+            values["query_measures"] = pack_query(event.query_measures)
         cost = price(event)
         values["cost_nanos"] = cost.nanos
         values["cost_reason"] = cost.reason

@@ -55,6 +55,8 @@ class EventRow(Base):
     reasoning_tokens: Mapped[int | None]
     total_tokens: Mapped[int | None]
     query_length: Mapped[int | None]
+    query_measures: Mapped[bytes | None]
+    "`queries.pack_query`: counts and hashes, never the text."
     confidence: Mapped[float | None]
     quality: Mapped[float | None]
     dom_nodes: Mapped[int | None]
@@ -176,6 +178,11 @@ class _Sums:
     quality: Mapped[bytes] = mapped_column(server_default="")
     tokens: Mapped[bytes]
     dom_nodes: Mapped[bytes]
+    query_words: Mapped[bytes] = mapped_column(server_default="")
+    query_word_length: Mapped[bytes] = mapped_column(server_default="")
+    query_non_letters: Mapped[bytes] = mapped_column(server_default="")
+    query_vocabulary: Mapped[bytes] = mapped_column(server_default="")
+    "`shared.telemetry.word_counts` in bytes, which `string_agg` adds up as well."
     confidence_of_successes: Mapped[bytes] = mapped_column(server_default="")
     "Of tasks, as those of failures."
     confidence_of_failures: Mapped[bytes] = mapped_column(server_default="")

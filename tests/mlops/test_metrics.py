@@ -236,6 +236,48 @@ def test_the_secrets_of_a_url_do_not_leave_the_process(
     assert second["success"] is False
 
 
+def test_a_query_is_measured_and_does_not_leave_the_process(
+    metrics: MetricsCollector, receiver: Any
+) -> None:
+    text = "Fly to Zürich, row 12"
+    metrics.record_llm_call(query=text)
+    metrics.record_llm_call(query=text, query_length=9_000)
+    with metrics.track() as call:
+        call.note(query="")
+    first, stated, empty = sent(metrics, receiver)
+    assert (first["query_length"], stated["query_length"], empty["query_length"]) == (21, 9_000, 0)
+    measures = first["query_measures"]
+    assert measures == stated["query_measures"]
+    assert len(measures.pop("hashes")) == 5
+    assert measures == {"characters": 21, "words": 5, "word_characters": 16, "letters": 14}
+    assert empty["query_measures"] == measures | dict.fromkeys(measures, 0) | {"hashes": []}
+    assert "Zürich" not in str(receiver.events())
+    assert "query" not in first
+
+
+def test_of_a_long_query_no_more_is_held_than_is_measured(
+    metrics: MetricsCollector, receiver: Any
+) -> None:
+    text = "flight " * 10**6
+    held = sys.getrefcount(text)
+    metrics.record_llm_call(query=text)
+    assert sys.getrefcount(text) == held
+    [event] = sent(metrics, receiver)
+    assert (event["query_length"], event["query_measures"]["characters"]) == (7 * 10**6, 4_000)
+
+
+def test_what_is_no_text_is_refused_and_does_not_leave_the_process_either(
+    metrics: MetricsCollector, receiver: Any
+) -> None:
+    for query in ([{"role": "user", "content": "my secret"}], b"my secret", Hostile()):
+        metrics.record_llm_call(query=query)  # type: ignore[arg-type]
+    events = sent(metrics, receiver)
+    assert [event["query_measures"] for event in events] == [
+        f"of a {name}, which is no text" for name in ("list", "bytes", "Hostile")
+    ]
+    assert "my secret" not in str(events)
+
+
 class Hostile:
     """Cannot be said in any way."""
 

@@ -61,7 +61,30 @@ def page(**changes: object) -> dict[str, Any]:
     } | changes
 
 
+def measured(**changes: object) -> dict[str, Any]:
+    """A call with what was measured of a query of two words."""
+    counts = {"characters": 13, "words": 2, "word_characters": 11, "letters": 10}
+    return call(query_measures=counts | {"hashes": [7, 65_535]} | changes)
+
+
 BAD = {
+    "the text of a query": (call(query="find flights"), "query: Extra inputs"),
+    "a text for its measures": (call(query_measures="find flights"), "query_measures"),
+    "a text among its measures": (measured(text="find flights"), "query_measures.text"),
+    "a hash of 17 bits": (measured(hashes=[7, 65_536]), "hashes.1: Input should be less than"),
+    "a negative hash": (measured(hashes=[-1, 7]), "hashes.0"),
+    "a hash twice": (measured(hashes=[7, 7]), "hashes of words do not rise"),
+    "65 hashes": (
+        measured(words=70, word_characters=900, characters=990, hashes=list(range(65))),
+        "at most 64",
+    ),
+    "more hashes than words": (measured(hashes=[1, 2, 3]), "3 hashes of 2 words"),
+    "words without hashes": (measured(hashes=[]), "0 hashes of 2 words"),
+    "a negative count": (measured(letters=-1), "query_measures.letters"),
+    "more letters than characters": (measured(letters=12), "12 letters in words of 11"),
+    "more words than characters": (measured(words=12), "12 words with 11 characters"),
+    "more than is measured": (measured(characters=4_001), "query_measures.characters"),
+    "measures that lack one": (call(query_measures={"words": 1}), "query_measures"),
     "negative tokens": (call(input_tokens=-1), "input_tokens"),
     "absurd tokens": (call(output_tokens=10**9 + 1), "output_tokens"),
     "the year 1990": (call(occurred_at="1990-01-01T00:00:00Z"), "is before 2026-06-16"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,13 @@ def test_every_field_is_stored(session: Session) -> None:
             reasoning_tokens=11,
             total_tokens=930,
             query_length=3000,
+            query_measures={
+                "characters": 13,
+                "words": 2,
+                "word_characters": 11,
+                "letters": 10,
+                "hashes": [7, 65_535],
+            },
             confidence=0.75,
             quality=0.5,
             error_type="rate_limit",
@@ -135,6 +143,8 @@ def test_every_field_is_stored(session: Session) -> None:
     assert str(llm.task_id) == common["task_id"]
     assert (llm.input_tokens, llm.cached_input_tokens, llm.output_tokens) == (900, 100, 30)
     assert (llm.query_length, llm.confidence, llm.latency_ms) == (3000, 0.75, 420)
+    # How many hashes, four counts, the hashes.
+    assert llm.query_measures == struct.pack("<7H", 2, 13, 2, 11, 10, 7, 65_535)
     assert (llm.cache_write_tokens, llm.reasoning_tokens, llm.total_tokens) == (7, 11, 930)
     assert (llm.first_token_ms, llm.quality) == (80, 0.5)
     assert (llm.success, llm.error_type) == (False, "rate_limit")

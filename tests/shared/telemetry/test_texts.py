@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from zlib import crc32
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,33 +17,27 @@ def hash_of(word):
 
 def test_a_query_is_measured():
     found = measure_text("Book 2 seats to Zürich, book NOW!")
-    assert found.characters == 33
-    assert found.words == 7
-    assert found.mean_word_length == pytest.approx(25 / 7)
-    assert found.digit_share == pytest.approx(1 / 33)
-    assert found.non_letter_share == pytest.approx(9 / 33)
+    assert (found.characters, found.measured) == (33, 33)
+    assert (found.words, found.word_characters, found.letters) == (7, 25, 24)
     words = ["book", "2", "seats", "to", "zürich", "now"]
-    assert found.hashes == tuple(hash_of(word) for word in words)
+    # In no order that says in which they came.
+    assert found.hashes == tuple(sorted(hash_of(word) for word in words))
 
 
 def test_hashes_are_the_same_for_ever():
     # Stored vocabularies are compared over months: this may not change.
-    assert measure_text("find cheap flights").hashes == (25604, 1917, 46570)
+    assert measure_text("find cheap flights").hashes == (1917, 25604, 46570)
 
 
 @given(st.text(max_size=60))
 @settings(max_examples=60)
 def test_any_text_is_measured_as_its_characters_say(text):
     found = measure_text(text)
-    assert found.characters == len(text)
-    if not text:
-        assert found[2:] == (None, None, None, ())
-        return
+    assert found.characters == found.measured == len(text)
     words = re.findall(r"[^\W_]+", text.lower())
-    assert found.words == len(words)
-    if words:
-        assert found.mean_word_length == pytest.approx(sum(map(len, words)) / len(words))
-    assert 0 <= found.digit_share <= 1
+    assert (found.words, found.word_characters) == (len(words), sum(map(len, words)))
+    assert found.letters == sum(not c.isdecimal() for c in "".join(words))
+    assert found.words <= found.word_characters <= found.measured
     assert len(set(found.hashes)) == len(found.hashes) <= MOST_WORDS
     assert all(0 <= word < WORD_HASHES for word in found.hashes)
 
@@ -54,24 +47,22 @@ def test_any_text_is_measured_as_its_characters_say(text):
 def test_a_sign_beyond_ascii_changes_no_word_before_it(text):
     # The two ways through the code, for ASCII and not, agree.
     plain, marked = measure_text(text), measure_text(text + " …")
-    assert (plain.words, plain.hashes) == (marked.words, marked.hashes)
-    assert plain.mean_word_length == marked.mean_word_length
+    assert plain[2:] == marked[2:]
 
 
 def test_at_most_the_first_64_different_words_are_kept():
-    words = [f"word{n}" for n in range(500)]
+    words = [f"word{n}" for n in range(250)]
     found = measure_text(" ".join(words + words))
-    assert found.words == 1000
-    expected = list(dict.fromkeys(hash_of(word) for word in words))[:64]
-    assert list(found.hashes) == expected
+    assert found.words == 500
+    assert found.hashes == tuple(sorted(list(dict.fromkeys(map(hash_of, words)))[:64]))
 
 
 def test_of_ten_megabytes_only_the_beginning_is_looked_at():
     long = "a1 " * (10_000_000 // 3)
     found = measure_text(long)
-    assert found.characters == len(long)
-    assert found.words <= MEASURED_CHARACTERS // 3 + 1
-    assert found.digit_share == pytest.approx(1 / 3, abs=1e-3)
+    assert (found.characters, found.measured) == (len(long), MEASURED_CHARACTERS)
+    assert found.words == MEASURED_CHARACTERS // 3 + 1
+    assert found.letters == found.words
 
 
 def test_half_of_a_surrogate_pair_is_no_word_and_no_error():
@@ -80,12 +71,9 @@ def test_half_of_a_surrogate_pair_is_no_word_and_no_error():
 
 def test_digits_and_signs_of_other_scripts_are_digits_and_signs():
     found = measure_text("٣٤ öl。x")
-    assert found.words == 3
-    assert found.digit_share == pytest.approx(2 / 7)
-    assert found.non_letter_share == pytest.approx(4 / 7)
+    assert found[1:5] == (7, 3, 5, 3)
 
 
-def test_a_text_without_words_has_no_word_length():
-    found = measure_text("?! …")
-    assert (found.words, found.mean_word_length, found.hashes) == (0, None, ())
-    assert found.non_letter_share == 1
+def test_a_text_may_hold_no_words_or_nothing():
+    assert measure_text("?! …") == (4, 4, 0, 0, 0, ())
+    assert measure_text("") == (0, 0, 0, 0, 0, ())
