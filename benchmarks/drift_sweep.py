@@ -31,8 +31,8 @@ from shared.telemetry.days import mark_days, sum_past_days
 from shared.telemetry.features.built_in import MONITORED
 from shared.telemetry.features.watching import unwatch
 from shared.telemetry.histograms import Histogram
-from shared.telemetry.metrics import Metric, Share
-from shared.telemetry.rollups import SHARE_UNIT, roll_up_dirty_hours
+from shared.telemetry.metrics import SHARE_UNIT, Metric, Share
+from shared.telemetry.rollups import roll_up_dirty_hours
 from shared.telemetry.tables import ModelPerformance
 from shared.tenancy.tenants import create_tenant
 

@@ -15,9 +15,8 @@ from sqlalchemy.orm import Session
 from shared.drift.sequential import ChangeReport, Detector, detect_changes
 from shared.drift.windows import Subject
 from shared.telemetry.histograms import Histogram
-from shared.telemetry.metrics import Metric, Share
+from shared.telemetry.metrics import SHARE_UNIT, Metric, Share
 from shared.telemetry.reading import Window
-from shared.telemetry.rollups import SHARE_UNIT
 from shared.telemetry.tables import ModelPerformance
 
 LEAST_OF_AN_HOUR: Final = 5

@@ -12,14 +12,24 @@ import numpy as np
 from shared.drift.comparison import Comparison, compare, compare_categories, compare_shares
 from shared.drift.concept import OUTCOME_RULE, BinnedOutcomes, compare_outcomes
 from shared.drift.effects import Counts
+from shared.drift.query_words import COUNTED_TEXTS
 from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric, MetricRule
+from shared.drift.vocabulary import VOCABULARY_RULE
 from shared.drift.volume import VOLUME_RULE
 from shared.drift.window_pair import WindowPair
 from shared.drift.windows import LookedAt
 from shared.telemetry.histograms import LARGEST_VALUE, Histogram, aligned, representatives
-from shared.telemetry.metrics import Category, Metric, OfOutcome, Relation, Share, Volume
+from shared.telemetry.metrics import (
+    SHARE_UNIT,
+    Category,
+    Metric,
+    OfOutcome,
+    Relation,
+    Share,
+    Volume,
+    Words,
+)
 from shared.telemetry.reading import Seen, Sums
-from shared.telemetry.rollups import SHARE_UNIT
 
 RULES: Final[Mapping[str, MetricRule]] = {
     # Errors are rare: five in a hundred more is what people are woken for.
@@ -27,6 +37,7 @@ RULES: Final[Mapping[str, MetricRule]] = {
     **dict.fromkeys(Category, CATEGORY_RULE),
     **dict.fromkeys(Relation, OUTCOME_RULE),
     Volume.REQUESTS: VOLUME_RULE,
+    **dict.fromkeys(Words, VOCABULARY_RULE),
 }
 
 
@@ -36,15 +47,18 @@ def histograms_for(names: Collection[str]) -> list[Metric | OfOutcome]:
     for relation, binned in RELATIONS.items():
         if relation in names:
             needed |= {binned.having, binned.without}
+    if Words.QUERY_VOCABULARY in names:
+        needed.add(COUNTED_TEXTS)
     return [name for name in (*Metric, *OfOutcome) if name in needed]
 
 
 def compared(
-    looked_at: LookedAt, names: Collection[str], volume: Comparison
+    looked_at: LookedAt, names: Collection[str], volume: Comparison, words: Comparison
 ) -> list[ComparedMetric]:
     """Each of the metrics `names` of both windows, compared.
 
-    `volume` is how the current window's requests compare with earlier weeks.
+    `volume` is how the current window's requests compare with earlier weeks, `words` how those of
+    its queries do with the baseline's.
     """
     old, new = looked_at.baseline, looked_at.current
     comparisons = {
@@ -65,6 +79,8 @@ def compared(
         for relation in Relation
         if relation in names
     }
+    if Words.QUERY_VOCABULARY in names:
+        comparisons[Words.QUERY_VOCABULARY.value] = words
     problem = looked_at.windows.problem
     if problem is not None:
         comparisons = {name: untrusted(one, problem) for name, one in comparisons.items()}

@@ -6,6 +6,7 @@ from shared.drift.quantities import MILLISECONDS, bare, number, percent, quantit
 from shared.drift.showing import (
     Categories,
     Distribution,
+    NewWords,
     Proportion,
     Shape,
     ShownConcept,
@@ -16,7 +17,7 @@ from shared.drift.showing import (
 
 def change(shape: Shape | None) -> str | None:
     """`median 402 ms to 666 ms, 95 % 914 ms to 1.55 s`, `4.1 % to 7.9 %`, `click 64 % to 43 %`,
-    `90 requests, 210 expected`.
+    `90 requests, 210 expected`, `12.3 % of words are new, 4.1 % expected`.
 
     Of categories, the one whose share changed most. None where a window is empty or not known.
     """
@@ -31,6 +32,8 @@ def change(shape: Shape | None) -> str | None:
         )
     if isinstance(shape, Volume):
         return _of_volume(shape)
+    if isinstance(shape, NewWords):
+        return _of_words(shape)
     return None
 
 
@@ -75,6 +78,12 @@ def _of_volume(shape: Volume) -> str | None:
     if shape.low is None or shape.high is None:
         return told
     return f"{told} ({number(shape.low)} to {number(shape.high)} in 19 of 20 weeks)"
+
+
+def _of_words(shape: NewWords) -> str | None:
+    if shape.unseen is None or shape.expected is None:
+        return None
+    return f"{percent(shape.unseen)} of words are new, {percent(shape.expected)} expected"
 
 
 def _of_categories(shape: Categories) -> str | None:

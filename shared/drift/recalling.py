@@ -16,12 +16,20 @@ from sqlalchemy.orm import Session
 from shared.drift.concept import compare_outcomes
 from shared.drift.effects import Effect, magnitude
 from shared.drift.hourly_requests import request_volumes
-from shared.drift.monitored import CATEGORIES, RULES, SHARES, bin_names, outcomes
+from shared.drift.monitored import (
+    CATEGORIES,
+    RULES,
+    SHARES,
+    bin_names,
+    outcomes,
+)
+from shared.drift.query_words import texts_of, vocabularies
 from shared.drift.reading import StoredFinding
 from shared.drift.showing import (
     Categories,
     Distribution,
     FunctionDrift,
+    NewWords,
     OutcomeBin,
     PastSweep,
     Period,
@@ -30,6 +38,7 @@ from shared.drift.showing import (
     ShownConcept,
     ShownMetric,
     Tally,
+    WordTally,
 )
 from shared.drift.showing import (
     Category as ShownCategory,
@@ -40,18 +49,29 @@ from shared.drift.showing import (
 from shared.drift.statistics import TestResult
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DEFAULT_RULE, DriftState, MetricVerdict
+from shared.drift.vocabulary import Vocabulary, compare_vocabulary
 from shared.jobs.contracts import WindowOf
 from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.histograms import Histogram
-from shared.telemetry.metrics import Category, Metric, OfOutcome, Relation, Share, Volume
+from shared.telemetry.metrics import (
+    SHARE_UNIT,
+    Category,
+    Metric,
+    OfOutcome,
+    Relation,
+    Share,
+    Volume,
+    Words,
+)
 from shared.telemetry.reading import Seen, Window, by_function_and_model
-from shared.telemetry.rollups import SHARE_UNIT
 
 HISTORY: Final = timedelta(days=7)
 "Of earlier sweeps that are shown beside the newest."
 
-_SHARES_OF_ONE: Final = (Metric.CONFIDENCE, Metric.QUALITY)
+_SHARES_OF_ONE: Final = (Metric.CONFIDENCE, Metric.QUALITY, Metric.QUERY_NON_LETTERS)
 "Counted in ten-thousandths."
+_SCALES: Final = {**dict.fromkeys(_SHARES_OF_ONE, 1 / SHARE_UNIT), Metric.QUERY_WORD_LENGTH: 0.01}
+"What one of the counted integers is, where that is not one."
 
 
 def recalled(
@@ -97,11 +117,17 @@ class _Held:
                 for subject, one in found.items()
             }
 
-        self._seen, self._requests = seen, requests
+        self._session, self._seen, self._requests = session, seen, requests
 
     def seen(self, window: WindowOf, finding: StoredFinding) -> Seen | None:
         function = window.function or finding.function
         return self._seen(window.start, window.end).get((function, finding.model))
+
+    def vocabulary(self, window: WindowOf, finding: StoredFinding) -> Vocabulary:
+        """Read each time: words take more room than all else that is held."""
+        key = window.function or finding.function, finding.model
+        texts = {key: texts_of(self.seen(window, finding))}
+        return vocabularies(self._session, Window(window.start, window.end), texts)[key]
 
     def requests(self, finding: StoredFinding) -> ShownVolume | None:
         return self._requests(finding.current).get((finding.function, finding.model))
@@ -122,6 +148,8 @@ def _shape(finding: StoredFinding, held: _Held) -> Shape | None:
     name = finding.metric
     if name == Volume.REQUESTS:
         return held.requests(finding)
+    if name == Words.QUERY_VOCABULARY:
+        return _new_words(finding, held)
     old, new = held.seen(finding.baseline, finding), held.seen(finding.current, finding)
     if name in list(Metric):
         metric = Metric(name)
@@ -130,7 +158,7 @@ def _shape(finding: StoredFinding, held: _Held) -> Shape | None:
             Histogram.empty() if old is None else old.histograms[metric],
             Histogram.empty() if new is None else new.histograms[metric],
             "" if share else BY_NAME[name].unit,
-            scale=1 / SHARE_UNIT if share else 1.0,
+            scale=_SCALES.get(metric, 1.0),
             largest=1.0 if share else float("inf"),
         )
     if name in list(Share):
@@ -147,6 +175,16 @@ def _shape(finding: StoredFinding, held: _Held) -> Shape | None:
         )
     # The values of a tenant's own feature are not in the rollups.
     return None
+
+
+def _new_words(finding: StoredFinding, held: _Held) -> NewWords:
+    old, new = (held.vocabulary(one, finding) for one in (finding.baseline, finding.current))
+    found = compare_vocabulary(old, new)
+    return NewWords(_tally(old), _tally(new), found.unseen_rate, found.expected_rate)
+
+
+def _tally(words: Vocabulary) -> WordTally:
+    return WordTally(words.texts, words.words, words.hashes.size)
 
 
 def _concept(finding: StoredFinding, held: _Held) -> ShownConcept:

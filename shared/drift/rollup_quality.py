@@ -19,6 +19,7 @@ OF_CALLS: Final = (
     Metric.LLM_LATENCY,
     Metric.FIRST_TOKEN,
     Metric.QUERY_LENGTH,
+    Metric.QUERY_WORDS,
     Metric.CONFIDENCE,
     Metric.QUALITY,
     Metric.TOKENS,

@@ -246,7 +246,30 @@ class Volume:
     hours: tuple[VolumeHour, ...] = ()
 
 
-Shape = Distribution | Categories | Proportion | Volume
+class WordTally(NamedTuple):
+    """Words of a window's texts, each once for each text that holds it."""
+
+    texts: int
+    words: int
+    different: int
+    "Told apart by 16-bit hashes."
+
+
+@dataclass(frozen=True)
+class NewWords:
+    """What share of the current window's words the baseline never had, and what is usual.
+
+    Shares are None where nothing can be said.
+    """
+
+    baseline: WordTally
+    current: WordTally
+    unseen: float | None
+    expected: float | None
+    "If nothing had changed: some words are always new."
+
+
+Shape = Distribution | Categories | Proportion | Volume | NewWords
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from shared.drift.effects import magnitude
 from shared.drift.features import compared_features
 from shared.drift.hourly_requests import NO_REQUEST, request_volumes
 from shared.drift.monitored import compared, histograms_for
+from shared.drift.query_words import NO_QUERY, compare_words
 from shared.drift.statistics import TestResult
 from shared.drift.tables import DriftDetection, DriftSubject
 from shared.drift.verdicts import DriftState, MetricVerdict, judge
@@ -23,7 +24,7 @@ from shared.drift.wording import effect_said, magnitude_said
 from shared.jobs.contracts import DetectDrift
 from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.features.watching import watched_features
-from shared.telemetry.metrics import Volume
+from shared.telemetry.metrics import Volume, Words
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,14 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     names = {feature.name for feature in features if feature.name in BY_NAME}
     requests = request_volumes(session, job.current) if Volume.REQUESTS in names else {}
     pairs = []
-    for looked_at in look(session, job, histograms_for(names)):
-        volume = requests.get(looked_at.windows.subject, NO_REQUEST).comparison
-        pairs += [(looked_at.windows, metric) for metric in compared(looked_at, names, volume)]
+    seen = look(session, job, histograms_for(names))
+    words = compare_words(session, seen) if Words.QUERY_VOCABULARY in names else {}
+    for looked_at in seen:
+        subject = looked_at.windows.subject
+        volume = requests.get(subject, NO_REQUEST).comparison
+        of_queries = words.get(subject, NO_QUERY).comparison
+        found = compared(looked_at, names, volume, of_queries)
+        pairs += [(looked_at.windows, metric) for metric in found]
     pairs += compared_features(
         session, job, [feature for feature in features if feature.name not in BY_NAME]
     )

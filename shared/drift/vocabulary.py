@@ -6,7 +6,6 @@ nothing. Words are 16-bit hashes (see `telemetry.texts`), counted by the texts t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -35,22 +34,22 @@ class Vocabulary:
     hashes: Ints
     counts: Ints
 
-    @classmethod
-    def from_counts(cls, texts: int, counts: Mapping[int, int]) -> Self:
-        """From the number of texts for each hash. ValueError for what cannot be: a hash outside
-        16 bits, a count above the number of texts or below 0.
-        """
-        hashes = np.array(sorted(counts), dtype=np.int64)
-        held = np.array([counts[int(word)] for word in hashes], dtype=np.int64)
-        if texts < 0:
-            raise ValueError(f"{texts} texts; expected 0 or more")
+    def __post_init__(self) -> None:
+        """ValueError for what cannot be: a hash outside 16 bits, a word in no or too many texts."""
+        hashes, counts = self.hashes, self.counts
+        if self.texts < 0:
+            raise ValueError(f"{self.texts} texts; expected 0 or more")
         if hashes.size and not 0 <= hashes[0] <= hashes[-1] < WORD_HASHES:
             wrong = hashes[0] if hashes[0] < 0 else hashes[-1]
             raise ValueError(f"hash {wrong}; expected 0 to {WORD_HASHES - 1}")
-        if held.size and (held.min() < 0 or held.max() > texts):
-            wrong = held.min() if held.min() < 0 else held.max()
-            raise ValueError(f"a word in {wrong} of {texts} texts")
-        return cls(texts, hashes[held > 0], held[held > 0])
+        if counts.size and not 1 <= counts.min() <= counts.max() <= self.texts:
+            wrong = counts.min() if counts.min() < 1 else counts.max()
+            raise ValueError(f"a word in {wrong} of {self.texts} texts")
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Of no texts."""
+        return cls(0, np.empty(0, np.int64), np.empty(0, np.int64))
 
     @property
     def words(self) -> int:

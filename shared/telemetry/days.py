@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 
 from shared.database import WholeNumber, tenant_of
 from shared.telemetry.histograms import Histogram
-from shared.telemetry.metrics import HISTOGRAMS
+from shared.telemetry.metrics import HISTOGRAMS, Words
 from shared.telemetry.tables import DailyPerformance, DirtyDay, ModelPerformance
+from shared.telemetry.word_counts import WordCounts
 
 DAYS_AT_ONCE: Final = 31
 
@@ -70,6 +71,7 @@ def sum_past_days(session: Session, today: date, at_most: int = DAYS_AT_ONCE) ->
 
 
 _HISTOGRAMS: Final = tuple(name.value for name in HISTOGRAMS)
+_WORDS: Final = tuple(name.value for name in Words)
 _COUNTED: Final = ("errors_by_type", "errors_by_category", "names")
 _KEY: Final = ("model", "function", "variant")
 _ADDED: Final = tuple(
@@ -83,7 +85,8 @@ def _sum(session: Session, day: date) -> None:
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     groups: defaultdict[tuple[str, ...], list[sa.RowMapping]] = defaultdict(list)
     columns = [
-        ModelPerformance.__table__.columns[n] for n in (*_KEY, *_ADDED, *_HISTOGRAMS, *_COUNTED)
+        ModelPerformance.__table__.columns[n]
+        for n in (*_KEY, *_ADDED, *_HISTOGRAMS, *_WORDS, *_COUNTED)
     ]
     hours = sa.select(*columns).where(
         ModelPerformance.hour >= start,
@@ -110,6 +113,10 @@ def _added(hours: Sequence[sa.RowMapping]) -> dict[str, Any]:
         | {
             name: Histogram.from_bytes(b"".join(row[name] for row in hours)).to_bytes()
             for name in _HISTOGRAMS
+        }
+        | {
+            name: WordCounts.from_bytes(b"".join(row[name] for row in hours)).to_bytes()
+            for name in _WORDS
         }
         | counted
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+SHARE_UNIT: Final = 10_000
+"Shares, from 0 to 1, are counted in ten-thousandths."
+
 
 class Metric(StrEnum):
     """What is counted in a histogram; the value is the column of `model_performance`."""
@@ -18,6 +21,12 @@ class Metric(StrEnum):
     QUALITY = "quality"
     TOKENS = "tokens"
     DOM_NODES = "dom_nodes"
+    QUERY_WORDS = "query_words"
+    "Of the measured beginning of a query's text, as what follows."
+    QUERY_WORD_LENGTH = "query_word_length"
+    "The mean of each text, in hundredths of a character."
+    QUERY_NON_LETTERS = "query_non_letters"
+    "The share of each text, in ten-thousandths."
 
 
 class Share(StrEnum):
@@ -48,6 +57,12 @@ class Relation(StrEnum):
     ERROR_GIVEN_QUERY_LENGTH = "error_given_query_length"
 
 
+class Words(StrEnum):
+    """Words counted by their hashes; the value is the column of `model_performance`."""
+
+    QUERY_VOCABULARY = "query_vocabulary"
+
+
 class OfOutcome(StrEnum):
     """Histograms of what had one outcome alone: columns of `model_performance`, for relations."""
 
@@ -60,6 +75,6 @@ class OfOutcome(StrEnum):
 HISTOGRAMS: Final = (*Metric, *OfOutcome)
 "All that is counted in histograms."
 
-Monitored = Metric | Share | Category | Volume | Relation
-MONITORED: Final[tuple[Monitored, ...]] = (*Metric, *Share, *Category, *Volume, *Relation)
+Monitored = Metric | Share | Category | Volume | Relation | Words
+MONITORED: Final[tuple[Monitored, ...]] = (*Metric, *Share, *Category, *Volume, *Relation, *Words)
 "What drift can be looked for in."

@@ -14,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.telemetry.events import QueryMeasures
+from shared.telemetry.metrics import SHARE_UNIT
 from shared.telemetry.texts import MOST_WORDS
 
 Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint16]
 
 _HEAD: Final = 5
+"Numbers of a record before its hashes."
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,29 @@ class Queries:
     letters: Ints
     hashes: Hashes
     "Of all of them, end to end: each as often as there are queries with it."
+
+    @property
+    def word_lengths(self) -> Ints:
+        """The mean of each query that has words, in hundredths of a character."""
+        some = self.words > 0
+        return _rounded(100 * self.word_characters[some], self.words[some])
+
+    @property
+    def non_letters(self) -> Ints:
+        """What was no letter of each query that is not empty, in ten-thousandths."""
+        some = self.characters > 0
+        others = self.characters[some] - self.letters[some]
+        return _rounded(SHARE_UNIT * others, self.characters[some])
+
+
+_NOTHING: Final = np.empty(0, np.int64)
+NO_QUERIES: Final = Queries(
+    characters=_NOTHING,
+    words=_NOTHING,
+    word_characters=_NOTHING,
+    letters=_NOTHING,
+    hashes=np.empty(0, np.uint16),
+)
 
 
 def pack_query(measures: QueryMeasures) -> bytes:
@@ -50,6 +75,8 @@ def pack_query(measures: QueryMeasures) -> bytes:
 
 def unpack_queries(packed: bytes) -> Queries:
     """The queries of records end to end. ValueError if it breaks off, or is none."""
+    if not packed:
+        return NO_QUERIES
     if len(packed) % 2:
         raise ValueError(f"measured queries of {len(packed)} bytes; expected whole records")
     starts = []
@@ -65,5 +92,10 @@ def unpack_queries(packed: bytes) -> Queries:
     places = first[:, np.newaxis] + np.arange(_HEAD)
     is_hash = np.ones(numbers.size, dtype=np.bool_)
     is_hash[places] = False
-    _, *counts = numbers[places].astype(np.int64).T
-    return Queries(*counts, hashes=numbers[is_hash])
+    _, characters, words, word_characters, letters = numbers[places].astype(np.int64).T
+    return Queries(characters, words, word_characters, letters, numbers[is_hash])
+
+
+def _rounded(part: Ints, whole: Ints) -> Ints:
+    ratio: Ints = (2 * part + whole) // (2 * whole)
+    return ratio

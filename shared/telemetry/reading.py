@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 
 from shared.database import WholeNumber
 from shared.telemetry.histograms import Histogram
-from shared.telemetry.metrics import Metric, OfOutcome
+from shared.telemetry.metrics import Metric, OfOutcome, Words
 from shared.telemetry.tables import DailyPerformance, DirtyDay, ModelPerformance
+from shared.telemetry.word_counts import WordCounts
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,22 @@ def by_function_and_model(
             session, window, metrics
         ).items()
     }
+
+
+def word_counts(
+    session: Session, window: Window, words: Words, of: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], WordCounts]:
+    """Words of each (function, model) among `of`: of those that have any."""
+    of_function = Group.FUNCTION.value
+    rows = _rows(window, (of_function, words.value), Group.MODEL, (None, None, None))
+    key = (rows.c[of_function], rows.c.name)
+    packed = sa.func.string_agg(rows.c[words.value], sa.literal(b"", sa.LargeBinary))
+    found = session.execute(
+        sa.select(*key, packed)
+        .where(sa.tuple_(*key).in_(list(of)), sa.func.octet_length(rows.c[words.value]) > 0)
+        .group_by(*key)
+    )
+    return {(function, model): WordCounts.from_bytes(counts) for function, model, counts in found}
 
 
 Filters = tuple[str | None, str | None, str | None]

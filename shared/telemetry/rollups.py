@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+from operator import attrgetter
 from typing import Any, Final, cast
 
 import numpy as np
@@ -24,16 +25,15 @@ from shared.database import tenant_of
 from shared.telemetry.days import mark_days
 from shared.telemetry.errors import ErrorCategory
 from shared.telemetry.histograms import packed_runs
-from shared.telemetry.metrics import HISTOGRAMS, Metric, OfOutcome
+from shared.telemetry.metrics import HISTOGRAMS, SHARE_UNIT, Metric, OfOutcome, Words
+from shared.telemetry.queries import Queries, unpack_queries
 from shared.telemetry.tables import CustomMetric, DirtyHour, ErrorMessage, ModelPerformance
+from shared.telemetry.word_counts import WordCounts
 
 log = logging.getLogger(__name__)
 
 HOURS_AT_ONCE: Final = 500
 "How many hours one transaction sums: batches for the same hours wait for its end."
-
-SHARE_UNIT: Final = 10_000
-"Confidence and quality, from 0 to 1, are counted in ten-thousandths."
 
 MESSAGES_AN_HOUR: Final = 200
 "Different error messages of a tenant that are counted apart, the most frequent ones."
@@ -80,6 +80,13 @@ _COUNTED: Final[Mapping[Metric | OfOutcome, _Counted]] = {
     OfOutcome.QUERY_LENGTH_OF_SUCCESSES: _Counted("query_length", "llm_call", _Outcome.SUCCESS),
     OfOutcome.QUERY_LENGTH_OF_ERRORS: _Counted("query_length", "llm_call", _Outcome.FAILURE),
 }
+
+_OF_QUERIES: Final[Mapping[Metric | OfOutcome, Callable[[Queries], npt.NDArray[np.int64]]]] = {
+    Metric.QUERY_WORDS: attrgetter("words"),
+    Metric.QUERY_WORD_LENGTH: attrgetter("word_lengths"),
+    Metric.QUERY_NON_LETTERS: attrgetter("non_letters"),
+}
+"The values of histograms that are made from what was measured of queries."
 
 # The values of a group travel end to end as big-endian 64-bit integers and are binned here: that
 # is one pass over the hour, and several times faster than grouping by value in SQL. Where the
@@ -238,6 +245,7 @@ _SUMS: Final = sa.text(
         count(coalesce(total_tokens, input_tokens + output_tokens)) AS counted,
         {", ".join(f"sum({name}) AS {name}" for name in _SUMMED)},
         string_agg(coalesce(llm_model, action), chr({ord(_BETWEEN_NAMES)})) AS names,
+        string_agg(query_measures, '') AS queries,
         {_PACKED}
     FROM mlops.events WHERE occurred_at >= :start AND occurred_at < :end
     GROUP BY model, function, variant, kind
@@ -404,11 +412,23 @@ def _counts(kinds: Kinds) -> dict[str, int]:
 
 
 def _histograms(groups: Collection[Kinds]) -> Iterator[dict[str, bytes]]:
-    """The packed histograms of each group, by metric."""
-    runs = [_values(_COUNTED[name], kinds) for kinds in groups for name in HISTOGRAMS]
+    """The packed histograms of each group, by metric, and its words."""
+    asked = [_queries(kinds) for kinds in groups]
+    runs = [
+        _OF_QUERIES[name](queries) if name in _OF_QUERIES else _values(_COUNTED[name], kinds)
+        for kinds, queries in zip(groups, asked, strict=True)
+        for name in HISTOGRAMS
+    ]
     found = iter(packed_runs(np.concatenate(runs), [run.size for run in runs]))
-    for _ in groups:
-        yield {name.value: next(found) for name in HISTOGRAMS}
+    for queries in asked:
+        hashes = queries.hashes
+        words = WordCounts.of_hashes(hashes).to_bytes() if hashes.size else b""
+        histograms = {name.value: next(found) for name in HISTOGRAMS}
+        yield histograms | {Words.QUERY_VOCABULARY.value: words}
+
+
+def _queries(kinds: Kinds) -> Queries:
+    return unpack_queries(kinds["llm_call"]["queries"] or b"" if "llm_call" in kinds else b"")
 
 
 def _values(counted: _Counted, kinds: Kinds) -> npt.NDArray[np.int64]:

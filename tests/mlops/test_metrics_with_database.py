@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
 import pytest
 import redis
 import sqlalchemy as sa
+from psycopg import sql
 
 import tasks.costs
 import tasks.ingest
@@ -27,8 +29,10 @@ from shared import broker, database
 from shared.database import TenantId, tenant_session
 from shared.jobs.contracts import JobMessage
 from shared.jobs.tables import JobRow, JobStatus
+from shared.local.ephemeral import TemporaryServices
 from shared.telemetry import batches
-from shared.telemetry.tables import EventRow, RejectedEvent
+from shared.telemetry.histograms import Histogram
+from shared.telemetry.tables import EventRow, ModelPerformance, RejectedEvent
 from shared.tenancy.tables import Tenant
 
 
@@ -136,6 +140,51 @@ def test_of_nothing_nothing_is_known(metrics: MetricsCollector) -> None:
     assert summary.llm_latency == (None, None, None)
     with pytest.raises(KeyError):
         summary["to_dict"]
+
+
+def test_the_text_of_a_query_is_in_no_table(
+    metrics: MetricsCollector, tenant: TenantId, services: TemporaryServices
+) -> None:
+    secret, told = "quokka4711", "told4711"
+    for tokens in (5, -5):
+        # The second is put aside, with the beginning of its line.
+        metrics.record_llm_call(query=f"find {secret}", input_tokens=tokens, llm_model=told)
+    assert metrics.flush()
+    waiting = occurrences(services, secret)
+    do_queued_jobs(tenant)
+    do_queued_jobs(tenant)
+    with tenant_session(tenant) as session:
+        hours = session.execute(sa.select(ModelPerformance.query_words)).scalars().all()
+        assert [Histogram.from_bytes(packed).values.tolist() for packed in hours] == [[2.0]]
+        assert session.scalars(sa.select(RejectedEvent)).one().line.count("query_measures") == 1
+    assert (waiting, occurrences(services, secret)) == ([], [])
+    assert {"events", "rejected_events"} <= {
+        table.partition("_2")[0] for table in occurrences(services, told)
+    }
+
+
+def occurrences(services: TemporaryServices, text: str) -> list[str]:
+    """The tables that hold it, as text or as bytes, those of all tenants."""
+    patterns = f"%{text}%", f"%{text.encode().hex()}%"
+    with psycopg.connect(services.superuser_url, dbname=database_of(services)) as connection:
+        tables = connection.execute(
+            "SELECT relname FROM pg_class WHERE relkind = 'r'"
+            " AND relnamespace = 'mlops'::regnamespace"
+        ).fetchall()
+        return [
+            name
+            for (name,) in tables
+            if connection.execute(
+                sql.SQL("SELECT 1 FROM mlops.{} AS t WHERE t::text LIKE ANY (%s)").format(
+                    sql.Identifier(name)
+                ),
+                [list(patterns)],
+            ).fetchone()
+        ]
+
+
+def database_of(services: TemporaryServices) -> str:
+    return urlsplit(services.database_url).path.lstrip("/")
 
 
 def test_calls_without_a_price_have_no_cost(metrics: MetricsCollector, tenant: TenantId) -> None:

@@ -12,12 +12,14 @@ from shared.drift.drawing.history import draw_history
 from shared.drift.drawing.proportion import draw_outcomes, draw_proportion
 from shared.drift.drawing.signs import BLOCKS, DIM, Signs, require_width, wrapped
 from shared.drift.drawing.volume import draw_volume
+from shared.drift.drawing.words import draw_words
 from shared.drift.movement import change, change_at_same_inputs
 from shared.drift.quantities import number, period, probability
 from shared.drift.showing import (
     NOT_JUDGED,
     Categories,
     Distribution,
+    NewWords,
     Period,
     Proportion,
     ShownConcept,
@@ -49,6 +51,8 @@ def draw_metric(metric: ShownMetric, width: int, signs: Signs = BLOCKS) -> list[
         lines += draw_proportion(metric.shape, width, signs)
     elif isinstance(metric.shape, Volume):
         lines += draw_volume(metric.shape, width, signs)
+    elif isinstance(metric.shape, NewWords):
+        lines += draw_words(metric.shape, width)
     else:
         lines += wrapped(["what the windows held is not known"], width)
     if metric.history:

@@ -24,6 +24,7 @@ from shared.drift.showing import (
     Distribution,
     DriftReport,
     FunctionDrift,
+    NewWords,
     Proportion,
     ShownConcept,
     ShownMetric,
@@ -97,6 +98,7 @@ class MetricView:
     categories: tuple[CategoryRow, ...] | None = None
     rates: Rates | None = None
     hours: plots.Hours | None = None
+    words: NewWords | None = None
     course: plots.Course | None = None
 
 
@@ -264,6 +266,7 @@ def _metric(metric: ShownMetric, anchor: str, drawn: bool) -> MetricView:
         if isinstance(shape, Proportion)
         else None,
         hours=plots.hours(shape, name, changed or "") if isinstance(shape, Volume) else None,
+        words=shape if isinstance(shape, NewWords) else None,
         course=plots.course(metric.history, verdict.minimum_effect, name, grounds.minimum),
     )
 

@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import Final
 
 from shared.telemetry.features.definitions import DataType, Feature, Source, SourceKind
-from shared.telemetry.metrics import Category, Metric, Monitored, Relation, Share, Volume
+from shared.telemetry.metrics import (
+    Category,
+    Metric,
+    Monitored,
+    Relation,
+    Share,
+    Volume,
+    Words,
+)
 
 OWNER: Final = "mlops"
 
@@ -35,6 +43,13 @@ MONITORED: Final = (
     _monitored(Metric.QUALITY, "0 to 1", "How good the answer of a model call was judged to be."),
     _monitored(Metric.TOKENS, "tokens", "Input and output tokens of a model call."),
     _monitored(Metric.DOM_NODES, "nodes", "How many nodes the DOM of a page had."),
+    _monitored(Metric.QUERY_WORDS, "words", "How many words the text of a query had."),
+    _monitored(
+        Metric.QUERY_WORD_LENGTH, "characters", "How long the words of a query were on average."
+    ),
+    _monitored(
+        Metric.QUERY_NON_LETTERS, "0 to 1", "Share of a query that was digits, signs and blanks."
+    ),
     _monitored(Share.SUCCESS, "share", "Share of tasks that succeed."),
     _monitored(Share.ERROR_RATE, "share", "Share of actions and model calls that end in an error."),
     _monitored(Category.ERROR_TYPES, "kinds", "What the errors of actions and calls were."),
@@ -53,6 +68,7 @@ MONITORED: Final = (
         "share",
         "Share of model calls that fail where the query was as long.",
     ),
+    _monitored(Words.QUERY_VOCABULARY, "share", "Words of queries that there were none of before."),
 )
 
 BY_NAME: Final = {feature.name: feature for feature in MONITORED}

@@ -22,12 +22,14 @@ from shared.drift.showing import (
     Categories,
     Category,
     Distribution,
+    NewWords,
     OutcomeBin,
     Proportion,
     ShownConcept,
     Tally,
     Volume,
     VolumeHour,
+    WordTally,
 )
 from shared.drift.verdicts import DriftState
 from shared.evaluation.intervals import wilson
@@ -76,6 +78,8 @@ SHAPES = {
     ),
     "volume without hours": Volume(0, 8.0, None, None, 3),
     "unknown volume": Volume(None, None, None, None, 1),
+    "words": NewWords(WordTally(2_000, 12_345, 3_120), WordTally(300, 2_000, 900), 0.123, 0.041),
+    "unknown words": NewWords(WordTally(0, 0, 0), WordTally(3, 9, 9), None, None),
     "not known": None,
 }
 
@@ -210,6 +214,13 @@ def test_requests_that_are_not_known_are_a_gap_and_none_at_all_are_not():
     assert lines[1] == "13 requests, 12 expected (8 to 16 in 19 of 20 weeks)"
     assert lines[lines.index("expected  12 requests  4 weeks") + 1] == "▄▄ ▄"
     assert lines[lines.index("current  13 requests") + 1] == "▅ .█"
+
+
+def test_new_words_are_said_beside_those_that_are_always_new():
+    lines = text(draw_metric(metric(SHAPES["words"]), 80)).split("\n")
+    assert lines[1] == "12.3 % of words are new, 4.1 % expected"
+    assert "baseline  2,000 queries  12,345 words  3,120 different ones" in lines
+    assert "current  300 queries  2,000 words  900 different ones" in lines
 
 
 def test_many_sweeps_in_few_cells_show_the_worst():

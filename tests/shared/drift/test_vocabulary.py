@@ -15,12 +15,17 @@ COMMON = 1 / np.arange(1, 20_001)
 COMMON /= COMMON.sum()
 
 
+def of(texts, counts):
+    hashes = np.array(sorted(counts), dtype=np.int64)
+    return Vocabulary(texts, hashes, np.array([counts[int(h)] for h in hashes], dtype=np.int64))
+
+
 def vocabulary(texts):
     counts = {}
     for words in texts:
         for word in set(words):
             counts[word] = counts.get(word, 0) + 1
-    return Vocabulary.from_counts(len(texts), counts)
+    return of(len(texts), counts)
 
 
 def drawn(rng, texts, new=0.0, words=10):
@@ -64,8 +69,8 @@ def test_the_expectation_is_the_mean_over_all_ways_to_choose_the_current_texts()
 
 
 def test_a_baseline_that_holds_half_of_all_hashes_hides_half_of_the_new_words():
-    full = Vocabulary.from_counts(10**6, dict.fromkeys(range(0, 65_536, 2), 500))
-    current = Vocabulary.from_counts(1_000, dict.fromkeys(range(40), 500))
+    full = of(10**6, dict.fromkeys(range(0, 65_536, 2), 500))
+    current = of(1_000, dict.fromkeys(range(40), 500))
     found = compare_vocabulary(full, current)
     assert found.held == 0.5
     assert found.unseen_rate == 0.5
@@ -78,7 +83,7 @@ def test_a_baseline_that_holds_half_of_all_hashes_hides_half_of_the_new_words():
         ((0, {}), (50, {1: 3}), DriftState.NO_DATA, "the baseline window is empty"),
         ((50, {1: 3}), (0, {}), DriftState.NO_DATA, "the current window is empty"),
         (
-            (50, {1: 0}),
+            (50, {}),
             (50, {1: 3}),
             DriftState.INSUFFICIENT,
             "no text of the baseline window holds a word",
@@ -98,22 +103,22 @@ def test_a_baseline_that_holds_half_of_all_hashes_hides_half_of_the_new_words():
     ],
 )
 def test_vocabularies_that_cannot_be_compared_say_why(baseline, current, state, reason):
-    found = compare_vocabulary(Vocabulary.from_counts(*baseline), Vocabulary.from_counts(*current))
+    found = compare_vocabulary(of(*baseline), of(*current))
     assert (verdict(found).state, verdict(found).reason) == (state, reason)
 
 
 def test_the_same_words_again_are_no_drift():
-    one = Vocabulary.from_counts(40, {1: 40, 2: 20})
+    one = of(40, {1: 40, 2: 20})
     assert compare_vocabulary(one, one).comparison.tests[0].p_value == 1
 
 
 def test_counts_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="hash 65536"):
-        Vocabulary.from_counts(3, {65_536: 1})
+        of(3, {65_536: 1})
     with pytest.raises(ValueError, match="a word in 4 of 3 texts"):
-        Vocabulary.from_counts(3, {1: 4})
+        of(3, {1: 4})
     with pytest.raises(ValueError, match="-1 texts"):
-        Vocabulary.from_counts(-1, {})
+        of(-1, {})
 
 
 def test_fewer_new_words_than_expected_are_none():

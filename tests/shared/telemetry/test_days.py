@@ -16,14 +16,16 @@ from shared.database import TenantId, tenant_session
 from shared.telemetry.days import sum_past_days
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.ingestion import CallCost, ingest
-from shared.telemetry.metrics import Metric
+from shared.telemetry.metrics import Metric, Words
 from shared.telemetry.reading import (
     Group,
     Sums,
     Window,
+    by_function_and_model,
     by_model_and_function,
     histograms,
     sums,
+    word_counts,
 )
 from shared.telemetry.rollups import roll_up_dirty_hours
 from shared.telemetry.tables import DailyPerformance, DirtyDay
@@ -43,6 +45,13 @@ def send(tenant: TenantId, *times: datetime) -> None:
                 "model": rng.choice(["a@1", "b@1"]),
                 "function": rng.choice(["f", "g"]),
                 "latency_ms": rng.randrange(5000),
+                "query_measures": {
+                    "characters": 9,
+                    "words": 1,
+                    "word_characters": 9,
+                    "letters": 9,
+                    "hashes": [rng.randrange(9)],
+                },
                 "input_tokens": 10,
                 "output_tokens": 1,
                 "error_type": rng.choice([None, None, "timeout"]),
@@ -67,6 +76,13 @@ def looked_at(
         return sums(session, window, by=by), histograms(session, window, Metric.LLM_LATENCY, by=by)
 
 
+def words_in(tenant: TenantId, window: Window) -> dict[tuple[str, str], bytes]:
+    with tenant_session(tenant) as session:
+        of = by_function_and_model(session, window, ())
+        found = word_counts(session, window, Words.QUERY_VOCABULARY, of)
+    return {key: words.to_bytes() for key, words in found.items()}
+
+
 def hours_of_days(days: int) -> list[datetime]:
     """Every third hour of so many days before today, and of today."""
     since = TODAY - timedelta(days=days)
@@ -82,9 +98,12 @@ def test_days_that_were_added_up_change_no_answer(tenant: TenantId, start: int, 
     send(tenant, *hours_of_days(3))
     window = Window(TODAY + timedelta(hours=start), TODAY + timedelta(hours=end))
     before = looked_at(tenant, window), looked_at(tenant, window, Group.FUNCTION)
+    words = words_in(tenant, window)
     assert add_up(tenant) == 3
     assert (looked_at(tenant, window), looked_at(tenant, window, Group.FUNCTION)) == before
     assert before[0][0]
+    assert words_in(tenant, window) == words
+    assert len(words) == 4
 
 
 def test_sums_by_model_and_function_are_parts_of_those_by_model(tenant: TenantId) -> None:

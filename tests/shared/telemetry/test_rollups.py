@@ -23,10 +23,18 @@ from shared.telemetry.errors import categorize
 from shared.telemetry.events import LlmCallEvent
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.ingestion import CallCost, ingest
-from shared.telemetry.metrics import HISTOGRAMS, Metric, OfOutcome
-from shared.telemetry.reading import Sums, Window, by_function_and_model, histograms, sums
+from shared.telemetry.metrics import HISTOGRAMS, Metric, OfOutcome, Words
+from shared.telemetry.reading import (
+    Sums,
+    Window,
+    by_function_and_model,
+    histograms,
+    sums,
+    word_counts,
+)
 from shared.telemetry.rollups import NAMES_AN_HOUR, OTHER_NAMES, roll_up_dirty_hours
 from shared.telemetry.tables import CustomMetric, DirtyHour, ErrorMessage, ModelPerformance
+from shared.telemetry.texts import measure_text
 from shared.tenancy.tenants import create_tenant
 
 NOW = datetime.now(UTC)
@@ -36,6 +44,18 @@ NO_SUMS = dict.fromkeys(
 )
 UNPRICED = "unheard-of"
 ROW_KEY = ("hour", "model", "function", "variant")
+
+
+TEXTS = [None, "", "?!", "find a flight to Zürich", "row 12, seat 4", "a much longer question " * 9]
+
+
+def measures(text: str | None) -> dict[str, Any] | None:
+    """What is sent of a query."""
+    if text is None:
+        return None
+    found = measure_text(text)
+    counts = {name: getattr(found, name) for name in ("words", "word_characters", "letters")}
+    return counts | {"characters": found.measured, "hashes": found.hashes}
 
 
 def event(kind: str, at: datetime = HOUR, **fields: object) -> dict[str, Any]:
@@ -96,6 +116,7 @@ def some_traffic(seed: int, number: int) -> list[dict[str, Any]]:
                     "cached_input_tokens": rng.choice([None, 0, 5]),
                     "output_tokens": rng.choice([None, rng.randrange(900)]),
                     "query_length": rng.choice([None, rng.randrange(50_000)]),
+                    "query_measures": measures(rng.choice(TEXTS)),
                     "confidence": rng.choice([None, rng.random()]),
                     "quality": rng.choice([None, rng.random()]),
                     "first_token_ms": rng.choice([None, rng.randrange(900)]),
@@ -169,6 +190,14 @@ def directly(batch: Sequence[dict[str, Any]]) -> tuple[dict[str, Sums], dict[str
                 seen["quality"].append(round(call.quality * 10_000))
             if call.query_length is not None:
                 seen["query_length"].append(call.query_length)
+            if (query := call.query_measures) is not None:
+                seen["query_words"].append(query.words)
+                if query.words:
+                    mean = query.word_characters / query.words
+                    seen["query_word_length"].append(int(100 * mean + 0.5))
+                if query.characters:
+                    others = 1 - query.letters / query.characters
+                    seen["query_non_letters"].append(int(10_000 * others + 0.5))
             if call.confidence is not None:
                 seen["confidence"].append(round(call.confidence * 10_000))
             if call.input_tokens is not None and call.output_tokens is not None:
@@ -241,6 +270,28 @@ def test_actions_and_language_models_are_counted_by_name(tenant: TenantId) -> No
     assert len(names) == NAMES_AN_HOUR + 2
     assert sum(number for name, number in names.items() if name.startswith("action.")) == 63
     assert names[f"action.{OTHER_NAMES}"] == 62 - NAMES_AN_HOUR
+
+
+def test_words_are_counted_by_the_queries_that_hold_them(tenant: TenantId) -> None:
+    texts = ("to Zürich", "to Basel, to Bern", "?!", None)
+    send(tenant, [event("llm_call", query_measures=measures(text)) for text in texts])
+    send(tenant, [event("llm_call", query_measures=measures("to Bern"), function="search")])
+    send(tenant, [event("llm_call", model="nobody@1")])
+    roll_up(tenant)
+    window = Window(HOUR, HOUR + timedelta(hours=1))
+    with tenant_session(tenant) as session:
+        seen = by_function_and_model(session, window, (Metric.QUERY_WORDS,))
+        words = word_counts(session, window, Words.QUERY_VOCABULARY, seen)
+        one = word_counts(session, window, Words.QUERY_VOCABULARY, [("search", "buyer@1")])
+    assert one.keys() == {("search", "buyer@1")}
+    counted = {key: dict(zip(one.hashes, one.texts, strict=True)) for key, one in words.items()}
+    to, zurich, basel, bern = (
+        measure_text(word).hashes[0] for word in ["to", "Zürich", "Basel", "Bern"]
+    )
+    assert counted["checkout", "buyer@1"] == {to: 2, zurich: 1, basel: 1, bern: 1}
+    assert counted["search", "buyer@1"] == {to: 1, bern: 1}
+    assert counted.keys() == seen.keys() - {("checkout", "nobody@1")}
+    assert seen["checkout", "buyer@1"].histograms[Metric.QUERY_WORDS].total == 3
 
 
 def test_quantiles_of_a_rollup_are_within_half_a_percent(tenant: TenantId) -> None:

@@ -22,6 +22,7 @@ from shared.drift.showing import (
     DriftReport,
     FalseAlarmBudget,
     FunctionDrift,
+    NewWords,
     OutcomeBin,
     Period,
     Proportion,
@@ -30,6 +31,7 @@ from shared.drift.showing import (
     Tally,
     Volume,
     VolumeHour,
+    WordTally,
 )
 from shared.drift.verdicts import DriftState
 from shared.evaluation.intervals import Interval
@@ -64,6 +66,7 @@ def hostile_report() -> DriftReport:
         Categories((Category(HOSTILE, 9, 1), Category("click", 1, 9))),
         Proportion(Tally(1, 10), Tally(5, 10)),
         Volume(9, 20.0, 15.0, 25.0, 4, (VolumeHour(NOW, 9, 20.0), VolumeHour(NOW, None, None))),
+        NewWords(WordTally(20, 90, 40), WordTally(9, 50, 30), 0.3, 0.1),
         None,
     ]
     metrics = [
@@ -147,7 +150,7 @@ def test_hostile_names_do_not_come_to_life(opened: dict[str, Any]) -> None:
 
 
 def test_every_link_leads_somewhere_and_every_picture_has_its_words(opened: dict[str, Any]) -> None:
-    assert opened["pictures"] == 10, "two of each distribution, and what earlier sweeps said"
+    assert opened["pictures"] == 11, "two of each distribution, and what earlier sweeps said"
     assert (opened["dangling"], opened["unnamed"]) == (0, 0)
 
 
@@ -171,6 +174,14 @@ def test_the_policy_lets_nothing_run_and_nothing_be_loaded() -> None:
 
 def test_the_same_report_gives_the_same_bytes() -> None:
     assert render(hostile_report()) == render(hostile_report())
+
+
+def test_new_words_are_told_in_figures() -> None:
+    words = NewWords(WordTally(2_000, 12_345, 3_120), WordTally(300, 2_001, 900), 0.123, 0.041)
+    text = render(report(FunctionDrift("search", [metric(words)])))
+    assert "12.3\N{NO-BREAK SPACE}% of words are new, 4.1\N{NO-BREAK SPACE}% expected" in text
+    for figure in ("2,000", "12,345", "3,120", "300", "2,001", "900"):
+        assert f'<td class="number">{figure}</td>' in text
 
 
 def test_what_has_drifted_stands_before_what_has_not() -> None:
