@@ -26,7 +26,7 @@ from shared.drift.drawing.metric import draw_metric
 from shared.drift.effects import Effect
 from shared.drift.reading import newest_findings
 from shared.drift.recalling import recalled
-from shared.drift.showing import NewWords
+from shared.drift.showing import Distribution, NewWords, quantile
 from shared.drift.sweep import MetricFinding, SweepResult, detect
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DriftState
@@ -421,6 +421,25 @@ def test_without_texts_nothing_is_known_of_their_words(session: Session) -> None
         (words,) = (m for m in one.metrics if m.verdict.metric_name == "query_vocabulary")
         assert isinstance(words.shape, NewWords)
         assert draw_metric(words, 80)
+
+
+def test_lengths_of_words_and_shares_of_signs_are_shown_in_their_units(session: Session) -> None:
+    for hour, length, share in ((JOB.baseline.start, 450, 2_000), (JOB.current.start, 640, 5_000)):
+        roll_up(
+            session, hour, {"query_word_length": [length] * 40, "query_non_letters": [share] * 40}
+        )
+    detect(session, JOB, uuid4())
+    (shown,) = recalled(session, newest_findings(session), with_history=False)
+    shapes = {one.verdict.metric_name: one.shape for one in shown.metrics}
+    for name, value, unit in (
+        ("query_word_length", 6.4, "characters"),
+        # A share says by itself what it is.
+        ("query_non_letters", 0.5, ""),
+    ):
+        shape = shapes[name]
+        assert isinstance(shape, Distribution)
+        assert shape.unit == unit
+        assert quantile(shape.positions, shape.current, 0.5) == pytest.approx(value, rel=0.004)
 
 
 def test_other_actions_and_language_models_are_drift(session: Session) -> None:
