@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,12 +137,16 @@ def put_aside(session: Session, rejected: Sequence[Rejected]) -> None:
     session.execute(insert(RejectedEvent).on_conflict_do_nothing(), rows)
 
 
+# A sender that has read of the collector's keyword, but does not measure.
+_QUERY: Final = re.compile(r'("query(?:_measures)?"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.DOTALL)
+
+
 def _shown(line: bytes) -> str:
-    """The beginning of a line, as text that can be stored, without secrets."""
+    """The beginning of a line, as text that can be stored, without secrets and queries."""
     text = line[: 2 * LINE_SHOWN].decode("utf-8", "backslashreplace")
     if len(line) <= 2 * LINE_SHOWN:
         text = _without_fields(text)
-    said = redacted(text.replace("\x00", "\\x00"))
+    said = redacted(_QUERY.sub(r'\1"[not stored]"', text).replace("\x00", "\\x00"))
     return said[:LINE_SHOWN].encode("utf-8", "backslashreplace").decode()
 
 

@@ -336,6 +336,16 @@ def test_lists_and_json_in_strings_keep_no_secret_of_what_was_rejected(tenant: T
     assert sum("[redacted]" in line for line in kept) == len(batch) - 1
 
 
+@pytest.mark.parametrize("length", [1, 1_000], ids=["short", "cut off"])
+def test_of_a_text_in_place_of_its_measures_nothing_is_kept(tenant: TenantId, length: int) -> None:
+    text = 'find "me" a quokka ' * length
+    assert len(send(tenant, [call(query=text), call(query_measures=text)]).rejected) == 2
+    with tenant_session(tenant) as session:
+        kept = session.scalars(sa.select(RejectedEvent.line)).all()
+    assert all('"[not stored]"' in line and "quokka" not in line for line in kept)
+    assert len(kept) == 2
+
+
 @pytest.mark.parametrize("line", [b"\x00", b"\xff\x00\xff", b"{" + b"x" * 10**7])
 def test_what_was_rejected_can_be_kept_whatever_it_was(session: Session, line: bytes) -> None:
     assert len(ingest(session, [line], priced, NOW).rejected) == 1
