@@ -26,24 +26,25 @@ REASONS_KEPT = 10
 
 def store_events(session: Session, job: IngestEvents) -> Mapping[str, Any]:
     """Store the events of a job that holds them itself."""
-    return _stored(session, [json.dumps(event).encode() for event in job.events])
+    now = datetime.now(UTC)
+    return _stored(session, [json.dumps(event).encode() for event in job.events], now)
 
 
 def store_batch(session: Session, job: IngestBatch) -> Mapping[str, Any]:
     """Store the events of a batch that was accepted, and let go of it."""
     try:
-        lines = take(session, job.batch_id)
+        batch = take(session, job.batch_id)
     except BatchError as error:
         # It will not get better, and nobody waits for it any more: what it was is kept.
         refused = [Rejected(f"batch {job.batch_id}", str(error), b"")]
         put_aside(session, refused)
         return _result(0, 0, refused)
-    return {"gone": True} if lines is None else _stored(session, lines)
+    return {"gone": True} if batch is None else _stored(session, batch.lines, batch.received_at)
 
 
-def _stored(session: Session, lines: Sequence[bytes]) -> Mapping[str, Any]:
+def _stored(session: Session, lines: Sequence[bytes], received_at: datetime) -> Mapping[str, Any]:
     price = partial(call_cost, tenant_prices(session))
-    counts = ingest(session, lines, price, datetime.now(UTC))
+    counts = ingest(session, lines, price, datetime.now(UTC), received_at)
     if counts.rejected:
         log.warning("refused %d of %d events", len(counts.rejected), len(lines))
     return _result(counts.stored, counts.duplicates, counts.rejected)

@@ -8,6 +8,8 @@ because the batch's job is a row as well.
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -124,12 +126,21 @@ _ONE_AT_A_TIME: Final = sa.text(
 )
 
 
-def take(session: Session, batch_id: UUID) -> list[bytes] | None:
-    """The lines of a batch, which is deleted with the session's transaction; None if it is gone.
+@dataclass(frozen=True)
+class Taken:
+    lines: list[bytes]
+    received_at: datetime
+    "When it was accepted, however long it has waited since."
+
+
+def take(session: Session, batch_id: UUID) -> Taken | None:
+    """A batch, which is deleted with the session's transaction; None if it is gone.
 
     Raises `BatchError`.
     """
-    packed = session.scalar(
-        sa.delete(EventBatch).where(EventBatch.id == batch_id).returning(EventBatch.body)
-    )
-    return None if packed is None else unpack(packed)
+    batch = session.execute(
+        sa.delete(EventBatch)
+        .where(EventBatch.id == batch_id)
+        .returning(EventBatch.body, EventBatch.received_at)
+    ).one_or_none()
+    return None if batch is None else Taken(unpack(batch.body), batch.received_at)

@@ -330,12 +330,14 @@ _adapter: TypeAdapter[Event] = TypeAdapter(Event)
 class Rejected:
     """An event that was not stored: its own identifier, or `#n` by its place in the batch.
 
-    `line` is its JSON as it came.
+    `line` is its JSON as it came; `out_of_range` is the field, if that was all that was wrong, as
+    `kind.field`.
     """
 
     event: str
     reason: str
     line: bytes
+    out_of_range: str | None = None
 
 
 def parse_events(
@@ -358,7 +360,8 @@ def parse_events(
         try:
             event = validate(line)
         except ValidationError as error:
-            rejected.append(Rejected(_named(line, index), _reason(error), line))
+            refused = Rejected(_named(line, index), _reason(error), line, _field_of(error))
+            rejected.append(refused)
             continue
         if event.occurred_at < earliest:
             reason = (
@@ -369,8 +372,22 @@ def parse_events(
         else:
             events.append(event)
             continue
-        rejected.append(Rejected(str(event.event_id), reason, line))
+        rejected.append(Rejected(str(event.event_id), reason, line, f"{event.kind}.occurred_at"))
     return events, rejected
+
+
+_BEYOND: Final = frozenset(
+    ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
+)
+"What pydantic calls a number that is out of range."
+
+
+def _field_of(error: ValidationError) -> str | None:
+    """`kind.field` of the value that is out of range, the first; None if anything else is wrong."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    if any(each["type"] not in _BEYOND or len(each["loc"]) != 2 for each in found):
+        return None
+    return ".".join(map(str, found[0]["loc"]))
 
 
 def _named(line: bytes, index: int) -> str:

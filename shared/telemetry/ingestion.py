@@ -1,6 +1,7 @@
 """Storing a batch of events: priced, absorbed if sent again, its hours marked for the roll-up.
 
-All of it happens in the session's transaction, so a batch is stored once or not at all.
+All of it happens in the session's transaction, so a batch is stored once or not at all, and what
+was wrong with it (see `arrivals`) is counted once or not at all.
 """
 
 from __future__ import annotations
@@ -24,6 +25,15 @@ from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
 from shared.redaction import redacted, redacted_json
+from shared.telemetry.arrivals import (
+    LATE_AFTER,
+    MEASURED,
+    Arrived,
+    Faults,
+    count_faults,
+    hour_of,
+    out_of_range,
+)
 from shared.telemetry.errors import categorize, folded
 from shared.telemetry.events import Event, LlmCallEvent, Rejected, parse_events
 from shared.telemetry.names import CAPS, OTHER, Names, beyond_the_caps
@@ -66,22 +76,38 @@ class IngestCounts:
 
 
 def ingest(
-    session: Session, lines: Sequence[bytes], price: PriceCall, now: datetime
+    session: Session,
+    lines: Sequence[bytes],
+    price: PriceCall,
+    now: datetime,
+    received_at: datetime | None = None,
 ) -> IngestCounts:
     """Validate a batch as it came, an event in JSON a line, and store what is valid.
 
     What is not is kept in `mlops.rejected_events` with its reason. `now` (aware) is what the
-    times of the events are compared with.
+    times of the events are compared with, and when they were received if `received_at` does not
+    say that they have waited here: an event is not late because we are.
     """
+    received = received_at or now
     with _uncollected():
         events, rejected = parse_events(lines, now, _earliest(session, now))
-        counts = store(session, events, price)
-    put_aside(session, rejected)
+        counts = store(session, events, price, received)
+    new = put_aside(session, rejected)
+    if new:
+        count_faults(session, received, _named(session, out_of_range(new, received)))
     return IngestCounts(counts.stored, counts.duplicates, tuple(rejected))
 
 
-def store(session: Session, events: Sequence[Event], price: PriceCall) -> IngestCounts:
-    """Store valid events of the session's tenant; one that is there already changes nothing."""
+def store(
+    session: Session,
+    events: Sequence[Event],
+    price: PriceCall,
+    received_at: datetime | None = None,
+) -> IngestCounts:
+    """Store valid events of the session's tenant; one that is there already changes nothing.
+
+    What came late or again is counted if `received_at` (aware) says when they came.
+    """
     if not events:
         return IngestCounts(0, 0)
     rows = [_row(event, price) for event in events]
@@ -90,11 +116,52 @@ def store(session: Session, events: Sequence[Event], price: PriceCall) -> Ingest
     session.execute(_EMPTY_BATCH)
     _copy(session, rows)
     session.execute(_ENSURE_PARTITIONS)
-    stored = session.execute(_STORE).all()
+    late_before = None if received_at is None else received_at - LATE_AFTER
+    stored = session.execute(_STORE, {"late_before": late_before}).all()
     total = sum(row.events for row in stored)
     if stored:
-        session.execute(_MARK, {"hours": [row.hour for row in stored]})
+        session.execute(_MARK, {"hours": sorted({row.hour for row in stored})})
+    if received_at is not None:
+        faults = _late(stored)
+        if total < len(rows):
+            faults |= _duplicates(rows, stored)
+        if faults:
+            count_faults(session, received_at, faults)
     return IngestCounts(total, len(events) - total)
+
+
+def _late(stored: Sequence[sa.Row[Any]]) -> Faults:
+    return Faults(
+        {Arrived.late(row.model, row.function, row.hour): row.late for row in stored if row.late}
+    )
+
+
+def _duplicates(rows: Sequence[Sequence[Any]], stored: Sequence[sa.Row[Any]]) -> Faults:
+    """What was in the batch, and is not among what was stored of it."""
+    came = Faults(
+        Arrived.again(row[_MODEL], row[_FUNCTION], hour_of(row[_OCCURRED_AT]))
+        for row in rows
+        if row[_KIND] not in MEASURED
+    )
+    taken = {Arrived.again(row.model, row.function, row.hour): row.of_agents for row in stored}
+    came.subtract(taken)
+    return +came
+
+
+def _named(session: Session, faults: Faults) -> Faults:
+    """With the names beyond the caps replaced, as those of stored events are."""
+    used = frozenset(
+        pair for one in faults for pair in (("model", one.model), ("function", one.function))
+    )
+    refused = beyond_the_caps(session, used) if used else used
+    named = Faults()
+    for one, n in faults.items():
+        model, function = (
+            OTHER if (field, name) in refused else name
+            for field, name in (("model", one.model), ("function", one.function))
+        )
+        named[one.of(model, function)] += n
+    return named
 
 
 @contextmanager
@@ -119,22 +186,32 @@ def _earliest(session: Session, now: datetime) -> datetime:
     return earliest if removed_before is None else max(earliest, removed_before)
 
 
-def put_aside(session: Session, rejected: Sequence[Rejected]) -> None:
-    """Keep what could not be stored, once however often it is sent, without its secrets."""
+def put_aside(session: Session, rejected: Sequence[Rejected]) -> list[Rejected]:
+    """Keep what could not be stored, once however often it is sent, without its secrets.
+
+    Returns those that were not there before, each once.
+    """
     if not rejected:
-        return
+        return []
     tenant_id = tenant_of(session)
+    by_digest = {
+        hashlib.sha256(refused.line or refused.event.encode()).digest(): refused
+        for refused in rejected
+    }
     rows = [
         {
             "tenant_id": tenant_id,
-            "digest": hashlib.sha256(refused.line or refused.event.encode()).digest(),
+            "digest": digest,
             "event": refused.event,
             "reason": refused.reason,
             "line": _shown(refused.line),
         }
-        for refused in rejected
+        for digest, refused in by_digest.items()
     ]
-    session.execute(insert(RejectedEvent).on_conflict_do_nothing(), rows)
+    new = session.scalars(
+        insert(RejectedEvent).on_conflict_do_nothing().returning(RejectedEvent.digest), rows
+    )
+    return [by_digest[digest] for digest in new]
 
 
 # A sender that has read of the collector's keyword, but does not measure.
@@ -205,9 +282,14 @@ _STORE: Final = sa.text(
         SELECT CAST(current_setting('app.tenant') AS uuid), {_SELECTED}
         FROM pg_temp.event_batch ORDER BY occurred_at, event_id
         ON CONFLICT DO NOTHING
-        RETURNING occurred_at
+        RETURNING occurred_at, kind, model, function
     )
-    SELECT date_trunc('hour', occurred_at) AS hour, count(*) AS events FROM stored GROUP BY 1
+    SELECT date_trunc('hour', occurred_at) AS hour, model, function, count(*) AS events,
+        count(*) FILTER (WHERE kind NOT IN {MEASURED}) AS of_agents,
+        count(*) FILTER (
+            WHERE occurred_at < CAST(:late_before AS timestamptz) AND kind NOT IN {MEASURED}
+        ) AS late
+    FROM stored GROUP BY 1, 2, 3
     """  # noqa: S608 (column names of the mapping)
 )
 
@@ -238,6 +320,9 @@ def _copy(session: Session, rows: Sequence[Sequence[Any]]) -> None:
 _EMPTY: Final = dict.fromkeys(COPIED_COLUMNS)
 _values = itemgetter(*COPIED_COLUMNS)
 _PLACES: Final = {name: COPIED_COLUMNS.index(name) for name in CAPS}
+_OCCURRED_AT, _KIND, _MODEL, _FUNCTION = (
+    COPIED_COLUMNS.index(name) for name in ("occurred_at", "kind", "model", "function")
+)
 
 
 def _row(event: Event, price: PriceCall) -> list[Any]:

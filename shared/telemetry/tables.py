@@ -108,6 +108,28 @@ class RejectedEvent(Base):
     "Its beginning, without secrets."
 
 
+class EventFault(Base):
+    """What was wrong with events as they came, where there was anything: see `arrivals`.
+
+    By the hour in which they came, and not in which they happened: a rollup of that hour may have
+    been looked at long ago.
+    """
+
+    __tablename__ = "event_faults"
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    "In which they were received."
+    fault: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    function: Mapped[str] = mapped_column(primary_key=True)
+    field: Mapped[str] = mapped_column(primary_key=True)
+    "Whose value was out of range, as `kind.field`; empty of the other faults."
+    happened: Mapped[datetime] = mapped_column(primary_key=True)
+    "The hour in which they happened."
+    n: Mapped[int]
+
+
 class TelemetryName(Base):
     """A name that a tenant's events have used in a field, up to the cap of that field."""
 

@@ -23,6 +23,8 @@ class Tenant(Base):
     "How long telemetry events are kept; their rollups stay."
     events_from: Mapped[datetime | None]
     "Events from before were removed: their hours are closed, and are not summed again."
+    faults_from: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    "Faults of what came before (`mlops.event_faults`) were not counted."
 
 
 class ApiKey(Base):
