@@ -23,6 +23,7 @@ from shared.abtest.lifecycle import load_table
 from shared.costs.agents import why_unpriced
 from shared.costs.pricing import tenant_prices
 from shared.database import system_session, tenant_session
+from shared.drift.retention import forget_old_findings
 from shared.evaluation import artifacts
 from shared.evaluation.changing import extend
 from shared.evaluation.runs import Assigned, Chooser, PriceCheck, create_run
@@ -212,6 +213,9 @@ def remove_old_events(slot: datetime) -> None:
     removed = keep_no_longer(slot)
     if removed:
         log.info("removed %d events that are not kept longer", removed)
+    forgotten = forget_old_findings()
+    if forgotten:
+        log.info("removed %d rows of findings of drift that are not kept longer", forgotten)
 
 
 @timetable_task("mlops.watch_for_drift", every=timedelta(hours=1))

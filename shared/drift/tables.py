@@ -37,6 +37,8 @@ class DriftDetection(Base):
             "metric",
             "created_at",
         ),
+        # Findings are removed by age, and come in the order of their age.
+        sa.Index("drift_detection_created_at_idx", "created_at", postgresql_using="brin"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
