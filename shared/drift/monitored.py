@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from shared.drift.comparison import Comparison, compare, compare_categories, compare_shares
+from shared.drift.comparison import Comparison, compare, compare_shares
 from shared.drift.concept import OUTCOME_RULE, BinnedOutcomes, compare_outcomes
+from shared.drift.cut_names import compare_names
 from shared.drift.effects import Counts
 from shared.drift.query_words import COUNTED_TEXTS
 from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric, MetricRule
@@ -70,7 +71,7 @@ def compared(
         if share in names
     }
     comparisons |= {
-        category.value: compare_categories(WindowPair.from_categories(count(old), count(new)))
+        category.value: compare_names(count(old), count(new))
         for category, count in CATEGORIES.items()
         if category in names
     }
