@@ -1,18 +1,24 @@
-"""Queue `drift`: sweeps over the windows of every watched metric."""
+"""Queue `drift`: sweeps over the windows of every watched metric, and checks of the data itself."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy.orm import Session
 
+from shared.alerts.data_quality import tell_of_quality
 from shared.alerts.drifting import summed_up, tell_of_drift
+from shared.drift.rollup_quality import check_functions
 from shared.drift.sweep import detect
 from shared.drift.watching import watch_for_drift
-from shared.jobs.contracts import DetectDrift
+from shared.jobs.contracts import CheckQuality, DetectDrift
 from shared.jobs.execution import Record, Succeeded
 from shared.jobs.leases import Lease
-from tasks.declaring import job_task
+from shared.telemetry.reading import Window
+from tasks.declaring import job_task, transactional_task
 
-__all__ = ["detect_drift", "sweep", "watch_for_drift"]
+__all__ = ["check_quality", "detect_drift", "sweep", "watch_for_drift"]
 
 
 def sweep(job: DetectDrift, lease: Lease) -> Record:
@@ -25,4 +31,11 @@ def sweep(job: DetectDrift, lease: Lease) -> Record:
     return record
 
 
+def check(session: Session, job: CheckQuality) -> Mapping[str, Any]:
+    """Check all functions and models, and tell of what is broken."""
+    found = check_functions(session, Window(job.current.start, job.current.end))
+    return tell_of_quality(session, found)
+
+
 detect_drift = job_task(DetectDrift, lambda _: sweep)
+check_quality = transactional_task(CheckQuality, check)

@@ -1,9 +1,8 @@
-"""`mlops drift list`, `show`, `quality` and `report`: what sweeps have found."""
+"""`mlops drift list`, `show` and `report`: what sweeps have found."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,8 +19,8 @@ from mlops.console import (
     print_table,
     say,
 )
+from mlops.drift.quality import with_quality
 from mlops.drift.tables import described, print_findings
-from mlops.monitoring.windows import Hours, last_hours
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -98,57 +97,6 @@ def show(
         _print_tests(one)
 
 
-def quality(
-    function: Function = None, hours: Hours = 24, *, all_checks: Annotated[
-        bool, typer.Option("--all", help="Those that found nothing too.")
-    ] = False, as_json: Json = False,
-) -> None:  # fmt: skip
-    """Check the data itself: fields that went missing or constant, names that are new.
-
-    Each function and model is compared with its baseline, as `mlops drift baseline` has it.
-
-    Example: mlops drift quality --hours 6
-    """
-    with one_line_errors():
-        from shared.database import tenant_session
-        from shared.drift.quality import QualityState
-        from shared.drift.rollup_quality import check_functions
-        from shared.drift.wording import quality_said
-        from shared.tenancy.tenants import current_tenant
-
-        with tenant_session(current_tenant()) as session:
-            _require_seen(session, function, None)
-            checked = check_functions(session, last_hours(datetime.now(UTC), hours))
-    rows = [
-        (subject, one)
-        for subject, found in checked.items()
-        if function in (None, subject.function)
-        for one in found
-    ]
-    if as_json:
-        print_json([asdict(subject) | asdict(one) for subject, one in rows])
-        return
-    shown = [row for row in rows if all_checks or row[1].state is not QualityState.GOOD]
-    order = list(QualityState)
-    print_table(
-        ["function", "model", "field", "check", "state", "what was found"],
-        [
-            (
-                subject.function,
-                subject.model,
-                one.column,
-                one.check.value,
-                quality_said(one.state),
-                one.reason,
-            )
-            for subject, one in sorted(shown, key=lambda row: -order.index(row[1].state))
-        ],
-        empty=f"nothing found in {len(rows)} checks: `--all` shows them"
-        if rows
-        else f"no telemetry in the last {hours} hours: nothing could be checked",
-    )
-
-
 def report(
     target: Annotated[Path, typer.Argument(help="The HTML file to write.")],
     function: Function = None,
@@ -177,7 +125,7 @@ def report(
                     "no sweep yet that could be reported: `mlops drift run` makes one",
                     Exit.NOT_FOUND,
                 )
-            functions = _with_quality(session, recalled(session, found, with_history=False), now)
+            functions = with_quality(session, recalled(session, found, with_history=False), now)
             page = DriftReport(settings().tenant, now, functions, _budget(session, now))
         try:
             write_report(page, target)
@@ -194,29 +142,6 @@ def _require_seen(session: Session, function: str | None, model: str | None) -> 
 
     require_seen(session, "function", function)
     require_seen(session, "model", model)
-
-
-def _with_quality(
-    session: Session, functions: Sequence[FunctionDrift], now: datetime
-) -> list[FunctionDrift]:
-    from dataclasses import replace
-
-    from shared.drift.rollup_quality import check_functions
-    from shared.drift.showing import ShownQuality
-
-    checked = check_functions(session, last_hours(now, 24))
-    return [
-        replace(
-            one,
-            quality=tuple(
-                ShownQuality(subject.model, check)
-                for subject, found in checked.items()
-                if subject.function == one.function
-                for check in found
-            ),
-        )
-        for one in functions
-    ]
 
 
 def _draw(functions: Sequence[FunctionDrift]) -> None:

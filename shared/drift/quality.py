@@ -3,18 +3,20 @@
 A check is broken if its share is certainly too large, by the 95 % interval, and a warning if only
 the share itself is. Too large is measured against the baseline where there is one: a field that was
 always missing in every third event is as it was, and no news. A check without data is `no_data`.
+The interval takes events as independent; `quality_by_hour` says what is still broken without that.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from heapq import nsmallest
 from typing import Final
 
-from shared.evaluation.intervals import Interval, wilson
+from shared.drift.cut_names import LARGEST_CUT, OTHER_NAMES
+from shared.evaluation.intervals import Interval, score_interval, wilson
 
 
 class QualityCheck(StrEnum):
@@ -67,31 +69,38 @@ class ColumnCounts:
     """One field of a function's events in one window. None is what was not counted."""
 
     events: int
-    "Events that have this field or should have it."
-    missing: int
+    "Events that have this field or should have it, and those that were refused for its value."
+    missing: int | None
     out_of_range: int | None = None
-    "Of the values that are there."
+    "Of the values that came."
     distinct: int | None = None
     "Different values; what is above 1 need not be exact."
+    commonest: int | None = None
+    "How often the most frequent value came."
     categories: Mapping[str, int] | None = None
     "How often each came, for a field of names."
 
     def __post_init__(self) -> None:
-        if not 0 <= self.missing <= self.events:
+        if self.events < 0 or not 0 <= (self.missing or 0) <= self.events:
             raise ValueError(f"{self.missing} missing of {self.events} events")
-        there = self.events - self.missing
+        there = self.values
         if self.out_of_range is not None and not 0 <= self.out_of_range <= there:
             raise ValueError(f"{self.out_of_range} out of range of {there} values")
         if self.distinct is not None and (
-            self.distinct < 0 or (self.distinct == 0) != (there == 0)
+            self.distinct < 0 or (self.distinct == 0) != (self.accepted == 0)
         ):
-            raise ValueError(f"{self.distinct} distinct of {there} values")
+            raise ValueError(f"{self.distinct} distinct of {self.accepted} values")
         if self.categories is not None and min(self.categories.values(), default=0) < 0:
             raise ValueError("a category with a count below 0")
 
     @property
     def values(self) -> int:
-        return self.events - self.missing
+        return self.events - (self.missing or 0)
+
+    @property
+    def accepted(self) -> int:
+        """Values that are not out of range."""
+        return self.values - (self.out_of_range or 0)
 
 
 @dataclass(frozen=True)
@@ -104,15 +113,18 @@ class FunctionCounts:
     duplicates: int | None = None
     "Events that came again and were dropped, beside `events`."
     late: int | None = None
-    "Of the accepted ones."
+    "Of those that `came`."
+    came: int | None = None
+    "Accepted in the window, whenever they happened; `events` if left out."
 
     def __post_init__(self) -> None:
         if self.events < 0 or (self.duplicates or 0) < 0:
             raise ValueError(
                 f"{self.events} events and {self.duplicates} duplicates; expected 0 up"
             )
-        if self.late is not None and not 0 <= self.late <= self.events:
-            raise ValueError(f"{self.late} late of {self.events} events")
+        came = self.events if self.came is None else self.came
+        if self.late is not None and not 0 <= self.late <= came:
+            raise ValueError(f"{self.late} late of {came} events")
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,8 @@ class QualityFinding:
     state: QualityState
     reason: str
     "The numbers in words, or why there is no finding."
+    allowed: float | None = None
+    "Shares up to this one are good."
 
 
 def check_quality(
@@ -151,17 +165,10 @@ def _findings(
     limits: Mapping[QualityCheck, Limit],
 ) -> Iterator[QualityFinding]:
     before = baseline if baseline is not None and baseline.events else None
-    if current.duplicates is not None:
-        old = None
-        if before is not None and before.duplicates is not None:
-            old = before.duplicates, before.events + before.duplicates
-        new = current.duplicates, current.events + current.duplicates
-        yield _share(None, QualityCheck.DUPLICATES, old, new, limits)
-    if current.late is not None:
-        old = None
-        if before is not None and before.late is not None:
-            old = before.late, before.events
-        yield _share(None, QualityCheck.LATE, old, (current.late, current.events), limits)
+    for check in (QualityCheck.DUPLICATES, QualityCheck.LATE):
+        if (new := share_of(current, None, check)) is not None:
+            old = None if before is None else share_of(before, None, check)
+            yield _share(None, check, old, new, limits)
     names = sorted(current.columns.keys() | (before.columns.keys() if before else set()))
     for name in names:
         column = current.columns.get(name)
@@ -172,20 +179,49 @@ def _findings(
         yield from _column(name, known, column, limits)
 
 
+def share_of(
+    counts: FunctionCounts,
+    column: str | None,
+    check: QualityCheck,
+    known: Collection[str] = (),
+) -> tuple[int, int] | None:
+    """What a check is of: how many, of how many. None if that was not counted.
+
+    `known` are the categories that are not new. A constant column has no share.
+    """
+    if column is not None:
+        return _share_of_column(counts.columns.get(column), check, known)
+    if check is QualityCheck.DUPLICATES and counts.duplicates is not None:
+        return counts.duplicates, counts.events + counts.duplicates
+    if check is QualityCheck.LATE and counts.late is not None:
+        return counts.late, counts.events if counts.came is None else counts.came
+    return None
+
+
+def _share_of_column(
+    column: ColumnCounts | None, check: QualityCheck, known: Collection[str]
+) -> tuple[int, int] | None:
+    if column is None:
+        return None
+    if check is QualityCheck.MISSING and column.missing is not None:
+        return column.missing, column.events
+    if check is QualityCheck.OUT_OF_RANGE and column.out_of_range is not None:
+        return column.out_of_range, column.values
+    if check is QualityCheck.NEW_CATEGORIES and column.categories is not None:
+        new = sum(n for name, n in column.categories.items() if name not in known)
+        return new, sum(column.categories.values())
+    return None
+
+
 def _column(
     name: str,
     before: ColumnCounts | None,
     current: ColumnCounts,
     limits: Mapping[QualityCheck, Limit],
 ) -> Iterator[QualityFinding]:
-    old = (before.missing, before.events) if before is not None else None
-    yield _share(name, QualityCheck.MISSING, old, (current.missing, current.events), limits)
-    if current.out_of_range is not None:
-        old = None
-        if before is not None and before.out_of_range is not None:
-            old = before.out_of_range, before.values
-        new = current.out_of_range, current.values
-        yield _share(name, QualityCheck.OUT_OF_RANGE, old, new, limits)
+    for check in (QualityCheck.MISSING, QualityCheck.OUT_OF_RANGE):
+        if (new := _share_of_column(current, check, ())) is not None:
+            yield _share(name, check, _share_of_column(before, check, ()), new, limits)
     if current.categories is not None:
         yield _new_categories(name, before, current.categories, limits)
     if current.distinct is not None:
@@ -225,18 +261,31 @@ def _share(
         state = QualityState.GOOD
     else:
         state = QualityState.BROKEN if certain else QualityState.WARNING
-    return QualityFinding(column, check, value, interval, usual, state, reason)
+    return QualityFinding(column, check, value, interval, usual, state, reason, allowed)
 
 
 def _certain_rise(before: tuple[int, int], current: tuple[int, int]) -> float:
-    """The lower 95 % bound of the difference of two shares: R. G. Newcombe's hybrid of Wilson's
-    intervals (Statistics in Medicine 17, 1998, method 10), since the baseline is a sample as well.
+    """The lower bound of the difference of two shares: the baseline is a sample as well."""
+    return certain_rise(
+        (before[0] / before[1], before[1]), (current[0] / current[1], current[1]), _QUANTILE
+    )
+
+
+def certain_rise(
+    before: tuple[float, float], current: tuple[float, float], quantile: float
+) -> float:
+    """The lower bound of the difference of two shares, each with what it is worth in values.
+
+    R. G. Newcombe's hybrid of Wilson's intervals (Statistics in Medicine 17, 1998, method 10), one
+    sided at the `quantile` of the standard normal distribution.
     """
-    old, new = wilson(*before), wilson(*current)
-    if old is None or new is None:
-        return -1.0
-    was, now = before[0] / before[1], current[0] / current[1]
+    (was, n_was), (now, n_now) = before, current
+    old, new = score_interval(was, n_was, quantile), score_interval(now, n_now, quantile)
     return now - was - math.hypot(now - new.low, old.high - was)
+
+
+_QUANTILE: Final = 1.959964
+"Of the 95 % interval."
 
 
 def _new_categories(
@@ -250,9 +299,8 @@ def _new_categories(
             name, QualityCheck.NEW_CATEGORIES, None, None, None, QualityState.NO_DATA,
             "no category of the baseline is known",
         )  # fmt: skip
-    new = {
-        category: n for category, n in current.items() if n and not before.categories.get(category)
-    }
+    known = known_names(before.categories, current)
+    new = {category: n for category, n in current.items() if n and category not in known}
     share = (sum(new.values()), sum(current.values()))
     found = _share(name, QualityCheck.NEW_CATEGORIES, None, share, limits)
     if not new:
@@ -263,8 +311,20 @@ def _new_categories(
     names = ", ".join(repr(category[:_NAME_LENGTH]) for category in largest)
     return QualityFinding(
         name, found.check, found.value, found.interval, found.baseline, found.state,
-        f"{found.reason}: {names}{more}",
+        f"{found.reason}: {names}{more}", found.allowed,
     )  # fmt: skip
+
+
+def known_names(before: Mapping[str, int], current: Mapping[str, int]) -> frozenset[str]:
+    """The names of `current` that are not new.
+
+    Where the baseline counted its rare names together, a rare name may be one of those.
+    """
+    known = {name for name in current if before.get(name)}
+    if before.get(OTHER_NAMES):
+        most = LARGEST_CUT * sum(current.values())
+        known |= {name for name, n in current.items() if n <= most} | {OTHER_NAMES}
+    return frozenset(known)
 
 
 _NAMED: Final = 3
@@ -272,7 +332,7 @@ _NAME_LENGTH: Final = 60
 
 
 def _constant(name: str, before: ColumnCounts | None, current: ColumnCounts) -> QualityFinding:
-    n = current.values
+    n = current.accepted
     usual = float(before.distinct) if before is not None and before.distinct else None
     value = float(current.distinct) if current.distinct else None
     if value is None:
@@ -284,11 +344,25 @@ def _constant(name: str, before: ColumnCounts | None, current: ColumnCounts) -> 
         state, reason = QualityState.GOOD, f"{n} values, not all equal"
     elif usual is None:
         state, reason = QualityState.WARNING, f"all {n} values are equal; the baseline is not known"
+    elif usual > 1 and by_chance(before, n) > _CHANCE:
+        state = QualityState.WARNING
+        reason = f"all {n} values are equal, which may be chance: one value was as common before"
     elif usual > 1:
-        state, reason = (
-            QualityState.BROKEN,
-            f"all {n} values are equal; in the baseline they were not",
-        )
+        state = QualityState.BROKEN
+        reason = f"all {n} values are equal; in the baseline they were not"
     else:
         state, reason = QualityState.GOOD, f"all {n} values are equal, as in the baseline"
     return QualityFinding(name, QualityCheck.CONSTANT, value, None, usual, state, reason)
+
+
+def by_chance(before: ColumnCounts | None, n: int) -> float:
+    """How likely `n` values are all equal where they are as the baseline's; 0 if that is unknown.
+
+    At most: as if all of them were the most frequent one.
+    """
+    if before is None or before.commonest is None or not before.accepted:
+        return 0.0
+    return float((before.commonest / before.accepted) ** n)
+
+
+_CHANCE: Final = 0.05

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy.orm import Session
 
-from shared.drift.baselines import baseline_of, baselines
+from shared.drift.baselines import BaselineKind, baseline_of, baselines
 from shared.drift.monitored import CATEGORIES
-from shared.drift.quality import ColumnCounts, FunctionCounts, QualityFinding, check_quality
+from shared.drift.quality import (
+    ColumnCounts,
+    FunctionCounts,
+    QualityCheck,
+    QualityFinding,
+    QualityState,
+    check_quality,
+)
+from shared.drift.quality_by_hour import confirmed
 from shared.drift.windows import Subject
+from shared.telemetry.arrivals import FaultsOfHour, faults
+from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import Category, Metric
-from shared.telemetry.reading import Seen, Sums, Window, by_function_and_model
+from shared.telemetry.reading import (
+    NOTHING_SEEN,
+    Seen,
+    Sums,
+    Window,
+    by_function_and_model,
+    by_hour,
+)
 
 OF_CALLS: Final = (
     Metric.LLM_LATENCY,
@@ -26,73 +45,213 @@ OF_CALLS: Final = (
 )
 "Fields of a model call; the step's latency is one of an action."
 
+FIELDS: Final[Mapping[str, str]] = {
+    "llm_call.latency_ms": Metric.LLM_LATENCY,
+    "action.latency_ms": Metric.STEP_LATENCY,
+    "page_load.latency_ms": Metric.PAGE_LOAD,
+    "action.dom_nodes": Metric.DOM_NODES,
+    "page_load.dom_nodes": Metric.DOM_NODES,
+    **{
+        f"llm_call.{metric}": metric
+        for metric in (Metric.FIRST_TOKEN, Metric.QUERY_LENGTH, Metric.CONFIDENCE, Metric.QUALITY)
+    },
+    **{
+        f"llm_call.{name}_tokens": Metric.TOKENS
+        for name in (
+            "input", "cached_input", "cache_write", "cache_write_1h", "output", "reasoning",
+            "total",
+        )
+    },
+}  # fmt: skip
+"In which column a field is whose value was out of range; another has one of its own name."
 
-def check_functions(
-    session: Session, current: Window
-) -> Mapping[Subject, tuple[QualityFinding, ...]]:
-    """Each function and model that has rows in the window, against its baseline.
+LONGEST_BY_HOUR: Final = timedelta(days=28)
+"So much of a baseline is looked at hour by hour, its end."
 
-    Fields that neither window has are not asked for. What is out of range is refused when it
-    comes (`mlops monitor rejected`), and duplicates are absorbed: neither is in a rollup.
+
+@dataclass(frozen=True)
+class Checked:
+    """The checks of one function and model, and of which windows."""
+
+    current: Window
+    baseline: Window
+    set_by_hand: bool
+    "Whether somebody said that this baseline is normal; otherwise it moves on with time."
+    findings: tuple[QualityFinding, ...]
+
+
+def check_functions(session: Session, current: Window) -> Mapping[Subject, Checked]:
+    """Each function and model of which anything came in the window, against its baseline.
+
+    Fields that neither window has are not asked for. A share is broken only if it is certain
+    though the events of an hour hang together (`quality_by_hour`).
     """
     own = baselines(session)
-    read: dict[tuple[datetime, datetime], Mapping[tuple[str, str], Seen]] = {}
-
-    def seen(window: Window) -> Mapping[tuple[str, str], Seen]:
-        key = window.start, window.end
-        if key not in read:
-            read[key] = by_function_and_model(session, window, tuple(Metric))
-        return read[key]
-
+    held = _Held(session)
+    now = held.seen(current)
+    came = held.faults(current)
     found = {}
-    for (function, model), new in sorted(seen(current).items(), key=lambda item: item[0]):
-        before = baseline_of(own, function, model).before(current)
-        old = seen(before).get((function, model))
-        found[Subject(function, model)] = check_quality(*_counted(old, new))
+    for function, model in sorted(now.keys() | (came.keys() if came else set())):
+        baseline = baseline_of(own, function, model)
+        before = baseline.before(current)
+        subject = Subject(function, model)
+        named = held.refused_fields(subject, before) | held.refused_fields(subject, current)
+        old, new = _held_by_either(
+            held.counts(subject, before, named), held.counts(subject, current, named)
+        )
+        findings = check_quality(old if old.events else None, new)
+        if any(one.state is QualityState.BROKEN for one in findings):
+            first = max(before.start, before.end - LONGEST_BY_HOUR)
+            hours = (
+                held.by_hour(subject, Window(first, before.end), named),
+                held.by_hour(subject, current, named),
+            )
+            findings = confirmed(findings, (old, new), hours)
+        if came is None:
+            findings = (*_NOT_COUNTED, *findings)
+        set_by_hand = baseline.kind is not BaselineKind.PREVIOUS
+        found[subject] = Checked(current, before, set_by_hand, findings)
     return found
 
 
-def _counted(old: Seen | None, new: Seen) -> tuple[FunctionCounts | None, FunctionCounts]:
-    columns = [{} if one is None else _columns(one) for one in (old, new)]
-    # What nobody ever reports is no column.
-    held = {name for found in columns for name, column in found.items() if column.values}
-    before, after = (
-        {name: column for name, column in found.items() if name in held} for found in columns
+_NOT_COUNTED: Final = tuple(
+    QualityFinding(
+        None, check, None, None, None, QualityState.NO_DATA, "not counted in the whole window yet"
     )
-    return (
-        None if old is None else FunctionCounts(_events(old.sums), before),
-        FunctionCounts(_events(new.sums), after),
-    )
+    for check in (QualityCheck.DUPLICATES, QualityCheck.LATE, QualityCheck.OUT_OF_RANGE)
+)
+
+
+class _Held:
+    """What windows hold, each read once."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._seen: dict[Window, Mapping[tuple[str, str], Seen]] = {}
+        self._faults: dict[
+            Window, Mapping[tuple[str, str], Mapping[datetime, FaultsOfHour]] | None
+        ] = {}
+
+    def seen(self, window: Window) -> Mapping[tuple[str, str], Seen]:
+        if window not in self._seen:
+            self._seen[window] = by_function_and_model(self._session, window, tuple(Metric))
+        return self._seen[window]
+
+    def faults(
+        self, window: Window
+    ) -> Mapping[tuple[str, str], Mapping[datetime, FaultsOfHour]] | None:
+        if window not in self._faults:
+            self._faults[window] = faults(self._session, window)
+        return self._faults[window]
+
+    def refused_fields(self, subject: Subject, window: Window) -> frozenset[str]:
+        """Fields with values out of range of which no rollup says how often they were there."""
+        hours = (self.faults(window) or {}).get((subject.function, subject.model), {})
+        return frozenset(
+            field for hour in hours.values() for field in hour.out_of_range if field not in FIELDS
+        )
+
+    def counts(self, subject: Subject, window: Window, named: Collection[str]) -> FunctionCounts:
+        key = subject.function, subject.model
+        came = self.faults(window)
+        if came is None:
+            return _counted(self.seen(window).get(key), None, named)
+        wrong = FaultsOfHour()
+        for hour in came.get(key, {}).values():
+            wrong.add(hour)
+        return _counted(self.seen(window).get(key), wrong, named)
+
+    def by_hour(
+        self, subject: Subject, window: Window, named: Collection[str]
+    ) -> dict[datetime, FunctionCounts]:
+        function, model = subject.function, subject.model
+        seen = by_hour(self._session, window, tuple(Metric), function, model)
+        came = self.faults(window)
+        wrong = {} if came is None else came.get((function, model), {})
+        nothing = None if came is None else FaultsOfHour()
+        return {
+            hour: _counted(seen.get(hour), wrong.get(hour, nothing), named)
+            for hour in sorted(seen.keys() | wrong.keys())
+        }
+
+
+def _held_by_either(
+    old: FunctionCounts, new: FunctionCounts
+) -> tuple[FunctionCounts, FunctionCounts]:
+    """Without the columns that nobody ever reports, which are none."""
+    held = {name for one in (old, new) for name, column in one.columns.items() if column.values}
+    columns = ({name: one.columns[name] for name in sorted(held)} for one in (old, new))
+    return replace(old, columns=next(columns)), replace(new, columns=next(columns))
+
+
+def _counted(
+    seen: Seen | None, wrong: FaultsOfHour | None, named: Collection[str]
+) -> FunctionCounts:
+    """`wrong` is None where faults were not counted; `named` are fields without a histogram."""
+    seen = seen or NOTHING_SEEN
+    refused: Counter[str] | None = None
+    if wrong is not None:
+        refused = Counter()
+        for field, n in wrong.out_of_range.items():
+            refused[FIELDS.get(field, field)] += n
+    columns = _columns(seen, refused)
+    for name in named:
+        # Of all events of their kind.
+        n = 0 if refused is None else refused[name]
+        sent = _of_kind(seen.sums, name.partition(".")[0]) + n
+        columns[name] = ColumnCounts(sent, None, out_of_range=None if refused is None else n)
+    events = _events(seen.sums)
+    if wrong is None:
+        return FunctionCounts(events, columns)
+    # Ends of tasks that say nothing of the agent are events, and in no sum.
+    came = max(events + wrong.late_from_before, wrong.late)
+    return FunctionCounts(events, columns, wrong.again, wrong.late, came)
 
 
 def _events(sums: Sums) -> int:
     return sums.tasks_started + sums.tasks + sums.actions + sums.page_loads + sums.llm_calls
 
 
-def _columns(seen: Seen) -> dict[str, ColumnCounts]:
+def _of_kind(sums: Sums, kind: str) -> int:
+    counts = {
+        "llm_call": sums.llm_calls,
+        "action": sums.actions,
+        "page_load": sums.page_loads,
+        "task_start": sums.tasks_started,
+        "task_end": sums.tasks,
+    }
+    return counts.get(kind, 0)
+
+
+def _columns(seen: Seen, refused: Mapping[str, int] | None) -> dict[str, ColumnCounts]:
     sums = seen.sums
     columns = {
-        metric.value: _of_histogram(seen, metric, events)
+        metric.value: _of_histogram(
+            seen.histograms[metric], events, None if refused is None else refused.get(metric, 0)
+        )
         for metric, events in (
             *((metric, sums.llm_calls) for metric in OF_CALLS),
             (Metric.STEP_LATENCY, sums.actions),
             (Metric.PAGE_LOAD, sums.page_loads),
             (Metric.DOM_NODES, sums.actions + sums.page_loads),
         )
-        if events
     }
     for category, events in (
         (Category.ACTIONS, sums.actions),
         (Category.LLM_MODELS, sums.llm_calls),
     ):
-        if events:
-            names = CATEGORIES[category](seen)
-            missing = max(events - sum(names.values()), 0)
-            columns[category.value] = ColumnCounts(events, missing, categories=names)
+        names = CATEGORIES[category](seen)
+        missing = max(events - sum(names.values()), 0)
+        columns[category.value] = ColumnCounts(events, missing, categories=names)
     return columns
 
 
-def _of_histogram(seen: Seen, metric: Metric, events: int) -> ColumnCounts:
-    histogram = seen.histograms[metric]
+def _of_histogram(histogram: Histogram, events: int, refused: int | None) -> ColumnCounts:
     there = min(histogram.total, events)
-    return ColumnCounts(events, events - there, distinct=histogram.bins.size)
+    return ColumnCounts(
+        events + (refused or 0),
+        events - there,
+        out_of_range=refused,
+        distinct=histogram.bins.size,
+        commonest=int(histogram.counts.max(initial=0)),
+    )

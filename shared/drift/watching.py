@@ -1,4 +1,7 @@
-"""What the timetable asks for: the last day of every tenant against what was set as normal."""
+"""What the timetable asks for: the last day of every tenant against what was set as normal.
+
+Both the values are compared and the data itself is checked, for the same hours.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from shared.database import TenantId, system_session, tenant_session
 from shared.drift.baselines import DEFAULT_LENGTH
 from shared.drift.budget import WEEK, false_alarms_a_week
 from shared.drift.false_alarms import false_discovery_rate
-from shared.jobs.contracts import DetectDrift, WindowOf
+from shared.jobs.contracts import CheckQuality, DetectDrift, WindowOf
 from shared.jobs.submission import enqueue
 from shared.telemetry.tables import DirtyHour, ModelPerformance
 
@@ -29,8 +32,8 @@ SWEEPS_A_WEEK: Final = WEEK / EVERY
 def watch_for_drift(now: datetime) -> int:
     """Ask for a sweep for each tenant that has rollups it could compare; return how many.
 
-    So strict that the false alarms that a tenant accepts in a week are kept. Asked again within
-    the same hour, nothing is added.
+    With each goes a check of the data. The sweep is so strict that the false alarms that a tenant
+    accepts in a week are kept. Asked again within the same hour, nothing is added.
     """
     hour = now.replace(minute=0, second=0, microsecond=0)
     current = WindowOf(start=hour - CURRENT, end=hour)
@@ -46,7 +49,8 @@ def watch_for_drift(now: datetime) -> int:
                 continue
             rate = false_discovery_rate(SWEEPS_A_WEEK, false_alarms_a_week(session))
             job = DetectDrift(current=current, false_discovery_rate=rate, alerts=True)
-            enqueue(session, job, idempotency_key=f"hour:{hour.isoformat()}")
+            for asked_for in (job, CheckQuality(current=current)):
+                enqueue(session, asked_for, idempotency_key=f"hour:{hour.isoformat()}")
             asked += 1
     return asked
 

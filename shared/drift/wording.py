@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from shared.drift.effects import Effect
-from shared.drift.quality import QualityState
+from shared.drift.quality import QualityCheck, QualityState
 from shared.drift.quantities import number, percent
 from shared.drift.verdicts import DriftState
 
@@ -52,6 +52,26 @@ _NUMBERS: Final[Mapping[str, str]] = {
 def quality_said(state: str) -> str:
     """The words for a check of data, which is a `QualityState`'s name."""
     return _QUALITY.get(state, state)
+
+
+_CHECKS: Final[Mapping[str, str]] = {
+    QualityCheck.MISSING: "missing",
+    QualityCheck.OUT_OF_RANGE: "out of range",
+    QualityCheck.NEW_CATEGORIES: "new names",
+    QualityCheck.CONSTANT: "constant",
+    QualityCheck.DUPLICATES: "sent again",
+    QualityCheck.LATE: "late",
+}
+
+
+def check_said(check: str) -> str:
+    """The words for what was checked, which is a `QualityCheck`'s name."""
+    return _CHECKS.get(check, check)
+
+
+def checked_said(column: str | None, check: str) -> str:
+    """`confidence missing`, or `events late` where it is of no field."""
+    return f"{column or 'events'} {check_said(check)}"
 
 
 def effect_said(effect: str, magnitude: float) -> str:

@@ -268,6 +268,21 @@ class DetectDrift(Contract):
     "What it finds raises and closes alerts, as that of the timetable's sweeps does."
 
 
+class CheckQuality(Contract):
+    """Check the data of each function and model; what is broken raises an alert until it is not."""
+
+    queue: ClassVar[Queue] = Queue.DRIFT
+    job: Literal["check_quality"] = "check_quality"
+    current: WindowOf
+    "Of every function."
+
+    @model_validator(mode="after")
+    def _of_every_function(self) -> Self:
+        if self.current.function is not None:
+            raise ValueError("the window of this job names no function: all are checked")
+        return self
+
+
 class WriteCard(Contract):
     """Write the next version of a model's card."""
 
@@ -296,6 +311,7 @@ CONTRACTS: dict[str, type[Contract]] = {
         RollUp,
         FindCostAnomalies,
         DetectDrift,
+        CheckQuality,
         WriteCard,
         AnalyzeAbTest,
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from shared.database import WholeNumber
 from shared.telemetry.histograms import Histogram
-from shared.telemetry.metrics import Metric, OfOutcome, Words
+from shared.telemetry.metrics import HISTOGRAMS, Metric, OfOutcome, Words
 from shared.telemetry.tables import DailyPerformance, DirtyDay, ModelPerformance
 from shared.telemetry.word_counts import WordCounts
 
@@ -233,6 +233,54 @@ def word_counts(
         .group_by(*key)
     )
     return {(function, model): WordCounts.from_bytes(counts) for function, model, counts in found}
+
+
+def by_hour(
+    session: Session,
+    window: Window,
+    metrics: Sequence[Metric | OfOutcome],
+    function: str,
+    model: str,
+) -> dict[datetime, Seen]:
+    """What one model did within one function in each hour of the window that has rows, in order."""
+    table = ModelPerformance.__table__
+    columns = (*_SUMMED, *_COUNTED, *(metric.value for metric in metrics))
+    variants: defaultdict[datetime, list[sa.RowMapping]] = defaultdict(list)
+    for row in session.execute(
+        sa.select(table.c.hour, *(table.c[name] for name in columns))
+        .where(
+            table.c.function == function,
+            table.c.model == model,
+            table.c.hour >= window.start,
+            table.c.hour < window.end,
+        )
+        .order_by(table.c.hour)
+    ).mappings():
+        variants[row["hour"].astimezone(UTC)].append(row)
+    return {
+        hour: Seen(
+            _sums_of(rows),
+            {
+                metric: Histogram.from_bytes(b"".join(row[metric.value] for row in rows))
+                for metric in metrics
+            },
+        )
+        for hour, rows in variants.items()
+    }
+
+
+def _sums_of(rows: Sequence[sa.RowMapping]) -> Sums:
+    added: dict[str, Any] = {name: sum(row[name] for row in rows) for name in _SUMMED}
+    for name in _COUNTED:
+        total: Counter[str] = Counter()
+        for row in rows:
+            total.update(row[name])
+        added[name] = dict(total)
+    return Sums(**added)
+
+
+NOTHING_SEEN: Final = Seen(_sums_of(()), dict.fromkeys(HISTOGRAMS, Histogram.empty()))
+"What there is of nobody."
 
 
 Filters = tuple[str | None, str | None, str | None]

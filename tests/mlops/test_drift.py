@@ -17,6 +17,7 @@ from click.testing import Result
 from mlops.console import Exit
 from shared.alerts.raising import Severity, raise_alert
 from shared.database import TenantId, tenant_session
+from shared.drift.quality import QualityCheck
 from shared.drift.tables import DriftDetection, DriftSubject
 from shared.telemetry.days import mark_days
 from shared.telemetry.histograms import Histogram
@@ -210,19 +211,28 @@ def test_the_quality_of_the_data_is_checked_against_the_baseline(
             row |= {"tenant_id": tenant, "hour": at, "model": "buyer@1", "function": "shop"}
             session.execute(sa.insert(ModelPerformance), [row | {"variant": ""}])
             mark_days(session, [at])
-    found = {(one["column"], one["check"]): one for one in told("quality", "--json")}
+    told_json = told("quality", "--json")
+    assert (told_json["window"]["end"], told_json["unsummed_hours"]) == (
+        (now + timedelta(hours=1)).isoformat(),
+        0,
+    )
+    (function,) = told_json["functions"]
+    found = {(one["column"], one["check"]): one for one in function["checks"]}
+    assert {check for _, check in found} == set(QualityCheck)
     missing = found["confidence", "missing"]
-    assert (missing["state"], missing["value"], missing["baseline"]) == ("broken", 0.6, 0.0)
-    new = found["llm_models", "new_categories"]
-    assert new["state"] == "broken"
-    assert "'o5'" in new["reason"]
+    # All of it is of one hour: that says less than as many values of a day.
+    assert (missing["state"], missing["value"], missing["baseline"]) == ("warning", 0.6, 0.0)
+    assert "may be chance" in missing["reason"]
+    assert "'o5'" in found["llm_models", "new_categories"]["reason"]
     assert found["confidence", "constant"]["state"] == "good"
     # A field that nobody ever reported is no field.
     assert not [column for column, _ in found if column == "quality"]
     text = told("quality")
-    assert "confidence" in text
-    assert "constant" not in text
-    assert "constant" in told("quality", "--all")
+    assert "The data of 20" in text
+    assert "suspicious: confidence missing, of buyer@1 in shop: 60 of 100 (60.00%)" in text
+    assert "as of 20" in text
+    assert "all 40 values" not in text
+    assert "confidence" in told("quality", "--all")
 
 
 def test_when_the_level_changed_is_told_or_why_not(

@@ -1,4 +1,4 @@
-"""The drift job: its rows are named after it, and its end comes with them."""
+"""The jobs of drift: what they find is stored and told with their end."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from shared.alerts.tables import Alert
 from shared.database import TenantId, tenant_session
 from shared.drift.tables import DriftDetection
-from shared.jobs.contracts import DetectDrift, JobMessage, WindowOf
+from shared.jobs.contracts import CheckQuality, DetectDrift, JobMessage, WindowOf
 from shared.jobs.submission import submit
 from shared.jobs.tables import JobRow
 from shared.telemetry.events import LlmCallEvent
 from shared.telemetry.ingestion import CallCost, store
 from shared.telemetry.rollups import roll_up_dirty_hours
-from tasks.drift import detect_drift
+from tasks.drift import check_quality, detect_drift
 
 AT = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 HOUR = timedelta(hours=1)
@@ -94,3 +94,25 @@ def test_a_tenant_without_any_telemetry_has_a_sweep_without_findings(
         result = session.scalars(sa.select(JobRow.result)).one()
     assert result is not None
     assert (result["metrics"], result["states"]) == (0, {})
+
+
+def test_a_check_of_the_data_tells_of_what_is_broken(
+    tenant: TenantId, clean_redis: redis.Redis
+) -> None:
+    """Every second event came twice, of every hour of the day."""
+    with tenant_session(tenant) as session:
+        for back in range(24):
+            hour = AT - back * HOUR
+            calls = [LlmCallEvent(event_id=uuid4(), occurred_at=hour) for _ in range(10)]
+            for batch in (calls, calls[:5]):
+                store(session, batch, lambda _: CallCost(7, "a price"), hour)
+        roll_up_dirty_hours(session)
+    job_id = submit(tenant, CheckQuality(current=WindowOf(start=AT - 23 * HOUR, end=AT + HOUR)))
+    message = JobMessage(tenant_id=tenant, job_id=job_id).model_dump(mode="json")
+    assert check_quality(**message) == "succeeded"
+    with tenant_session(tenant) as session:
+        result = session.get_one(JobRow, job_id).result
+        assert result is not None
+        assert (result["functions"], result["alerts_raised"]) == (1, 1)
+        said = session.scalars(sa.select(Alert.message)).one()
+    assert said.startswith("events sent again of unknown in unknown: 120 of 360 (33.33%)")

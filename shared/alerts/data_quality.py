@@ -1,0 +1,116 @@
+"""One alert for each episode of broken data: from the first sure check to the first good one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.alerts.raising import Severity, raise_alert, resolve_alert
+from shared.alerts.tables import Alert
+from shared.drift.quality import QualityCheck, QualityFinding, QualityState
+from shared.drift.rollup_quality import Checked
+from shared.drift.windows import Subject
+from shared.drift.wording import checked_said
+
+KIND: Final = "data_quality"
+
+
+def tell_of_quality(session: Session, found: Mapping[Subject, Checked]) -> dict[str, Any]:
+    """Raise what is broken, resolve what is good again, and sum the checks up for their job.
+
+    Something suspicious, too few values and none at all neither raise nor resolve: unknown is not
+    good. Nor is it good that a baseline which moves on with time has seen the fault by now: then
+    the share must have come down to what was allowed when the alert was raised. That a field is
+    often missing of a function without a past is no news. Checks that look further back than an
+    alert's newest ones leave that alert as it is.
+    """
+    session.execute(_ONE_AT_A_TIME)
+    raised = resolved = 0
+    states: Counter[str] = Counter()
+    open_ones = _open_alerts(session)
+    for subject, checked in found.items():
+        for finding in checked.findings:
+            states[finding.state.value] += 1
+            fingerprint = (
+                f"{KIND}:{subject.function}:{subject.model}:{finding.column or ''}:{finding.check}"
+            )
+            before = open_ones.get(fingerprint)
+            if before and checked.current.end < datetime.fromisoformat(before["current_end"]):
+                continue
+            if _is_broken(finding):
+                raise_alert(
+                    session,
+                    KIND,
+                    fingerprint,
+                    Severity.WARNING,
+                    f"{checked_said(finding.column, finding.check)} of {subject}: {finding.reason}",
+                    _details(subject, checked, finding, before),
+                )
+                raised += 1
+            elif before is not None and _is_over(finding, checked, before):
+                resolved += resolve_alert(session, fingerprint, finding.reason)
+    return {
+        "functions": len(found),
+        "states": dict(states),
+        "alerts_raised": raised,
+        "alerts_resolved": resolved,
+    }
+
+
+# Of two checks of a tenant at once the second sees what the first has raised.
+_ONE_AT_A_TIME: Final = sa.text(
+    "SELECT pg_advisory_xact_lock("
+    "hashtextextended('data_quality:' || current_setting('app.tenant'), 0))"
+)
+
+
+def _open_alerts(session: Session) -> dict[str, dict[str, Any]]:
+    query = sa.select(Alert.fingerprint, Alert.details).where(
+        Alert.kind == KIND, Alert.resolved_at.is_(None)
+    )
+    return {row.fingerprint: row.details for row in session.execute(query)}
+
+
+def _is_broken(finding: QualityFinding) -> bool:
+    if finding.check is QualityCheck.MISSING and finding.baseline is None:
+        return False
+    return finding.state is QualityState.BROKEN
+
+
+def _is_over(finding: QualityFinding, checked: Checked, before: Mapping[str, Any]) -> bool:
+    if finding.state is not QualityState.GOOD:
+        return False
+    if checked.set_by_hand or finding.check is QualityCheck.NEW_CATEGORIES:
+        # Somebody has said what is normal; and a name that has been there for a while is not new.
+        return True
+    if finding.value is None:
+        return False
+    if finding.check is QualityCheck.CONSTANT:
+        return finding.value > 1
+    allowed = before["allowed"]
+    return allowed is None or finding.value <= allowed
+
+
+def _details(
+    subject: Subject,
+    checked: Checked,
+    finding: QualityFinding,
+    before: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    return {
+        "function": subject.function,
+        "model": subject.model,
+        "field": finding.column,
+        "check": finding.check.value,
+        "value": finding.value,
+        "usual": finding.baseline,
+        # Of the first check: while it is broken, the baseline gets used to it.
+        "allowed": finding.allowed if before is None else before["allowed"],
+        "current_start": checked.current.start.isoformat(),
+        "current_end": checked.current.end.isoformat(),
+    }

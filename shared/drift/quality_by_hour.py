@@ -1,0 +1,177 @@
+"""Which broken shares are certain though the events of an hour, and of a day, hang together.
+
+One task that goes wrong sends twenty events that do, and what is wrong in one hour mostly is in the
+next. Twenty such events say less than twenty of different days, so shares of them are no interval
+of independent events: a function of few tasks would be broken and good again every other day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.drift.quality import (
+    LIMITS,
+    FunctionCounts,
+    Limit,
+    QualityCheck,
+    QualityFinding,
+    QualityState,
+    by_chance,
+    certain_rise,
+    known_names,
+    share_of,
+)
+from shared.evaluation.intervals import score_interval
+
+Floats = npt.NDArray[np.float64]
+Hours = Mapping[datetime, FunctionCounts]
+"By the beginning of the hour, UTC; hours without events may be missing."
+
+QUANTILE: Final = 3.7
+"Of the standard normal distribution: 1 in 10,000. Every field of every function is asked hourly."
+
+_CHANCE: Final = 1e-4
+_LEAST_DAYS: Final = 3
+
+
+def confirmed(
+    findings: Iterable[QualityFinding],
+    totals: tuple[FunctionCounts | None, FunctionCounts],
+    hours: tuple[Hours, Hours],
+    limits: Mapping[QualityCheck, Limit] = LIMITS,
+) -> tuple[QualityFinding, ...]:
+    """The findings, with those that are broken made a warning where that is not certain.
+
+    `totals` are what they were made from, baseline and current, and `hours` the same by the hour.
+
+    A share of n values is worth n / d of them, but never less than the hours that hold them, which
+    are sum(n_k)^2 / sum(n_k^2) of equal size (L. Kish, "Survey Sampling", 1965). The design effect
+    d is the variance of a ratio of K clusters (W. G. Cochran, "Sampling Techniques", 3rd ed. 1977,
+    eq. 6.13) over the binomial one:
+
+        d = K / (K - 1) sum((x_k - p n_k)^2) / (p (1 - p) sum(n_k))
+
+    is the larger of that of the hours of both windows, p being the share of both, and that of the
+    baseline's own days; at least 1. Without its worst hour the share must still be too large: what
+    is wrong in one hour alone is one mistake, however many events it had.
+
+    A constant column is broken if as many values as there are hours would hardly ever be alike.
+    """
+    return tuple(
+        finding
+        if finding.state is not QualityState.BROKEN or _is_certain(finding, totals, hours, limits)
+        else replace(
+            finding,
+            state=QualityState.WARNING,
+            reason=f"{finding.reason}; may be chance, as its hours differ",
+        )
+        for finding in findings
+    )
+
+
+def _is_certain(
+    finding: QualityFinding,
+    totals: tuple[FunctionCounts | None, FunctionCounts],
+    hours: tuple[Hours, Hours],
+    limits: Mapping[QualityCheck, Limit],
+) -> bool:
+    before, now = totals
+    column, check = finding.column, finding.check
+    if check is QualityCheck.CONSTANT:
+        usual = None if before is None else before.columns.get(str(column))
+        held = sum(1 for one in hours[1].values() if _values(one, column))
+        return by_chance(usual, held) <= _CHANCE
+    known: Collection[str] = ()
+    if check is QualityCheck.NEW_CATEGORIES and before is not None:
+        old, new = (one.columns[str(column)].categories or {} for one in (before, now))
+        known = known_names(old, new)
+    baseline, current = (_Clusters.of(each, column, check, known) for each in hours)
+    limit = limits[check]
+    if finding.baseline is None:
+        rise = limit.at_most
+        baseline = _Clusters.none()
+    else:
+        rise = limit.rise
+    if certain_excess(baseline, current) <= rise:
+        return False
+    rest = current.without_the_worst_hour()
+    return bool(rest.n.size) and rest.share - (baseline.share if baseline.n.size else 0) > rise
+
+
+def _values(counts: FunctionCounts, column: str | None) -> int:
+    found = counts.columns.get(str(column))
+    return 0 if found is None else found.accepted
+
+
+@dataclass(frozen=True, eq=False)
+class _Clusters:
+    """x of n by the hour, where there are any, and the days they lie in."""
+
+    x: Floats
+    n: Floats
+    days: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, hours: Hours, column: str | None, check: QualityCheck, known: Collection[str]
+    ) -> _Clusters:
+        found = [
+            (*share, hour.toordinal())
+            for hour, counts in hours.items()
+            if (share := share_of(counts, column, check, known)) is not None and share[1]
+        ]
+        x, n, days = zip(*found, strict=True) if found else ((), (), ())
+        return cls(np.array(x, float), np.array(n, float), np.array(days, np.int64))
+
+    @classmethod
+    def none(cls) -> _Clusters:
+        nothing = np.zeros(0)
+        return cls(nothing, nothing, nothing.astype(np.int64))
+
+    @property
+    def share(self) -> float:
+        return float(self.x.sum() / self.n.sum())
+
+    def without_the_worst_hour(self) -> _Clusters:
+        rest = np.arange(self.n.size) != (self.x - self.share * self.n).argmax()
+        return _Clusters(self.x[rest], self.n[rest], self.days[rest])
+
+    def by_day(self) -> tuple[Floats, Floats]:
+        days = np.unique(self.days, return_inverse=True)[1]
+        x, n = (np.bincount(days, values) for values in (self.x, self.n))
+        return x.astype(np.float64), n.astype(np.float64)
+
+    def worth(self, design_effect: float) -> float:
+        hours = float(self.n.sum() ** 2 / (self.n**2).sum())
+        return max(float(self.n.sum()) / design_effect, hours)
+
+
+def certain_excess(baseline: _Clusters, current: _Clusters) -> float:
+    """By how much the current share is certainly above the baseline's; above 0 without one."""
+    if not current.n.size:
+        return -1.0
+    effect = _design_effect(
+        np.concatenate((baseline.x, current.x)), np.concatenate((baseline.n, current.n))
+    )
+    if not baseline.n.size:
+        return score_interval(current.share, current.worth(effect), QUANTILE).low
+    x, n = baseline.by_day()
+    if n.size >= _LEAST_DAYS:
+        effect = max(effect, _design_effect(x, n))
+    return certain_rise(
+        (baseline.share, baseline.worth(effect)), (current.share, current.worth(effect)), QUANTILE
+    )
+
+
+def _design_effect(x: Floats, n: Floats) -> float:
+    p, clusters = float(x.sum() / n.sum()), n.size
+    if clusters < 2 or not 0 < p < 1:
+        return 1.0
+    spread = float(((x - p * n) ** 2).sum()) * clusters / (clusters - 1)
+    return max(spread / (p * (1 - p) * float(n.sum())), 1.0)

@@ -1,0 +1,120 @@
+"""One alert for an episode of broken data, and none because nothing is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.alerts.data_quality import tell_of_quality
+from shared.alerts.tables import Alert
+from shared.drift.quality import QualityCheck, QualityFinding, QualityState
+from shared.drift.rollup_quality import Checked
+from shared.drift.windows import Subject
+from shared.telemetry.reading import Window
+
+END = datetime(2026, 11, 18, 12, tzinfo=UTC)
+SHOP = Subject("shop", "buyer@1")
+
+
+def missing(
+    state: QualityState, value: float | None, usual: float | None = 0.0, **changes: Any
+) -> QualityFinding:
+    found = {"column": "confidence", "check": QualityCheck.MISSING, "interval": None}
+    found |= {"allowed": None if usual is None else usual + 0.05, "reason": f"{value} are missing"}
+    return QualityFinding(value=value, baseline=usual, state=state, **(found | changes))
+
+
+def tell(
+    session: Session, *findings: QualityFinding, hours: int = 0, by_hand: bool = False
+) -> Mapping[str, Any]:
+    end = END + timedelta(hours=hours)
+    current = Window(end - timedelta(days=1), end)
+    before = Window(end - timedelta(days=8), current.start)
+    return tell_of_quality(session, {SHOP: Checked(current, before, by_hand, findings)})
+
+
+def alerts(session: Session) -> list[tuple[str, int, bool]]:
+    rows = session.scalars(
+        sa.select(Alert).order_by(Alert.raised_at, Alert.id),
+        execution_options={"populate_existing": True},
+    )
+    return [(row.message, row.times_seen, row.resolved_at is None) for row in rows]
+
+
+BROKEN = missing(QualityState.BROKEN, 0.4)
+
+
+def test_what_stays_broken_is_one_alert_until_it_is_good(session: Session) -> None:
+    first = tell(session, BROKEN)
+    assert (first["alerts_raised"], first["states"]) == (1, {"broken": 1})
+    for hours, unsure in enumerate(
+        (
+            missing(QualityState.NO_DATA, None),
+            missing(QualityState.INSUFFICIENT, 0.0),
+            missing(QualityState.WARNING, 0.2),
+        )
+    ):
+        tell(session, unsure, hours=hours + 1)
+    # Nothing of it came, so nothing is said of it.
+    tell_of_quality(session, {})
+    tell(session, missing(QualityState.BROKEN, 0.5), hours=5)
+    said = "confidence missing of buyer@1 in shop: 0.5 are missing"
+    assert alerts(session) == [(said, 2, True)]
+    # What looks further back leaves it.
+    tell(session, missing(QualityState.GOOD, 0.0), hours=-9)
+    assert alerts(session) == [(said, 2, True)]
+    assert tell(session, missing(QualityState.GOOD, 0.01), hours=6)["alerts_resolved"] == 1
+    assert alerts(session) == [(said, 2, False)]
+
+
+def test_that_the_baseline_got_used_to_a_fault_does_not_end_it(session: Session) -> None:
+    tell(session, BROKEN)
+    tell(session, missing(QualityState.BROKEN, 0.4, usual=0.1), hours=1)
+    used_to_it = missing(QualityState.GOOD, 0.4, usual=0.38)
+    assert tell(session, used_to_it, hours=100)["alerts_resolved"] == 0
+    # Somebody says that it is normal.
+    assert tell(session, used_to_it, hours=101, by_hand=True)["alerts_resolved"] == 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "good"),
+    [
+        (
+            {"check": QualityCheck.CONSTANT, "value": 1.0, "allowed": None},
+            {"check": QualityCheck.CONSTANT, "value": 2.0, "allowed": None},
+        ),
+        (
+            {"check": QualityCheck.NEW_CATEGORIES, "value": 0.3},
+            {"check": QualityCheck.NEW_CATEGORIES, "value": 0.0},
+        ),
+        (
+            {"check": QualityCheck.LATE, "column": None, "value": 0.3},
+            {"check": QualityCheck.LATE, "column": None, "value": 0.0},
+        ),
+    ],
+)
+def test_each_check_has_an_end(
+    session: Session, broken: dict[str, Any], good: dict[str, Any]
+) -> None:
+    assert tell(session, missing(QualityState.BROKEN, **broken))["alerts_raised"] == 1
+    assert tell(session, missing(QualityState.GOOD, **good), hours=1)["alerts_resolved"] == 1
+
+
+def test_a_constant_column_is_not_over_because_it_was_constant_for_a_week(
+    session: Session,
+) -> None:
+    constant = {"check": QualityCheck.CONSTANT, "value": 1.0, "allowed": None}
+    tell(session, missing(QualityState.BROKEN, usual=40.0, **constant))
+    found = tell(session, missing(QualityState.GOOD, usual=1.0, **constant), hours=200)
+    assert found["alerts_resolved"] == 0
+
+
+def test_what_a_new_function_never_sent_is_not_missing(session: Session) -> None:
+    assert tell(session, missing(QualityState.BROKEN, 0.9, usual=None))["alerts_raised"] == 0
+    late = missing(QualityState.BROKEN, 0.9, usual=None, check=QualityCheck.LATE, column=None)
+    assert tell(session, late)["alerts_raised"] == 1

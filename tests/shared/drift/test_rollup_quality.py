@@ -1,0 +1,128 @@
+"""What rollups and what was wrong with events as they came say of a function's data."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.database import TenantId
+from shared.drift.baselines import Baseline, BaselineKind, set_baseline
+from shared.drift.quality import QualityCheck, QualityFinding, QualityState
+from shared.drift.rollup_quality import Checked, check_functions
+from shared.drift.windows import Subject
+from shared.telemetry.arrivals import Arrived, Fault, Faults, count_faults
+from shared.telemetry.histograms import Histogram
+from shared.telemetry.metrics import HISTOGRAMS
+from shared.telemetry.reading import Window
+from shared.telemetry.tables import ModelPerformance
+
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+DAY = Window(NOW - timedelta(days=1), NOW)
+SHOP = Subject("shop", "buyer@1")
+EMPTY = {
+    name: 0
+    for name, column in ModelPerformance.__table__.columns.items()
+    if isinstance(column.type, sa.BigInteger)
+}
+
+
+def put_hours(session: Session, tenant: TenantId, first: int, last: int, **rollup: object) -> None:
+    """The same sums in each hour, from `first` to before `last` hours from now."""
+    fixed = EMPTY | {name.value: b"" for name in HISTOGRAMS} | {"errors_by_type": {}, "names": {}}
+    fixed |= {"tenant_id": tenant, "model": SHOP.model, "function": SHOP.function, "variant": ""}
+    rows = [fixed | {"hour": NOW + timedelta(hours=h)} | rollup for h in range(first, last)]
+    session.execute(sa.insert(ModelPerformance.__table__), rows)
+
+
+def packed(values: int) -> bytes:
+    return Histogram.from_values(list(range(values))).to_bytes()
+
+
+def wrong(
+    session: Session, hours: int, fault: Fault, n: int, field: str = "", late: int = 2
+) -> None:
+    """So many in each of the last `hours`."""
+    for hour in range(1, hours + 1):
+        at = NOW - timedelta(hours=hour)
+        one = Arrived(fault, SHOP.model, SHOP.function, field, at - timedelta(hours=late))
+        count_faults(session, at, Faults({one: n}))
+
+
+def found_in(session: Session) -> dict[tuple[str | None, str], QualityFinding]:
+    checked = check_functions(session, DAY)[SHOP]
+    return {(one.column, one.check.value): one for one in checked.findings}
+
+
+def put_two_weeks(session: Session, tenant: TenantId) -> None:
+    usual = {"llm_calls": 20, "actions": 5, "confidence": packed(20), "step_latency_ms": packed(5)}
+    put_hours(session, tenant, -8 * 24, -24, **usual, page_loads=1, page_load_ms=packed(1))
+    put_hours(session, tenant, -24, 0, **usual)
+
+
+def test_all_six_checks_are_made_of_a_function(session: Session, tenant: TenantId) -> None:
+    put_two_weeks(session, tenant)
+    found = found_in(session)
+    assert found["confidence", "missing"].state is QualityState.GOOD
+    assert found[None, "late"].state is QualityState.GOOD
+    assert found[None, "duplicates"].reason.startswith("0 of 600")
+    assert found["confidence", "out_of_range"].state is QualityState.GOOD
+    assert found["confidence", "constant"].state is QualityState.GOOD
+    # There was no page in which anything could be missing.
+    assert found["page_load_ms", "missing"].state is QualityState.NO_DATA
+
+
+def test_a_field_that_is_lost_is_broken(session: Session, tenant: TenantId) -> None:
+    put_hours(session, tenant, -8 * 24, -9, llm_calls=20, confidence=packed(20))
+    put_hours(session, tenant, -9, 0, llm_calls=20)
+    lost = found_in(session)["confidence", "missing"]
+    assert (lost.state, lost.value, lost.baseline) == (QualityState.BROKEN, 9 / 24, 0.0)
+
+
+def test_what_comes_late_again_or_out_of_range_is_broken_if_it_is_so_for_hours(
+    session: Session, tenant: TenantId
+) -> None:
+    put_two_weeks(session, tenant)
+    wrong(session, 24, Fault.LATE, 10, late=30)
+    wrong(session, 24, Fault.AGAIN, 5)
+    wrong(session, 24, Fault.OUT_OF_RANGE, 5, "llm_call.confidence")
+    wrong(session, 24, Fault.OUT_OF_RANGE, 5, "llm_call.cost_dollars")
+    # In one hour alone: that is one sender with one mistake.
+    wrong(session, 1, Fault.OUT_OF_RANGE, 90, "action.latency_ms")
+    found = found_in(session)
+    late = found[None, "late"]
+    # Of what came: most of it happened in the window, and these before.
+    assert (late.state, late.reason.split(";")[0]) == (QualityState.BROKEN, "240 of 840 (28.57%)")
+    again = found[None, "duplicates"]
+    assert (again.state, again.reason.split(";")[0]) == (QualityState.BROKEN, "120 of 720 (16.67%)")
+    for field in ("confidence", "llm_call.cost_dollars"):
+        assert found[field, "out_of_range"].reason.startswith("120 of 600 (20.00%)"), field
+        assert found[field, "out_of_range"].state is QualityState.BROKEN, field
+    assert found["step_latency_ms", "out_of_range"].state is QualityState.WARNING
+    assert ("llm_call.cost_dollars", "missing") not in found
+
+
+def test_a_function_of_which_all_is_refused_is_checked_too(
+    session: Session, tenant: TenantId
+) -> None:
+    wrong(session, 20, Fault.OUT_OF_RANGE, 9, "llm_call.occurred_at")
+    found = found_in(session)
+    assert found["llm_call.occurred_at", "out_of_range"].state is QualityState.BROKEN
+    assert found[None, "late"].state is QualityState.NO_DATA
+
+
+def test_the_baseline_is_the_one_that_was_set(session: Session, tenant: TenantId) -> None:
+    put_hours(session, tenant, -20 * 24, -10 * 24, llm_calls=20, confidence=packed(20))
+    put_hours(session, tenant, -10 * 24, 0, llm_calls=20, quality=packed(20))
+
+    def checked() -> Checked:
+        return check_functions(session, DAY)[SHOP]
+
+    assert not checked().set_by_hand
+    assert "confidence" not in {one.column for one in checked().findings}
+    normal = Window(NOW - timedelta(days=19), NOW - timedelta(days=11))
+    set_baseline(session, "shop", "", Baseline(BaselineKind.FIXED, window=normal))
+    assert (checked().set_by_hand, checked().baseline) == (True, normal)
+    lost = [one for one in checked().findings if one.check is QualityCheck.MISSING]
+    assert ("confidence", QualityState.BROKEN) in [(one.column, one.state) for one in lost]
