@@ -72,9 +72,10 @@ def with_quality(
 ) -> list[FunctionDrift]:
     """The functions with the checks of their data of the last day, as `quality` has them."""
     from shared.drift.rollup_quality import check_functions
-    from shared.drift.showing import ShownQuality
+    from shared.drift.showing import Period, ShownQuality
 
-    found = check_functions(session, last_hours(now, _DAY))
+    window = last_hours(now, _DAY)
+    found = check_functions(session, window)
     return [
         replace(
             one,
@@ -84,6 +85,7 @@ def with_quality(
                 if subject.function == one.function
                 for finding in checked.findings
             ),
+            quality_of=Period(window.start, window.end),
         )
         for one in functions
     ]

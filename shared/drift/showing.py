@@ -368,6 +368,8 @@ class FunctionDrift:
     metrics: Sequence[ShownMetric]
     concepts: Sequence[ShownConcept] = ()
     quality: Sequence[ShownQuality] = ()
+    quality_of: Period | None = None
+    "When what was checked came."
 
 
 @dataclass(frozen=True)

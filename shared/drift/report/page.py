@@ -25,6 +25,7 @@ from shared.drift.showing import (
     DriftReport,
     FunctionDrift,
     NewWords,
+    Period,
     Proportion,
     ShownConcept,
     ShownMetric,
@@ -33,7 +34,14 @@ from shared.drift.showing import (
     Volume,
 )
 from shared.drift.verdicts import DriftState, MetricVerdict
-from shared.drift.wording import effect_said, magnitude_said, quality_said, said
+from shared.drift.wording import (
+    check_said,
+    checked_said,
+    effect_said,
+    magnitude_said,
+    quality_said,
+    said,
+)
 from shared.standalone import Style, page_environment, write_whole
 
 TEMPLATE: Final = "drift.html.j2"
@@ -126,7 +134,9 @@ class FunctionView:
     concepts: tuple[ConceptView, ...]
     quality: tuple[QualityView, ...]
     "Findings, and what could not be checked."
-    quality_passed: int
+    quality_passed: tuple[str, ...]
+    "What was checked and found nothing, by model."
+    quality_of: Period | None
 
     @property
     def rank(self) -> int:
@@ -233,7 +243,8 @@ def _functions(functions: Sequence[FunctionDrift]) -> list[FunctionView]:
                     _concept(concept, f"f{i}c{j}") for j, concept in enumerate(function.concepts)
                 ),
                 quality=tuple(_quality(c) for c in checks if c.state is not QualityState.GOOD),
-                quality_passed=sum(c.state is QualityState.GOOD for c in checks),
+                quality_passed=_passed(checks),
+                quality_of=function.quality_of,
             )
         )
     return sorted(views, key=lambda view: (view.rank, view.name))
@@ -334,6 +345,14 @@ def _rate(tally: Tally) -> str:
     )
 
 
+def _passed(checks: Sequence[ShownQuality]) -> tuple[str, ...]:
+    return tuple(
+        f"{checked_said(one.finding.column, one.finding.check)} ({one.model})"
+        for one in checks
+        if one.state is QualityState.GOOD
+    )
+
+
 def _quality(check: ShownQuality) -> QualityView:
     finding = check.finding
 
@@ -347,7 +366,7 @@ def _quality(check: ShownQuality) -> QualityView:
     value = told(finding.value)
     if value is not None and finding.interval is not None:
         value += f" ({quantities.interval(*finding.interval)})"
-    return QualityView(check, finding.check.replace("_", " "), value, told(finding.baseline))
+    return QualityView(check, check_said(finding.check), value, told(finding.baseline))
 
 
 def _lines(function: FunctionView) -> Iterator[Line]:
@@ -374,7 +393,7 @@ def _lines(function: FunctionView) -> Iterator[Line]:
         yield Line(
             check.of.state,
             f"{function.anchor}q",
-            f"{check.check} (events)" if column is None else f"{check.check} in {column}",
+            checked_said(column, check.of.finding.check),
             check.of.model,
             function.name,
             check.of.finding.reason,

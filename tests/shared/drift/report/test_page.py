@@ -252,7 +252,7 @@ def test_checks_that_found_nothing_are_counted_and_the_others_told() -> None:
         quality("c", QualityState.NO_DATA, None, reason="no event has this field"),
     ]
     text = render(report(FunctionDrift("search", [], quality=checks)))
-    assert "1 check found nothing." in text
+    assert '1 check found nothing: <span class="name">a missing (mini@2.0.0)</span>' in text
     assert "20 % (10.0 to 30.0 %)" in text
     assert '<td class="number">1</td>' in text
     assert text.index(">broken<") < text.index(">suspicious<") < text.index(">no data<")
