@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -100,11 +100,14 @@ def check_functions(session: Session, current: Window) -> Mapping[Subject, Check
             held.counts(subject, before, named), held.counts(subject, current, named)
         )
         findings = check_quality(old if old.events else None, new)
-        if any(one.state is QualityState.BROKEN for one in findings):
+        broken = {one.column for one in findings if one.state is QualityState.BROKEN}
+        if broken:
             first = max(before.start, before.end - LONGEST_BY_HOUR)
+            # No more histograms than are asked for: hours are many.
+            metrics = [metric for metric in Metric if metric.value in broken]
             hours = (
-                held.by_hour(subject, Window(first, before.end), named),
-                held.by_hour(subject, current, named),
+                held.by_hour(subject, Window(first, before.end), metrics, named),
+                held.by_hour(subject, current, metrics, named),
             )
             findings = confirmed(findings, (old, new), hours)
         if came is None:
@@ -162,10 +165,14 @@ class _Held:
         return _counted(self.seen(window).get(key), wrong, named)
 
     def by_hour(
-        self, subject: Subject, window: Window, named: Collection[str]
+        self,
+        subject: Subject,
+        window: Window,
+        metrics: Sequence[Metric],
+        named: Collection[str],
     ) -> dict[datetime, FunctionCounts]:
         function, model = subject.function, subject.model
-        seen = by_hour(self._session, window, tuple(Metric), function, model)
+        seen = by_hour(self._session, window, metrics, function, model)
         came = self.faults(window)
         wrong = {} if came is None else came.get((function, model), {})
         nothing = None if came is None else FaultsOfHour()
@@ -235,6 +242,7 @@ def _columns(seen: Seen, refused: Mapping[str, int] | None) -> dict[str, ColumnC
             (Metric.PAGE_LOAD, sums.page_loads),
             (Metric.DOM_NODES, sums.actions + sums.page_loads),
         )
+        if metric in seen.histograms
     }
     for category, events in (
         (Category.ACTIONS, sums.actions),
