@@ -45,8 +45,11 @@ OF_CALLS: Final = (
 )
 "Fields of a model call; the step's latency is one of an action."
 
+CHECKED: Final = (*OF_CALLS, Metric.STEP_LATENCY, Metric.PAGE_LOAD, Metric.DOM_NODES)
+
 FIELDS: Final[Mapping[str, str]] = {
     "llm_call.latency_ms": Metric.LLM_LATENCY,
+    "llm_call.query_measures": Metric.QUERY_WORDS,
     "action.latency_ms": Metric.STEP_LATENCY,
     "page_load.latency_ms": Metric.PAGE_LOAD,
     "action.dom_nodes": Metric.DOM_NODES,
@@ -104,7 +107,7 @@ def check_functions(session: Session, current: Window) -> Mapping[Subject, Check
         if broken:
             first = max(before.start, before.end - LONGEST_BY_HOUR)
             # No more histograms than are asked for: hours are many.
-            metrics = [metric for metric in Metric if metric.value in broken]
+            metrics = [metric for metric in CHECKED if metric.value in broken]
             hours = (
                 held.by_hour(subject, Window(first, before.end), metrics, named),
                 held.by_hour(subject, current, metrics, named),
@@ -137,7 +140,7 @@ class _Held:
 
     def seen(self, window: Window) -> Mapping[tuple[str, str], Seen]:
         if window not in self._seen:
-            self._seen[window] = by_function_and_model(self._session, window, tuple(Metric))
+            self._seen[window] = by_function_and_model(self._session, window, CHECKED)
         return self._seen[window]
 
     def faults(
