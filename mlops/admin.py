@@ -70,6 +70,8 @@ def event_retention(
 ) -> None:
     """Say for how many days telemetry events are kept, or change it. Their rollups stay.
 
+    Findings of drift are kept as long, and longer where something refers to them.
+
     Example: mlops tenant retention 30
     """
     with one_line_errors():
