@@ -26,6 +26,7 @@ _DAY = 24
 
 def quality(
     function: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this one.")] = None,
     hours: Hours = _DAY, *, all_checks: Annotated[
         bool, typer.Option("--all", help="Each check, also those that found nothing.")
     ] = False, as_json: Json = False,
@@ -48,11 +49,12 @@ def quality(
         window = last_hours(now, hours)
         with tenant_session(current_tenant()) as session:
             require_seen(session, "function", function)
+            require_seen(session, "model", model)
             fresh = look(session, now)
             found = {
                 subject: checked
                 for subject, checked in check_functions(session, window).items()
-                if function in (None, subject.function)
+                if function in (None, subject.function) and model in (None, subject.model)
             }
     if as_json:
         described = {"window": asdict(window), "functions": _described(found)}

@@ -16,6 +16,8 @@ from shared.drift.quality import QualityCheck, QualityFinding, QualityState
 from shared.drift.rollup_quality import Checked
 from shared.drift.windows import Subject
 from shared.drift.wording import checked_said
+from shared.telemetry.features.built_in import BY_NAME
+from shared.telemetry.features.watching import watched_features
 
 KIND: Final = "data_quality"
 
@@ -27,12 +29,13 @@ def tell_of_quality(session: Session, found: Mapping[Subject, Checked]) -> dict[
     good. Nor is it good that a baseline which moves on with time has seen the fault by now: then
     the share must have come down to what was allowed when the alert was raised. That a field is
     often missing of a function without a past is no news. Checks that look further back than an
-    alert's newest ones leave that alert as it is.
+    alert's newest ones leave that alert as it is, and so do those of a metric that is not watched.
     """
     session.execute(_ONE_AT_A_TIME)
     raised = resolved = 0
     states: Counter[str] = Counter()
     open_ones = _open_alerts(session)
+    watched = {feature.name for feature in watched_features(session)}
     for subject, checked in found.items():
         for finding in checked.findings:
             states[finding.state.value] += 1
@@ -41,6 +44,8 @@ def tell_of_quality(session: Session, found: Mapping[Subject, Checked]) -> dict[
             )
             before = open_ones.get(fingerprint)
             if before and checked.current.end < datetime.fromisoformat(before["current_end"]):
+                continue
+            if finding.column in BY_NAME and finding.column not in watched:
                 continue
             if _is_broken(finding):
                 raise_alert(

@@ -13,7 +13,6 @@ machines are in no rollup of an agent, and are not counted here either.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
+from pydantic import BaseModel
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -83,17 +82,19 @@ def out_of_range(refused: Iterable[Rejected], received_at: datetime) -> Faults:
     for one in refused:
         if one.out_of_range is None or one.out_of_range.partition(".")[0] in MEASURED:
             continue
-        # Its line was read before: all that was wrong with it are its numbers.
-        event = json.loads(one.line)
-        model, function = (
-            _NAME.validate_python(event.get(name, UNKNOWN)) for name in ("model", "function")
-        )
+        # Its line was read before, and nothing was wrong with it but its numbers.
+        sent = _Sent.model_validate_json(one.line)
         happened = hour_of(received_at)
-        found[Arrived(Fault.OUT_OF_RANGE, model, function, one.out_of_range, happened)] += 1
+        counted = Arrived(Fault.OUT_OF_RANGE, sent.model, sent.function, one.out_of_range, happened)
+        found[counted] += 1
     return found
 
 
-_NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
+class _Sent(BaseModel):
+    """Of an event, whose it is."""
+
+    model: Name = UNKNOWN
+    function: Name = UNKNOWN
 
 
 def count_faults(session: Session, received_at: datetime, faults: Faults) -> None:

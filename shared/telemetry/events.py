@@ -385,6 +385,7 @@ _BEYOND: Final = frozenset(
 def _field_of(error: ValidationError) -> str | None:
     """`kind.field` of the value that is out of range, the first; None if anything else is wrong."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
+    # Of all mistakes: whose event it is can be told only of one that can be read.
     if any(each["type"] not in _BEYOND or len(each["loc"]) < 2 for each in found):
         return None
     return ".".join(map(str, found[0]["loc"][:2]))

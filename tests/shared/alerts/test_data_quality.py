@@ -15,6 +15,7 @@ from shared.alerts.tables import Alert
 from shared.drift.quality import QualityCheck, QualityFinding, QualityState
 from shared.drift.rollup_quality import Checked
 from shared.drift.windows import Subject
+from shared.telemetry.features.watching import unwatch
 from shared.telemetry.reading import Window
 
 END = datetime(2026, 11, 18, 12, tzinfo=UTC)
@@ -79,6 +80,11 @@ def test_that_the_baseline_got_used_to_a_fault_does_not_end_it(session: Session)
     assert tell(session, used_to_it, hours=100)["alerts_resolved"] == 0
     # Somebody says that it is normal.
     assert tell(session, used_to_it, hours=101, by_hand=True)["alerts_resolved"] == 1
+
+
+def test_a_metric_that_is_not_watched_raises_no_alert(session: Session) -> None:
+    unwatch(session, "confidence")
+    assert tell(session, BROKEN)["alerts_raised"] == 0
 
 
 @pytest.mark.parametrize(

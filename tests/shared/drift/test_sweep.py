@@ -32,7 +32,7 @@ from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DriftState
 from shared.drift.watching import watch_for_drift
 from shared.evaluation.agents.registry import describe_agent
-from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
+from shared.jobs.contracts import CheckQuality, DetectDrift, LastRequests, WindowOf
 from shared.jobs.tables import JobRow
 from shared.registry.models import RegistryError, register
 from shared.telemetry.days import mark_days
@@ -699,6 +699,10 @@ def test_the_timetable_asks_once_an_hour_for_tenants_that_have_rollups(
                 false_discovery_rate=1 / 168,
                 alerts=True,
             )
+        ]
+        checks = session.scalars(sa.select(JobRow).where(JobRow.kind == "check_quality")).all()
+        assert [CheckQuality.model_validate(job.payload) for job in checks] == [
+            CheckQuality(current=window(hour - timedelta(days=1), 24))
         ]
     with tenant_session(quiet) as session:
         assert session.scalars(sa.select(JobRow.id)).all() == []

@@ -111,6 +111,10 @@ def test_what_is_refused_for_its_range_is_counted_by_field_and_once(tenant: Tena
     # Not for its range alone, and not of an agent.
     send(tenant, call(input_tokens=-1, colour="red"), call(input_tokens="many"))
     send(tenant, {**call(value=1e300, name="speed"), "kind": "metric"})
+    # Of more digits than can be read.
+    line = json.dumps(call(quality="Q")).replace('"Q"', "9" * 5_000).encode()
+    with tenant_session(tenant) as session:
+        ingest(session, [line], lambda _: CallCost(None, "none"), NOW)
     refused = counted(tenant)["checkout", "buyer@1"].out_of_range
     assert dict(refused) == {
         "llm_call.input_tokens": 1,
