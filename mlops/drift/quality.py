@@ -70,26 +70,34 @@ def quality(
 
 
 def with_quality(
-    session: Session, functions: Sequence[FunctionDrift], now: datetime
+    session: Session,
+    functions: Sequence[FunctionDrift],
+    now: datetime,
+    function: str | None,
+    model: str | None,
 ) -> list[FunctionDrift]:
-    """The functions with the checks of their data of the last day, as `quality` has them."""
+    """The functions with the checks of their data of the last day, as `quality` has them.
+
+    Those that no sweep has looked at come last. A filter that is None is none.
+    """
     from shared.drift.rollup_quality import check_functions
-    from shared.drift.showing import Period, ShownQuality
+    from shared.drift.showing import FunctionDrift, Period, ShownQuality
 
     window = last_hours(now, _DAY)
-    found = check_functions(session, window)
+    checks: dict[str, list[ShownQuality]] = {one.function: [] for one in functions}
+    for subject, checked in check_functions(session, window).items():
+        if function in (None, subject.function) and model in (None, subject.model):
+            checks.setdefault(subject.function, []).extend(
+                ShownQuality(subject.model, finding) for finding in checked.findings
+            )
+    swept = {one.function: one for one in functions}
     return [
         replace(
-            one,
-            quality=tuple(
-                ShownQuality(subject.model, finding)
-                for subject, checked in found.items()
-                if subject.function == one.function
-                for finding in checked.findings
-            ),
+            swept.get(name) or FunctionDrift(name, ()),
+            quality=found,
             quality_of=Period(window.start, window.end),
         )
-        for one in functions
+        for name, found in checks.items()
     ]
 
 
@@ -130,10 +138,15 @@ def _worst_first(item: tuple[Subject, Checked]) -> tuple[int, Subject]:
 
 
 def _worst(findings: Sequence[QualityFinding], check: QualityCheck) -> str | None:
+    from shared.drift.quality import QualityState
     from shared.drift.wording import quality_said
 
     states = [(_rank(one), one.state) for one in findings if one.check is check]
-    return quality_said(min(states)[1]) if states else None
+    if not states:
+        return None
+    _, worst = min(states)
+    # Eight columns have no room for more.
+    return "ok" if worst is QualityState.GOOD else quality_said(worst)
 
 
 def _rank(finding: QualityFinding) -> int:

@@ -125,7 +125,8 @@ def report(
                     "no sweep yet that could be reported: `mlops drift run` makes one",
                     Exit.NOT_FOUND,
                 )
-            functions = with_quality(session, recalled(session, found, with_history=False), now)
+            swept = recalled(session, found, with_history=False)
+            functions = with_quality(session, swept, now, function, model)
             page = DriftReport(settings().tenant, now, functions, _budget(session, now))
         try:
             write_report(page, target)
