@@ -42,10 +42,11 @@ def anomalies(
         from shared.costs.freshness import freshness as look
         from shared.costs.watching import judge_hours
         from shared.database import tenant_session
+        from shared.hours import hour_of
         from shared.tenancy.tenants import current_tenant
 
         now = datetime.now(UTC)
-        until = now.replace(minute=0, second=0, microsecond=0)
+        until = hour_of(now)
         since = until - timedelta(days=days)
         with tenant_session(current_tenant()) as session:
             judged = tuple(judge_hours(session, since, until))

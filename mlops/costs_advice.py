@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlops import freshness
 from mlops.console import Exit, Json, complain, one_line_errors, out, print_json, print_table, say
+from mlops.monitoring.windows import last_hours
 from shared.money import dollars, money_fields
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def advise(
                 f"--margin {margin:g}: expected points above 0 and below 100", Exit.USAGE
             )
         now = datetime.now(UTC)
-        window = _last_days(now, days)
+        window = last_hours(now, 24 * days)
         with tenant_session(current_tenant()) as session:
             found = advise_on(
                 session,
@@ -72,13 +73,6 @@ def advise(
         return
     _print(found, days)
     freshness.tell(fresh)
-
-
-def _last_days(now: datetime, days: int) -> Any:
-    from shared.telemetry.reading import Window
-
-    end = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    return Window(end - timedelta(days=days), end)
 
 
 def _print(found: Advised, days: int) -> None:

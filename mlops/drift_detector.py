@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from mlops.client import submit
+from mlops.monitoring.windows import last_hours
 from shared.database import TenantId, tenant_session
 from shared.drift.reading import StoredFinding, findings_of
 from shared.jobs.contracts import DetectDrift, WindowOf
@@ -78,9 +79,9 @@ class DataDriftDetector:
     def _detected(self, hours: int) -> list[DriftResult]:
         if type(hours) is not int or not 1 <= hours <= MOST_HOURS:
             raise ValueError(f"hours={hours!r}; expected a whole number from 1 to {MOST_HOURS}")
-        end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         tenant_id = self._tenant_id or current_tenant()
-        window = WindowOf(start=end - timedelta(hours=hours), end=end)
+        seen = last_hours(datetime.now(UTC), hours)
+        window = WindowOf(start=seen.start, end=seen.end)
         job = submit(DetectDrift(current=window), tenant_id=tenant_id)
         row = job.wait(self._timeout)
         if row.status != JobStatus.SUCCEEDED:

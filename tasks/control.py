@@ -24,6 +24,7 @@ from shared.costs.agents import why_unpriced
 from shared.costs.pricing import tenant_prices
 from shared.database import system_session, tenant_session
 from shared.drift.retention import forget_old_findings
+from shared.drift.watching import EVERY
 from shared.evaluation import artifacts
 from shared.evaluation.changing import extend
 from shared.evaluation.runs import Assigned, Chooser, PriceCheck, create_run
@@ -218,7 +219,7 @@ def remove_old_events(slot: datetime) -> None:
         log.info("removed %d rows of findings of drift that are not kept longer", forgotten)
 
 
-@timetable_task("mlops.watch_for_drift", every=timedelta(hours=1))
+@timetable_task("mlops.watch_for_drift", every=EVERY)
 def watch(slot: datetime) -> None:
     watch_for_drift(slot)
 

@@ -17,6 +17,7 @@ from shared.costs.aggregation import aggregate
 from shared.costs.series import series_by_subject
 from shared.costs.watching import judge_hours
 from shared.database import TenantId, system_session, tenant_session
+from shared.hours import hour_of
 from shared.jobs.contracts import FindCostAnomalies, RollUp
 from shared.jobs.submission import enqueue
 from shared.jobs.tables import JobRow, JobStatus
@@ -63,7 +64,7 @@ def enqueue_anomalies(now: datetime) -> int:
 
     And for each with an open alert that such a job may close.
     """
-    hour = now.replace(minute=0, second=0, microsecond=0)
+    hour = hour_of(now)
     job = FindCostAnomalies(since=hour - JUDGED, until=hour)
     with system_session() as session:
         tenants = session.scalars(sa.text("SELECT mlops.tenant_ids()")).all()

@@ -49,10 +49,11 @@ def run(
         from mlops.waiting import made_by_worker
         from shared.database import tenant_session
         from shared.drift.reading import findings_of
+        from shared.hours import whole_hour_from
         from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
         from shared.tenancy.tenants import current_tenant
 
-        end = _next_hour(datetime.now(UTC) if until is None else moment_of("--until", until))
+        end = whole_hour_from(datetime.now(UTC) if until is None else moment_of("--until", until))
         if (baseline_from is None) != (baseline_to is None):
             raise complain("--baseline-from and --baseline-to go together", Exit.USAGE)
         baseline = None
@@ -81,8 +82,3 @@ def run(
         empty="nothing to compare: no rollups in either window; `mlops monitor health` says what"
         " telemetry there is",
     )
-
-
-def _next_hour(at: datetime) -> datetime:
-    whole = at.replace(minute=0, second=0, microsecond=0)
-    return whole if whole == at else whole + timedelta(hours=1)

@@ -19,9 +19,10 @@ Hours = Annotated[
 
 def last_hours(now: datetime, hours: int) -> Window:
     """The current hour and as many before it as make `hours`."""
+    from shared.hours import next_hour
     from shared.telemetry.reading import Window
 
-    end = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    end = next_hour(now)
     return Window(end - timedelta(hours=hours), end)
 
 

@@ -13,6 +13,7 @@ from shared.costs.aggregation import Period
 from shared.costs.anomalies import HourVerdicts, judge
 from shared.costs.forecasting import Forecast, forecast
 from shared.costs.series import first_hour, series_by_subject, series_of_all
+from shared.hours import hour_of
 
 HISTORY: Final = timedelta(weeks=9)
 "So much before the first hour that is judged."
@@ -49,7 +50,7 @@ def forecast_period(
 
     None where no call was ever reported. Hours count once they are over.
     """
-    hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    hour = hour_of(now.astimezone(UTC))
     begun = first_hour(session)
     if begun is None:
         return None

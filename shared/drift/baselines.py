@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
 from shared.drift.tables import DriftBaseline, DriftDetection, DriftSubject
+from shared.hours import HOUR, hour_of
 from shared.telemetry.events import NAME_BYTES
 from shared.telemetry.reading import Window
 from shared.tenancy.tenants import audit
@@ -25,8 +26,6 @@ LONGEST: Final = timedelta(days=366)
 
 EVERY: Final = ""
 "The function or model of a baseline that is of every one without a baseline of its own."
-
-_HOUR: Final = timedelta(hours=1)
 
 
 class BaselineError(ValueError):
@@ -54,8 +53,8 @@ class Baseline:
         if self.kind is BaselineKind.PREVIOUS:
             if self.length is None or self.window is not None:
                 raise BaselineError("a previous baseline has a length, and no window")
-            whole = self.length % _HOUR == timedelta(0)
-            if not whole or not _HOUR <= self.length <= LONGEST:
+            whole = self.length % HOUR == timedelta(0)
+            if not whole or not HOUR <= self.length <= LONGEST:
                 raise BaselineError(
                     f"a baseline of {self.length}; expected whole hours, from 1 hour to"
                     f" {LONGEST.days} days"
@@ -104,7 +103,7 @@ def set_baseline(session: Session, function: str, model: str, baseline: Baseline
             )
     values = {
         "kind": baseline.kind.value,
-        "hours": None if baseline.length is None else baseline.length // _HOUR,
+        "hours": None if baseline.length is None else baseline.length // HOUR,
         "starts_at": None if baseline.window is None else baseline.window.start,
         "ends_at": None if baseline.window is None else baseline.window.end,
         "changed_at": sa.func.now(),
@@ -162,7 +161,7 @@ def accept(session: Session, function: str, model: str) -> Baseline:
     start, end = (datetime.fromisoformat(current[at]) for at in ("start", "end"))
     now = session.execute(sa.select(sa.func.now())).scalar_one()
     # The hour that is not over is in the window of a sweep that was asked for by hand.
-    end = min(end, now.replace(minute=0, second=0, microsecond=0))
+    end = min(end, hour_of(now))
     if end <= start:
         raise BaselineError("the newest sweep saw no hour that is over; expected one at least")
     accepted = Baseline(BaselineKind.ACCEPTED, window=Window(start, end))
@@ -193,7 +192,7 @@ def baseline_of(found: Sequence[SetBaseline], function: str, model: str) -> Base
 def said(baseline: Baseline) -> str:
     """In words, of which kind and when."""
     if baseline.length is not None:
-        hours = baseline.length // _HOUR
+        hours = baseline.length // HOUR
         length = f"{hours // 24} d" if hours % 24 == 0 else f"{hours} h"
         return f"the {length} before"
     assert baseline.window is not None

@@ -19,10 +19,9 @@ from shared.drift.volume import (
     compare_volume,
 )
 from shared.drift.windows import Subject
+from shared.hours import HOUR, hour_of
 from shared.jobs.contracts import LastRequests, WindowOf
 from shared.telemetry.tables import DirtyHour, ModelPerformance
-
-_HOUR: Final = timedelta(hours=1)
 
 
 def request_volumes(
@@ -37,7 +36,7 @@ def request_volumes(
     if isinstance(current, LastRequests):
         return {}
     end = current.end.astimezone(UTC)
-    hours = (end - current.start.astimezone(UTC)) // _HOUR
+    hours = (end - current.start.astimezone(UTC)) // HOUR
     if not 1 <= hours <= HOURS_PER_WEEK:
         return {}
     start = end - timedelta(hours=hours + MOST_WEEKS * HOURS_PER_WEEK)
@@ -69,7 +68,7 @@ def _by_hour(
     )
     waiting = {hour.astimezone(UTC) for hour in unsummed}
     now = session.execute(sa.select(sa.func.now())).scalar_one().astimezone(UTC)
-    last = min(end, now.replace(minute=0, second=0, microsecond=0))
+    last = min(end, hour_of(now))
     rows = session.execute(
         sa.select(table.function, table.model, table.hour, sa.func.sum(table.llm_calls))
         .where(table.hour >= start, table.hour < last, table.llm_calls > 0)
@@ -78,5 +77,5 @@ def _by_hour(
     for function, model, hour, calls in rows:
         if (at := hour.astimezone(UTC)) not in waiting:
             found[Subject(function, model)][at] = int(calls)
-    over = (start + n * _HOUR for n in range(max((last - start) // _HOUR, 0)))
+    over = (start + n * HOUR for n in range(max((last - start) // HOUR, 0)))
     return found, [hour for hour in over if hour not in waiting]

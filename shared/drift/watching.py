@@ -15,13 +15,14 @@ from shared.database import TenantId, system_session, tenant_session
 from shared.drift.baselines import DEFAULT_LENGTH
 from shared.drift.budget import WEEK, false_alarms_a_week
 from shared.drift.false_alarms import false_discovery_rate
+from shared.hours import HOUR, hour_of
 from shared.jobs.contracts import CheckQuality, DetectDrift, WindowOf
 from shared.jobs.submission import enqueue
 from shared.telemetry.tables import DirtyHour, ModelPerformance
 
 CURRENT: Final = timedelta(hours=24)
-EVERY: Final = timedelta(hours=1)
-"As beat_schedule.py has it."
+EVERY: Final = HOUR
+"As the timetable has it."
 
 PATIENCE: Final = timedelta(minutes=10)
 "Hours that have waited for longer to be summed are a backlog."
@@ -35,7 +36,7 @@ def watch_for_drift(now: datetime) -> int:
     With each goes a check of the data. The sweep is so strict that the false alarms that a tenant
     accepts in a week are kept. Asked again within the same hour, nothing is added.
     """
-    hour = now.replace(minute=0, second=0, microsecond=0)
+    hour = hour_of(now)
     current = WindowOf(start=hour - CURRENT, end=hour)
     with system_session() as session:
         tenants = session.scalars(sa.select(sa.func.mlops.tenant_ids())).all()

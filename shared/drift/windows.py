@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.drift.baselines import DEFAULT, Baseline, SetBaseline, baseline_of, baselines
+from shared.hours import whole_hour_from
 from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
 from shared.registry.models import key, resolve
 from shared.telemetry.metrics import Metric, OfOutcome
@@ -151,7 +152,7 @@ def _by_requests(session: Session, job: DetectDrift, last: LastRequests) -> list
     Where none was set, the baseline is the hours before that hold as many.
     """
     own = baselines(session) if job.baseline is None else ()
-    until = _next_hour(last.until)
+    until = whole_hour_from(last.until)
     found = []
     for subject, hours in _requests_by_hour(session, until, last.function).items():
         start = _reached(hours, last.requests)
@@ -200,11 +201,6 @@ def _reached(hours: Mapping[datetime, int], requests: int) -> datetime | None:
         if held >= requests:
             return hour
     return None
-
-
-def _next_hour(at: datetime) -> datetime:
-    whole = at.replace(minute=0, second=0, microsecond=0)
-    return whole if whole == at else whole + _HOUR
 
 
 def _models(
