@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
-from shared.drift.level_changes import Course, courses, without_days
+from shared.drift.level_changes import Course, changes_of_level, changes_of_share, courses
 from shared.drift.sequential import Detector
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import HISTOGRAMS
@@ -76,16 +76,25 @@ def test_a_days_rise_and_fall_is_no_change(session: Session) -> None:
         assert [report.changes for report in course.reports] == [(), ()]
 
 
-def test_what_an_hour_of_the_day_has_is_taken_off_and_unknown_stays_unknown() -> None:
+def test_a_share_that_never_was_another_is_no_unknown_one() -> None:
+    hours = [(START + n * HOUR, (0, 50)) for n in range(100)]
+    for detector in Detector:
+        found = changes_of_share(hours, detector)
+        assert (found.changes, found.reason) == ((), "all hours had the same share")
+
+
+def test_the_levels_of_a_change_are_as_far_apart_as_they_were() -> None:
+    """Half of the weeks each: what such an hour usually has is between the two."""
+    rng = np.random.default_rng(3)
+    changed = START + timedelta(days=13)
     series = [
-        (START + n * HOUR, None if n == 30 else float(100 * (n % 24) + n // 24)) for n in range(72)
+        (at, float(rng.normal(1000 + 300 * (at.hour > 9) + 200 * (at >= changed), 20)))
+        for at in (START + n * HOUR for n in range(24 * 28))
     ]
-    found = dict(without_days(series))
-    assert found[START + 30 * HOUR] is None
-    # What is left is how much each day differs, around the level of all.
-    assert found[START + 47 * HOUR] is not None
-    known = [value for value in found.values() if value is not None]
-    assert max(known) - min(known) <= 2
+    for detector in Detector:
+        (change,) = changes_of_level(series, detector).changes
+        assert abs(change.changed_at - changed) <= 2 * HOUR
+        assert change.after - change.before == pytest.approx(200, abs=25)
 
 
 def test_a_window_without_rollups_has_no_series(session: Session) -> None:
