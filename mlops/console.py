@@ -244,7 +244,8 @@ def print_table(
     heading = Text(plain(title), style="table.title") if title else None
     table = Table(title=heading, title_justify="left", header_style="bold")
     for column in columns:
-        table.add_column(Text(plain(column)))
+        # A name that is cut is another name.
+        table.add_column(Text(plain(column)), overflow="fold")
     for row in rows:
         table.add_row(*(Text("-" if cell is None else plain(cell)) for cell in row))
     out.print(table)

@@ -34,6 +34,9 @@ def run(
     ] = None,
     baseline_to: Annotated[str | None, typer.Option(help="up to this one,")] = None,
     baseline_function: Annotated[str | None, typer.Option(help="of this function.")] = None,
+    all_metrics: Annotated[
+        bool, typer.Option("--all", help="Show metrics that neither window has anything of, too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compare what happens now with what is normal, and say what has moved.
@@ -81,4 +84,5 @@ def run(
         "What has moved; n of baseline / current",
         empty="nothing to compare: no rollups in either window; `mlops monitor health` says what"
         " telemetry there is",
+        with_empty=all_metrics,
     )

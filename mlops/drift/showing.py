@@ -20,42 +20,61 @@ from mlops.console import (
     say,
 )
 from mlops.drift.quality import with_quality
-from mlops.drift.tables import described, print_findings
+from mlops.drift.tables import described, print_findings, print_sweeps
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from shared.drift.reading import StoredFinding
     from shared.drift.showing import FalseAlarmBudget, FunctionDrift
+    from shared.drift.tables import SweepKind
 
 Function = Annotated[str | None, typer.Option(help="Only this one.")]
 Model = Annotated[str | None, typer.Option(help="Only this one.")]
+Newest = Annotated[
+    bool, typer.Option("--newest", help="A sweep by hand too, where it is the newest.")
+]
 
 _NARROWEST = 20
 
 
-def list_findings(function: Function = None, model: Model = None, as_json: Json = False) -> None:
-    """List what the newest sweep said of each function and model, one line per metric.
+def list_findings(
+    function: Function = None,
+    model: Model = None,
+    newest: Newest = False,
+    all_metrics: Annotated[
+        bool, typer.Option("--all", help="Metrics that neither window has anything of, too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List what the timetable's newest sweep said of each function and model, the worst first.
+
+    What a sweep by hand said is shown where there is none of the timetable, or with --newest.
 
     Example: mlops drift list --function checkout
     """
     with one_line_errors():
         from shared.database import tenant_session
-        from shared.drift.reading import newest_findings
+        from shared.drift.reading import newest_findings, newest_sweeps
         from shared.tenancy.tenants import current_tenant
 
         with tenant_session(current_tenant()) as session:
             _require_seen(session, function, model)
-            found = newest_findings(session, function, model)
+            kind = _preferred(newest)
+            sweeps = newest_sweeps(session, function, model, kind)
+            found = newest_findings(session, function, model, preferred=kind)
             budget = _budget(session, datetime.now(UTC))
     if as_json:
-        print_json([described(one) for one in found])
+        kinds = {one.sweep_id: one.kind.value for one in sweeps}
+        print_json([described(one) | {"kind": kinds[one.sweep_id]} for one in found])
         return
+    print_sweeps(sweeps, found)
     print_findings(
         found,
         "The current window against the baseline; n of baseline / current",
         empty="no sweep yet: beat asks for one every hour once there is telemetry, and"
         " `mlops drift run` at once",
+        with_empty=all_metrics,
     )
     if found:
         say(
@@ -70,6 +89,7 @@ def show(
     metric: Annotated[str, typer.Argument(help="As `mlops drift list` names it.")],
     function: Function = None,
     model: Model = None,
+    newest: Newest = False,
     as_json: Json = False,
 ) -> None:
     """Draw both windows of a metric, and say what the newest sweep found in them.
@@ -84,9 +104,11 @@ def show(
 
         with tenant_session(current_tenant()) as session:
             _require_seen(session, function, model)
-            found = newest_findings(session, function, model, metric)
+            kind = _preferred(newest)
+            found = newest_findings(session, function, model, metric, kind)
             if not found:
-                there = sorted({one.metric for one in newest_findings(session, function, model)})
+                others = newest_findings(session, function, model, preferred=kind)
+                there = sorted({one.metric for one in others})
                 raise complain(_nothing(metric, there), Exit.NOT_FOUND)
             drawn = () if as_json else recalled(session, found, with_history=True)
     if as_json:
@@ -101,6 +123,7 @@ def report(
     target: Annotated[Path, typer.Argument(help="The HTML file to write.")],
     function: Function = None,
     model: Model = None,
+    newest: Newest = False,
     as_json: Json = False,
 ) -> None:
     """Write one page of HTML with all that is known of drift, with plots, for a browser or print.
@@ -119,7 +142,7 @@ def report(
         now = datetime.now(UTC)
         with tenant_session(current_tenant()) as session:
             _require_seen(session, function, model)
-            found = newest_findings(session, function, model)
+            found = newest_findings(session, function, model, preferred=_preferred(newest))
             if not found:
                 raise complain(
                     "no sweep yet that could be reported: `mlops drift run` makes one",
@@ -136,6 +159,12 @@ def report(
         print_json({"path": target})
     else:
         say(target)
+
+
+def _preferred(newest: bool) -> SweepKind | None:
+    from shared.drift.tables import SweepKind
+
+    return None if newest else SweepKind.TIMETABLE
 
 
 def _require_seen(session: Session, function: str | None, model: str | None) -> None:

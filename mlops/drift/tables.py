@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from mlops.console import print_table, say
+from mlops.console import out, print_table, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
-    from shared.drift.reading import StoredFinding
+    from shared.drift.reading import StoredFinding, SubjectSweep
+    from shared.jobs.contracts import WindowOf
+
+_WIDE: Final = 110
+"From here on each name has a column of its own."
+_NAMED: Final = 4
+"Functions and models that are named in one line; of more there is the number."
 
 
 def described(finding: StoredFinding) -> dict[str, Any]:
@@ -23,16 +30,22 @@ def described(finding: StoredFinding) -> dict[str, Any]:
     }
 
 
-def print_findings(found: Sequence[StoredFinding], title: str, *, empty: str) -> None:
-    """What has moved first, then what is as it was; below, what could not be judged, and why."""
-    from shared.drift.verdicts import DriftState
+def print_findings(
+    found: Sequence[StoredFinding], title: str, *, empty: str, with_empty: bool = False
+) -> None:
+    """The worst first; below, what could not be judged, and why.
+
+    What neither window has anything of is only counted, unless `with_empty`.
+    """
+    from shared.drift.showing import NOT_JUDGED
+    from shared.drift.windows import Subject
     from shared.drift.wording import said
 
-    order = list(DriftState)[:3][::-1]
-    judged = [one for one in found if one.state in order]
-    print_table(
-        ["function", "model", "metric", "verdict", "moved (matters from)", "adjusted p", "n"],
-        [
+    judged = sorted((one for one in found if one.state not in NOT_JUDGED), key=_worst_first)
+    if out.width >= _WIDE:
+        columns = ["function", "model", "metric", "verdict", "moved (matters from)", "adjusted p"]
+        columns.append("n")
+        rows = [
             (
                 one.function,
                 one.model,
@@ -42,14 +55,72 @@ def print_findings(found: Sequence[StoredFinding], title: str, *, empty: str) ->
                 None if one.p_adjusted is None else f"{one.p_adjusted:.2g}",
                 f"{one.n_baseline:,} / {one.n_current:,}",
             )
-            for one in sorted(judged, key=lambda one: order.index(one.state))
-        ],
-        title=title,
-        empty=empty if not found else "nothing could be judged",
-    )
-    # Sentences beside eight columns would be wrapped to a word a line.
-    for reason, metrics in _by_reason(found).items():
+            for one in judged
+        ]
+    else:
+        columns = ["verdict", "metric", "moved (matters from)"]
+        rows = [
+            (
+                said(one.state),
+                f"{one.metric} of {Subject(one.function, one.model)}",
+                _effect(one),
+            )
+            for one in judged
+        ]
+    print_table(columns, rows, title=title, empty=empty if not found else "nothing could be judged")
+    # Sentences beside seven columns would be wrapped to a word a line.
+    for reason, metrics in _by_reason(found, with_empty).items():
         say(f"{reason}: {', '.join(metrics)}")
+    never = sum(_never_sent(one) for one in found)
+    if never and not with_empty:
+        say(f"{never} more have no data in either window: `--all` names them")
+
+
+def print_sweeps(sweeps: Sequence[SubjectSweep], found: Sequence[StoredFinding]) -> None:
+    """Of when the sweeps are, of which kind, and which windows they compared."""
+    from shared.drift.windows import Subject
+
+    windows = {(one.sweep_id, one.function, one.model): one for one in found}
+    subjects: dict[str, list[str]] = {}
+    newer: list[tuple[datetime, str]] = []
+    for sweep in sweeps:
+        one = windows.get((sweep.sweep_id, sweep.function, sweep.model))
+        if one is None:
+            continue
+        subject = str(Subject(sweep.function, sweep.model))
+        told = (
+            f"{'timetable' if sweep.kind == 'timetable' else 'by hand'},"
+            f" {_minute(sweep.swept_at)} UTC: {_period(one.current, sweep)} against"
+            f" {_period(one.baseline, sweep)}"
+        )
+        subjects.setdefault(told, []).append(subject)
+        if sweep.newer_at is not None:
+            newer.append((sweep.newer_at, subject))
+    for told, named in subjects.items():
+        say(told if len(subjects) == 1 else f"{told}: {_some(named)}")
+    if newer:
+        at = max(at for at, _ in newer)
+        of = _some([subject for _, subject in newer])
+        say(f"a sweep by hand is newer ({_minute(at)} UTC, {of}): `--newest` shows it")
+
+
+def _worst_first(finding: StoredFinding) -> tuple[int, float, str, str, str]:
+    from shared.drift.effects import Effect, magnitude
+    from shared.drift.verdicts import DriftState
+
+    order = (DriftState.DRIFT, DriftState.WARNING, DriftState.STABLE)
+    size, least = finding.effect_size, finding.minimum_effect
+    times = 0.0
+    if finding.effect_name is not None and size is not None and least is not None:
+        times = magnitude(Effect(finding.effect_name), size) / least
+    names = finding.function, finding.model, finding.metric
+    return order.index(finding.state), -times, *names
+
+
+def _never_sent(finding: StoredFinding) -> bool:
+    from shared.drift.verdicts import DriftState
+
+    return finding.state is DriftState.NO_DATA and finding.n_baseline == finding.n_current == 0
 
 
 def _effect(finding: StoredFinding) -> str | None:
@@ -64,15 +135,36 @@ def _effect(finding: StoredFinding) -> str | None:
     return f"{magnitude_said(name, moved)} ({magnitude_said(name, least)})"
 
 
-def _by_reason(found: Sequence[StoredFinding]) -> dict[str, list[str]]:
+def _by_reason(found: Sequence[StoredFinding], with_empty: bool) -> dict[str, list[str]]:
     """Why there is no finding, with what that holds for: many share one reason."""
-    from shared.drift.verdicts import DriftState
+    from shared.drift.showing import NOT_JUDGED
     from shared.drift.windows import Subject
     from shared.drift.wording import said
 
     reasons: dict[str, list[str]] = {}
     for one in found:
-        if one.state in (DriftState.NO_DATA, DriftState.INSUFFICIENT):
+        if one.state in NOT_JUDGED and (with_empty or not _never_sent(one)):
             subject = f"{one.metric} of {Subject(one.function, one.model)}"
             reasons.setdefault(f"{said(one.state)}, {one.reason}", []).append(subject)
     return reasons
+
+
+def _some(named: Sequence[str]) -> str:
+    return ", ".join(named) if len(named) <= _NAMED else f"{len(named)} functions and models"
+
+
+def _period(window: WindowOf, sweep: SubjectSweep) -> str:
+    from datetime import UTC
+
+    from shared.drift.quantities import period
+
+    said = period(window.start.astimezone(UTC), window.end.astimezone(UTC))
+    return said if window.function in (None, sweep.function) else f"{said} of {window.function}"
+
+
+def _minute(at: datetime) -> str:
+    from datetime import UTC
+
+    from shared.drift.quantities import minute
+
+    return minute(at.astimezone(UTC))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.drift.tables import DriftDetection, DriftSubject
+from shared.drift.tables import DriftDetection, DriftSubject, SweepKind
 from shared.drift.verdicts import DriftState
 from shared.jobs.contracts import WindowOf
 
@@ -55,23 +55,64 @@ class StoredFinding:
     tests: tuple[StoredTest, ...]
 
 
+@dataclass(frozen=True)
+class SubjectSweep:
+    """The sweep that is shown of a function and model."""
+
+    function: str
+    model: str
+    kind: SweepKind
+    sweep_id: UUID
+    swept_at: datetime
+    newer_at: datetime | None
+    "When a sweep of the other kind looked at it since; None if none did."
+
+
+def newest_sweeps(
+    session: Session,
+    function: str | None = None,
+    model: str | None = None,
+    preferred: SweepKind | None = SweepKind.TIMETABLE,
+) -> tuple[SubjectSweep, ...]:
+    """Of each function and model the newest sweep of the `preferred` kind, else of the other.
+
+    None prefers none: the newest of all. A filter that is None is none.
+    """
+    rows = session.scalars(
+        sa.select(DriftSubject)
+        .where(*_filters(DriftSubject.__table__, function, model, None))
+        .order_by(
+            DriftSubject.function,
+            DriftSubject.model,
+            (DriftSubject.kind == preferred).desc(),
+            DriftSubject.swept_at.desc(),
+        )
+    )
+    found: dict[tuple[str, str], SubjectSweep] = {}
+    for row in rows:
+        key = row.function, row.model
+        if key not in found:
+            found[key] = SubjectSweep(
+                *key, SweepKind(row.kind), row.sweep_id, row.swept_at, newer_at=None
+            )
+        elif row.swept_at > found[key].swept_at:
+            found[key] = replace(found[key], newer_at=row.swept_at)
+    return tuple(found.values())
+
+
 def newest_findings(
     session: Session,
     function: str | None = None,
     model: str | None = None,
     metric: str | None = None,
+    preferred: SweepKind | None = SweepKind.TIMETABLE,
 ) -> tuple[StoredFinding, ...]:
-    """Of each function and model what the newest sweep said that looked at it.
-
-    A filter that is None is none.
-    """
-    newest = sa.select(DriftSubject.sweep_id, DriftSubject.function, DriftSubject.model).where(
-        *_filters(DriftSubject.__table__, function, model, None)
-    )
+    """What the sweeps of `newest_sweeps` said."""
+    sweeps = newest_sweeps(session, function, model, preferred)
     return _found(
         session,
         sa.tuple_(DriftDetection.sweep_id, DriftDetection.function, DriftDetection.model).in_(
-            newest
+            [(one.sweep_id, one.function, one.model) for one in sweeps]
         ),
         *_filters(DriftDetection.__table__, None, None, metric),
     )

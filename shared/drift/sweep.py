@@ -17,8 +17,8 @@ from shared.drift.hourly_requests import NO_REQUEST, request_volumes
 from shared.drift.monitored import compared, histograms_for
 from shared.drift.query_words import NO_QUERY, compare_words
 from shared.drift.statistics import TestResult
-from shared.drift.tables import DriftDetection, DriftSubject
-from shared.drift.verdicts import DriftState, MetricVerdict, judge
+from shared.drift.tables import DriftDetection, DriftSubject, SweepKind
+from shared.drift.verdicts import MetricVerdict, judge
 from shared.drift.windows import Windows, look
 from shared.drift.wording import effect_said, magnitude_said
 from shared.jobs.contracts import DetectDrift
@@ -68,9 +68,6 @@ class SweepResult:
     false_discovery_rate: float
     findings: tuple[MetricFinding, ...]
 
-    def of_state(self, state: DriftState) -> tuple[MetricFinding, ...]:
-        return tuple(finding for finding in self.findings if finding.verdict.state is state)
-
 
 def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     """Compare the windows of the job, judge all metrics as one family, and store every test.
@@ -102,20 +99,21 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     rows = _rows(sweep, tenant_of(session))
     if rows:
         session.execute(sa.insert(DriftDetection), rows)
-        _note_newest(session, sweep)
+        kind = SweepKind.TIMETABLE if job.alerts else SweepKind.BY_HAND
+        _note_newest(session, sweep, kind)
     return sweep
 
 
-def _note_newest(session: Session, sweep: SweepResult) -> None:
-    """A sweep that began later holds, whichever ends last."""
+def _note_newest(session: Session, sweep: SweepResult, kind: SweepKind) -> None:
+    """Of its kind a sweep that began later holds, whichever ends last."""
     subjects = sorted({finding.windows.subject for finding in sweep.findings})
-    fixed = {"tenant_id": tenant_of(session), "sweep_id": sweep.sweep_id}
+    fixed = {"tenant_id": tenant_of(session), "sweep_id": sweep.sweep_id, "kind": kind.value}
     noted = insert(DriftSubject).values(
         [fixed | {"function": one.function, "model": one.model} for one in subjects]
     )
     session.execute(
         noted.on_conflict_do_update(
-            index_elements=["tenant_id", "function", "model"],
+            index_elements=["tenant_id", "function", "model", "kind"],
             set_={"sweep_id": noted.excluded.sweep_id, "swept_at": noted.excluded.swept_at},
             where=DriftSubject.swept_at <= noted.excluded.swept_at,
         )

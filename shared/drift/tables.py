@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -65,14 +66,23 @@ class DriftDetection(Base):
     reason: Mapped[str]
 
 
+class SweepKind(StrEnum):
+    TIMETABLE = "timetable"
+    "What it finds raises and closes alerts."
+    BY_HAND = "by_hand"
+    "Somebody asked for it; it alarms nobody."
+
+
 class DriftSubject(Base):
-    """The newest sweep that looked at a function and model, so that it need not be searched for."""
+    """The newest sweep of each kind that looked at a function and model, to be found at once."""
 
     __tablename__ = "drift_subjects"
+    __table_args__ = (sa.CheckConstraint("kind IN ('timetable', 'by_hand')", name="kind"),)
 
     tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
     function: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
     sweep_id: Mapped[UUID]
     swept_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 

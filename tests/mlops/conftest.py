@@ -39,10 +39,10 @@ def tenant(name: str) -> TenantId:
 def mlops(name: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """A command in this process, in the test's own tenant."""
 
-    def run(*arguments: str) -> Result:
+    def run(*arguments: str, width: int = 250) -> Result:
         with monkeypatch.context() as patch:
             patch.setenv("MLOPS_TENANT", name)
-            patch.setattr("mlops.console.out.width", 250)
+            patch.setattr("mlops.console.out.width", width)
             settings.cache_clear()
             result = CliRunner().invoke(app, list(arguments))
         settings.cache_clear()

@@ -18,7 +18,7 @@ from mlops.console import Exit
 from shared.alerts.raising import Severity, raise_alert
 from shared.database import TenantId, tenant_session
 from shared.drift.quality import QualityCheck
-from shared.drift.tables import DriftDetection, DriftSubject
+from shared.drift.tables import DriftDetection, DriftSubject, SweepKind
 from shared.telemetry.days import mark_days
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import HISTOGRAMS
@@ -47,11 +47,15 @@ Command = Callable[..., Result]
 
 
 def put_sweep(
-    tenant: TenantId, *tests: dict[str, Any], model: str = "old@1.0.0", at: datetime = HOUR
+    tenant: TenantId,
+    *tests: dict[str, Any],
+    model: str = "old@1.0.0",
+    at: datetime = HOUR,
+    kind: SweepKind = SweepKind.TIMETABLE,
 ) -> None:
     sweep = uuid4()
     with tenant_session(tenant) as session:
-        newest = {"sweep_id": sweep, "swept_at": at}
+        newest = {"sweep_id": sweep, "swept_at": at, "kind": kind}
         for field, name in (("function", "shop"), ("model", model)):
             session.merge(TelemetryName(tenant_id=tenant, field=field, name=name))
         session.merge(DriftSubject(tenant_id=tenant, function="shop", model=model, **newest))
@@ -66,12 +70,10 @@ def put_sweep(
                     metric="latency",
                     baseline=BASELINE,
                     current=CURRENT,
-                    n_baseline=400,
-                    n_current=300,
+                    **({"n_baseline": 400, "n_current": 300} | test),
                     statistic=1.0,
                     p_value=0.001,
                     threshold=0.05,
-                    **test,
                 )
             )
 
@@ -115,13 +117,56 @@ def test_the_list_is_the_newest_sweep_with_the_effect_that_was_judged(
     refused(mlops("drift", "list", "--function", "chop"), Exit.NOT_FOUND, "no function 'chop'")
     text = told("list")
     # What has moved comes first.
-    assert text.index("old@1.0.0") < text.index("new@1.0.0")
+    table = text[text.index("matters from") :]
+    assert table.index("old@1.0.0") < table.index("new@1.0.0")
     assert "40 % (10 %)" in text
     assert "400 / 300" in text
     # A finding's numbers are in the table; the test that found nothing has not shown stability.
     assert "it moved" not in text
     assert "no drift shown" in text
     assert "stable" not in text
+
+
+def test_a_sweep_by_hand_does_not_hide_that_of_the_timetable(
+    told: Callable[..., Any], tenant: TenantId
+) -> None:
+    put_sweep(tenant, JUDGED)
+    assert "newer" not in told("list")
+    calm = JUDGED | {"verdict": "stable"}
+    put_sweep(tenant, calm, at=HOUR + timedelta(hours=2), kind=SweepKind.BY_HAND)
+    text = told("list")
+    assert text.startswith(
+        "timetable, 2026-11-18 12:00 UTC: 2026-11-18 12:00 to 2026-11-19 12:00 against"
+        " 2026-11-11 12:00 to 2026-11-18 12:00\n"
+        "a sweep by hand is newer (2026-11-18 14:00 UTC, old@1.0.0 in shop): `--newest` shows it\n"
+    )
+    assert [one["verdict"] for one in told("list", "--json")] == ["drift"]
+    (newest,) = told("list", "--newest", "--json")
+    assert (newest["verdict"], newest["kind"]) == ("stable", "by_hand")
+    assert told("list", "--newest").startswith("by hand, 2026-11-18 14:00 UTC")
+    assert told("show", "latency").startswith("DRIFT")
+    assert told("show", "latency", "--newest").startswith("NO DRIFT SHOWN")
+
+
+def test_the_worst_is_first_and_what_was_never_sent_is_counted(
+    mlops: Command, told: Callable[..., Any], tenant: TenantId
+) -> None:
+    put_sweep(tenant, JUDGED)
+    put_sweep(tenant, JUDGED | {"effect_size": 0.9}, model="a-name-that-is-quite-long@1.0.0")
+    put_sweep(tenant, JUDGED | {"verdict": "warning", "effect_size": 0.95}, model="warned@1.0.0")
+    empty = JUDGED | {"verdict": "no_data", "reason": "the baseline window is empty"}
+    put_sweep(tenant, empty | {"n_baseline": 0, "n_current": 0}, model="quiet@1.0.0")
+    for width in (120, 80, 60):
+        text = mlops("drift", "list", width=width).stdout
+        order = [text.index(name) for name in ("90 % (10 %)", "40 % (10 %)", "95 % (10 %)")]
+        assert order == sorted(order)
+        assert "\N{HORIZONTAL ELLIPSIS}" not in text
+        table = [line for line in text.split("\n") if line.startswith(("\u2502", "\u2503"))]
+        assert max(map(len, table)) <= width
+        assert "1 more have no data in either window: `--all` names them" in text
+        assert "quiet@1.0.0" not in text
+    assert "quiet@1.0.0" in told("list", "--all")
+    assert len(told("list", "--json")) == 4
 
 
 def test_the_list_says_how_many_false_alarms_are_to_be_expected(

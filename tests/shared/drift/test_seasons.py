@@ -56,7 +56,7 @@ def test_departures_of_shares_are_standard_however_few_there_are():
 
 @pytest.mark.parametrize("detector", Detector)
 def test_neither_weekends_nor_few_events_are_changes(detector):
-    """200 series of each find 0 to 0.01 changes: see `changes_of_level` and `changes_of_share`."""
+    """In 200 series each there is 0.01 at most: see `changes_of_level`, `changes_of_share`."""
     rng = np.random.default_rng(6)
     changes = 0
     for _ in range(5):
