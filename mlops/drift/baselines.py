@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Annotated
 
 import typer
@@ -26,30 +26,49 @@ def set_baseline(
         typer.Option(min=1, max=24 * 366, help="So many hours right before the current window."),
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--from", help="A fixed window: from this hour on")
+        str | None,
+        typer.Option("--from", help="A fixed window, or what is accepted: from this hour on"),
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="up to this one.")] = None,
     accept: Annotated[
-        bool, typer.Option("--accept", help="What the newest sweep saw is normal.")
+        bool,
+        typer.Option(
+            "--accept", help="What the newest sweep saw is normal: closes its alerts at once."
+        ),
     ] = False,
 ) -> None:
     """Say what is normal, from the next sweep on. Without one it is the week before.
 
+    What is accepted ends with the newest sweep; hours after it are judged once there are six of
+    them. If something changed within that sweep's window and is normal now, --from says when.
+
     Example: mlops drift baseline set --function checkout --from 2026-11-01T00Z --to 2026-11-15T00Z
     """
     with one_line_errors():
+        from shared.alerts.drifting import accept_as_normal
         from shared.database import tenant_session
         from shared.drift import baselines
+        from shared.drift.quantities import minute
         from shared.telemetry.reading import Window
         from shared.telemetry.seen import NeverSeenError, require_seen
         from shared.tenancy.tenants import current_tenant
 
-        fixed = start is not None or end is not None
-        if sum((previous is not None, fixed, accept)) != 1 or (fixed and None in (start, end)):
-            raise complain("expected --previous HOURS, --from and --to, or --accept", Exit.USAGE)
+        fixed = (start is not None or end is not None) and not accept
+        if (
+            sum((previous is not None, fixed, accept)) != 1
+            or (fixed and None in (start, end))
+            or (accept and end is not None)
+        ):
+            raise complain(
+                "expected --previous HOURS, --from and --to, or --accept, with --from or without",
+                Exit.USAGE,
+            )
+        closed = 0
         with tenant_session(current_tenant()) as session:
             if accept:
-                chosen = baselines.accept(session, function, model)
+                since = None if start is None else moment_of("--from", start)
+                accepted = accept_as_normal(session, function, model, since)
+                chosen, closed = accepted.baseline, accepted.closed
             else:
                 if previous is not None:
                     kind, length = baselines.BaselineKind.PREVIOUS, timedelta(hours=previous)
@@ -68,6 +87,11 @@ def set_baseline(
                     # It may be one that is still to come.
                     note(never)
         say(f"{baselines.subject(function, model)}: {baselines.said(chosen)}")
+        if chosen.judged_from is not None:
+            say(
+                f"judged again from {minute(chosen.judged_from.astimezone(UTC))} UTC on;"
+                f" {closed} {'alert' if closed == 1 else 'alerts'} closed"
+            )
 
 
 @app.command("remove")

@@ -20,7 +20,7 @@ from mlops.console import (
     say,
 )
 from mlops.drift.quality import with_quality
-from mlops.drift.tables import described, print_findings, print_sweeps
+from mlops.drift.tables import described, print_accepted, print_findings, print_sweeps
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -55,20 +55,24 @@ def list_findings(
     """
     with one_line_errors():
         from shared.database import tenant_session
+        from shared.drift.baselines import baselines
         from shared.drift.reading import newest_findings, newest_sweeps
         from shared.tenancy.tenants import current_tenant
 
+        now = datetime.now(UTC)
         with tenant_session(current_tenant()) as session:
             _require_seen(session, function, model)
             kind = _preferred(newest)
             sweeps = newest_sweeps(session, function, model, kind)
             found = newest_findings(session, function, model, preferred=kind)
-            budget = _budget(session, datetime.now(UTC))
+            normal = baselines(session)
+            budget = _budget(session, now)
     if as_json:
         kinds = {one.sweep_id: one.kind.value for one in sweeps}
         print_json([described(one) | {"kind": kinds[one.sweep_id]} for one in found])
         return
     print_sweeps(sweeps, found)
+    print_accepted(sweeps, normal, now)
     print_findings(
         found,
         "The current window against the baseline; n of baseline / current",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from shared.drift.baselines import SetBaseline
     from shared.drift.reading import StoredFinding, SubjectSweep
     from shared.jobs.contracts import WindowOf
 
@@ -102,6 +103,23 @@ def print_sweeps(sweeps: Sequence[SubjectSweep], found: Sequence[StoredFinding])
         at = max(at for at, _ in newer)
         of = _some([subject for _, subject in newer])
         say(f"a sweep by hand is newer ({_minute(at)} UTC, {of}): `--newest` shows it")
+
+
+def print_accepted(
+    sweeps: Sequence[SubjectSweep], normal: Sequence[SetBaseline], now: datetime
+) -> None:
+    """What was called normal so lately that it is not judged yet, and from when it is."""
+    from shared.drift.baselines import baseline_of
+    from shared.drift.windows import Subject
+
+    waiting: dict[datetime, list[str]] = {}
+    for sweep in sweeps:
+        judged_from = baseline_of(normal, sweep.function, sweep.model).judged_from
+        if judged_from is not None and judged_from > now:
+            subject = str(Subject(sweep.function, sweep.model))
+            waiting.setdefault(judged_from, []).append(subject)
+    for judged_from, named in sorted(waiting.items()):
+        say(f"accepted as normal, judged again from {_minute(judged_from)} UTC on: {_some(named)}")
 
 
 def _worst_first(finding: StoredFinding) -> tuple[int, float, str, str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -12,11 +14,21 @@ from sqlalchemy.orm import Session
 
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.tables import Alert
+from shared.drift.baselines import (
+    EVERY,
+    Baseline,
+    BaselineKind,
+    SetBaseline,
+    accept,
+    baseline_of,
+    baselines,
+)
 from shared.drift.sweep import MetricFinding, SweepResult
 from shared.drift.verdicts import DriftState
 from shared.jobs.contracts import WriteCard
 from shared.jobs.submission import enqueue
 from shared.registry.models import RegistryError, resolve
+from shared.tenancy.tenants import actor
 
 
 def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
@@ -28,6 +40,7 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
     A sweep that looks further back than an alert's newest one leaves that alert as it is.
     """
     session.execute(_ONE_AT_A_TIME)
+    own = baselines(session)
     raised = resolved = 0
     begun: dict[str, UUID] = {}
     newest = _newest_windows(session)
@@ -37,6 +50,9 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
         if current.end < newest.get(fingerprint, current.end):
             continue
         if finding.verdict.state is DriftState.DRIFT:
+            if _was_accepted(own, finding):
+                # The sweep had begun before somebody called this normal.
+                continue
             alert = raise_alert(
                 session,
                 KIND,
@@ -58,6 +74,30 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
     }
 
 
+def accept_as_normal(
+    session: Session, function: str, model: str, since: datetime | None = None
+) -> Accepted:
+    """Call normal what the newest sweep saw, and close the alerts of it at once.
+
+    Raises `BaselineError` as `baselines.accept` does.
+    """
+    session.execute(_ONE_AT_A_TIME)
+    baseline = accept(session, function, model, since)
+    own = baselines(session)
+    because = f"accepted as the new baseline by {actor()}"
+    named = Alert.details["function"].astext, Alert.details["model"].astext
+    query = sa.select(Alert.fingerprint, *named).where(
+        Alert.kind == KIND, Alert.resolved_at.is_(None)
+    )
+    closed = 0
+    for fingerprint, of_function, of_model in session.execute(query).all():
+        # Who has a more particular baseline is not compared with this one.
+        of = None if of_function is None else baseline_of(own, of_function, of_model or EVERY)
+        if of == baseline:
+            closed += resolve_alert(session, fingerprint, because)
+    return Accepted(baseline, closed)
+
+
 def summed_up(sweep: SweepResult) -> dict[str, Any]:
     """What a sweep has found, in numbers."""
     states = Counter(finding.verdict.state.value for finding in sweep.findings)
@@ -69,6 +109,26 @@ def summed_up(sweep: SweepResult) -> dict[str, Any]:
 
 
 KIND: Final = "drift"
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The baseline from now on, and how many alerts it closed."""
+
+    baseline: Baseline
+    closed: int
+
+
+def _was_accepted(own: Sequence[SetBaseline], finding: MetricFinding) -> bool:
+    """Whether the finding is of what was accepted as normal, before that is judged again."""
+    normal = baseline_of(own, finding.function, finding.model)
+    current = finding.windows.current
+    return (
+        normal.kind is BaselineKind.ACCEPTED
+        and normal.window is not None
+        and current.start < normal.window.end
+    )
+
 
 # Of two sweeps of a tenant at once the second sees what the first has raised.
 _ONE_AT_A_TIME: Final = sa.text(

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
-from shared.drift.tables import DriftBaseline, DriftDetection, DriftSubject
-from shared.hours import HOUR, hour_of
+from shared.drift.quantities import minute, period
+from shared.drift.tables import DriftBaseline, DriftDetection, DriftSubject, SweepKind
+from shared.hours import HOUR, hour_of, whole_hour_from
 from shared.telemetry.events import NAME_BYTES
 from shared.telemetry.reading import Window
 from shared.tenancy.tenants import audit
@@ -23,6 +24,11 @@ DEFAULT_LENGTH: Final = timedelta(days=7)
 "Of the baseline where none was set: the week before the current window."
 
 LONGEST: Final = timedelta(days=366)
+
+JUDGED_AFTER: Final = timedelta(hours=6)
+"So much has to come after a window that was accepted before anything is compared with it."
+
+_DAY: Final = timedelta(days=1)
 
 EVERY: Final = ""
 "The function or model of a baseline that is of every one without a baseline of its own."
@@ -39,6 +45,14 @@ class BaselineKind(StrEnum):
     "The same hours for ever: finds what is slow, and what was never normal."
     ACCEPTED = "accepted"
     "A window that somebody has looked at and called normal; until the next one is accepted."
+
+
+class ComparedWindows(NamedTuple):
+    """Both windows, and why they are not to be compared yet."""
+
+    baseline: Window
+    current: Window
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,37 @@ class Baseline:
             return Window(current.start - self.length, current.start)
         assert self.window is not None
         return self.window
+
+    @property
+    def judged_from(self) -> datetime | None:
+        """The end of the first window that is compared with one that was accepted, else None."""
+        if self.kind is not BaselineKind.ACCEPTED or self.window is None:
+            return None
+        return self.window.end + JUDGED_AFTER
+
+    def windows(self, current: Window) -> ComparedWindows:
+        """Which windows are compared where the current one is `current`.
+
+        What was accepted is not compared with itself: of a current window that begins before its
+        end what came since is compared, once that is long enough, with the same hours of the days
+        before where these were accepted too, so that a night is not compared with a day.
+        """
+        baseline = self.before(current)
+        judged_from = self.judged_from
+        if judged_from is None or current.start >= baseline.end or current.end <= baseline.start:
+            return ComparedWindows(baseline, current)
+        if current.end < judged_from:
+            told = (
+                f"accepted as normal up to {minute(baseline.end.astimezone(UTC))} UTC: judged again"
+                f" from {minute(judged_from.astimezone(UTC))} UTC on"
+            )
+            return ComparedWindows(baseline, current, told)
+        since = Window(baseline.end, current.end)
+        length = since.end - since.start
+        days = -(-length // _DAY) * _DAY
+        if since.start - days >= baseline.start:
+            baseline = Window(since.start - days, since.start - days + length)
+        return ComparedWindows(baseline, since)
 
 
 DEFAULT: Final = Baseline(BaselineKind.PREVIOUS, DEFAULT_LENGTH)
@@ -131,10 +176,12 @@ def remove_baseline(session: Session, function: str, model: str) -> bool:
     return bool(removed)
 
 
-def accept(session: Session, function: str, model: str) -> Baseline:
+def accept(session: Session, function: str, model: str, since: datetime | None = None) -> Baseline:
     """Call normal what the newest sweep of a function saw; that window is the baseline from now on.
 
-    Raises `BaselineError` where no sweep has looked at it.
+    The newest of the timetable where there is one. `since` leaves out what was before it: the hour
+    at which something changed that is normal now. Raises `BaselineError` where no sweep has looked
+    at it, and for a `since` that is outside of the window.
     """
     seen = (
         sa.select(DriftDetection.current)
@@ -146,7 +193,7 @@ def accept(session: Session, function: str, model: str) -> Baseline:
                 DriftSubject.model == DriftDetection.model,
             ),
         )
-        .order_by(DriftSubject.swept_at.desc())
+        .order_by((DriftSubject.kind == SweepKind.TIMETABLE).desc(), DriftSubject.swept_at.desc())
         .limit(1)
     )
     if function != EVERY:
@@ -164,6 +211,14 @@ def accept(session: Session, function: str, model: str) -> Baseline:
     end = min(end, hour_of(now))
     if end <= start:
         raise BaselineError("the newest sweep saw no hour that is over; expected one at least")
+    if since is not None:
+        since = whole_hour_from(since)
+        if not start <= since < end:
+            raise BaselineError(
+                f"{minute(since.astimezone(UTC))} UTC is not within what the newest sweep saw;"
+                f" expected {period(start.astimezone(UTC), end.astimezone(UTC))} UTC"
+            )
+        start = since
     accepted = Baseline(BaselineKind.ACCEPTED, window=Window(start, end))
     set_baseline(session, function, model, accepted)
     return accepted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -41,15 +42,18 @@ def compared_features(
     if job.models or not isinstance(current, WindowOf) or current.function is not None:
         return []
     if job.baseline is not None:
-        before = job.baseline
+        windows = windows_of(NO_SUBJECT, job.baseline, current)
     else:
-        found = baseline_of(baselines(session), EVERY, EVERY).before(
-            Window(current.start, current.end)
+        normal = baseline_of(baselines(session), EVERY, EVERY)
+        before, now, problem = normal.windows(Window(current.start, current.end))
+        windows = windows_of(
+            NO_SUBJECT,
+            WindowOf(start=before.start, end=before.end),
+            WindowOf(start=now.start, end=now.end),
         )
-        before = WindowOf(start=found.start, end=found.end)
-    if before.function is not None:
+        windows = windows if problem is None else replace(windows, problem=problem)
+    if windows.baseline.function is not None:
         return []
-    windows = windows_of(NO_SUBJECT, before, current)
     return [(windows, _compared(session, feature, windows)) for feature in features]
 
 

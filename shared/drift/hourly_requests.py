@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -11,6 +12,8 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.drift.baselines import BaselineKind, baseline_of, baselines
+from shared.drift.monitored import untrusted
 from shared.drift.volume import (
     HOURS_PER_WEEK,
     MOST_WEEKS,
@@ -21,17 +24,30 @@ from shared.drift.volume import (
 from shared.drift.windows import Subject
 from shared.hours import HOUR, hour_of
 from shared.jobs.contracts import LastRequests, WindowOf
+from shared.telemetry.reading import Window
 from shared.telemetry.tables import DirtyHour, ModelPerformance
+
+
+@dataclass(frozen=True, eq=False)
+class RequestVolume:
+    """The last `hours` of `series`, compared with the same hours of earlier weeks."""
+
+    series: HourlyRequests
+    hours: int
+    compared: VolumeComparison
 
 
 def request_volumes(
     session: Session, current: WindowOf | LastRequests
-) -> Mapping[Subject, VolumeComparison]:
+) -> Mapping[Subject, RequestVolume]:
     """How the requests of each function and model in the window compare with earlier weeks.
 
     An hour that is not over, or not summed, is unknown; one of which nothing came had none. Who
     made no request is not among them; a window that is longer than a week, or counted in requests,
     has no season, and nobody is.
+
+    Where a window was accepted as normal, what came since is compared, and the earlier weeks at the
+    level that it had of what was expected of it, if that was another.
     """
     if isinstance(current, LastRequests):
         return {}
@@ -41,20 +57,46 @@ def request_volumes(
         return {}
     start = end - timedelta(hours=hours + MOST_WEEKS * HOURS_PER_WEEK)
     requests, over = _by_hour(session, start, end)
+    own = baselines(session)
     found = {}
     for subject, by_hour in requests.items():
         if current.function in (None, subject.function) and by_hour:
             # Before its first request it may not have been there.
             known = [hour for hour in over if hour >= min(by_hour)]
             series = HourlyRequests.from_hours(by_hour, start, end, known)
-            found[subject] = compare_volume(series, hours)
+            normal = baseline_of(own, subject.function, subject.model)
+            windows = normal.windows(Window(current.start, current.end))
+            compared_hours = (windows.current.end - windows.current.start) // HOUR
+            if normal.kind is BaselineKind.ACCEPTED and normal.window is not None:
+                series = _at_accepted_level(series, normal.window)
+            compared = compare_volume(series, compared_hours)
+            if windows.problem is not None:
+                comparison = untrusted(compared.comparison, windows.problem)
+                compared = replace(compared, comparison=comparison)
+            found[subject] = RequestVolume(series, compared_hours, compared)
     return found
 
 
-NO_REQUEST: Final = compare_volume(
-    HourlyRequests(datetime(2000, 1, 1, tzinfo=UTC), np.zeros(0, np.int64), np.zeros(0, np.bool_))
+_EMPTY: Final = HourlyRequests(
+    datetime(2000, 1, 1, tzinfo=UTC), np.zeros(0, np.int64), np.zeros(0, np.bool_)
 )
+NO_REQUEST: Final = RequestVolume(_EMPTY, 1, compare_volume(_EMPTY))
 "Of who is not among them: nothing is known."
+
+
+def _at_accepted_level(series: HourlyRequests, accepted: Window) -> HourlyRequests:
+    """The weeks before `accepted` as if they had had its level, where that was clearly another.
+
+    Of what was accepted the last day at most.
+    """
+    start, end = accepted.start.astimezone(UTC), accepted.end.astimezone(UTC)
+    hours = min((end - start) // HOUR, 24)
+    seen = compare_volume(series.until(end), hours)
+    if seen.observed is None or seen.expected is None or seen.low is None or seen.high is None:
+        return series
+    if seen.low <= seen.observed <= seen.high:
+        return series
+    return series.at_level(seen.observed / max(seen.expected, 1.0), start)
 
 
 def _by_hour(

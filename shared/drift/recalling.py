@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from shared.drift.concept import compare_outcomes
 from shared.drift.effects import Effect, magnitude
-from shared.drift.hourly_requests import request_volumes
+from shared.drift.hourly_requests import RequestVolume, request_volumes
 from shared.drift.monitored import (
     CATEGORIES,
     RULES,
@@ -38,6 +38,7 @@ from shared.drift.showing import (
     ShownConcept,
     ShownMetric,
     Tally,
+    VolumeHour,
     WordTally,
 )
 from shared.drift.showing import (
@@ -50,6 +51,7 @@ from shared.drift.statistics import TestResult
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DEFAULT_RULE, DriftState, MetricVerdict
 from shared.drift.vocabulary import Vocabulary, compare_vocabulary
+from shared.drift.volume import MOST_WEEKS, expected_hours
 from shared.jobs.contracts import WindowOf
 from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.histograms import Histogram
@@ -111,10 +113,7 @@ class _Held:
         def requests(window: WindowOf) -> Mapping[tuple[str, str], ShownVolume]:
             found = request_volumes(session, window)
             return {
-                (subject.function, subject.model): ShownVolume(
-                    one.observed, one.expected, one.low, one.high, one.weeks
-                )
-                for subject, one in found.items()
+                (subject.function, subject.model): _volume(one) for subject, one in found.items()
             }
 
         self._session, self._seen, self._requests = session, seen, requests
@@ -133,13 +132,30 @@ class _Held:
         return self._requests(finding.current).get((finding.function, finding.model))
 
 
+def _volume(requests: RequestVolume) -> ShownVolume:
+    found = requests.compared
+    hours = () if found.expected is None else expected_hours(requests.series, requests.hours)
+    return ShownVolume(
+        found.observed,
+        found.expected,
+        found.low,
+        found.high,
+        found.weeks,
+        tuple(VolumeHour(*hour) for hour in hours),
+    )
+
+
 def _metric(finding: StoredFinding, held: _Held, history: tuple[PastSweep, ...]) -> ShownMetric:
+    shape, current = _shape(finding, held), _period(finding.current)
+    baseline = _period(finding.baseline)
+    if finding.metric == Volume.REQUESTS:
+        baseline = _same_hours(current, shape.weeks if isinstance(shape, ShownVolume) else 0)
     return ShownMetric(
         model=finding.model,
         verdict=_verdict(finding),
-        baseline=_period(finding.baseline),
-        current=_period(finding.current),
-        shape=_shape(finding, held),
+        baseline=baseline,
+        current=current,
+        shape=shape,
         history=history,
     )
 
@@ -273,6 +289,13 @@ def _past(session: Session, finding: StoredFinding) -> tuple[PastSweep, ...]:
         )
         for at, state, effect, size in rows
     )
+
+
+def _same_hours(current: Period, weeks: int) -> Period:
+    """What request volume is compared with, whatever other metrics are."""
+    back = timedelta(weeks=weeks or MOST_WEEKS)
+    words = f"the same hours of {weeks} earlier weeks" if weeks else "the same hours of each week"
+    return Period(current.start - back, current.end - timedelta(weeks=1), words)
 
 
 def _period(window: WindowOf) -> Period:

@@ -224,11 +224,16 @@ class Proportion:
 
 
 class VolumeHour(NamedTuple):
-    """Requests of one hour; None where it is not known how many came, or what was expected."""
+    """Requests of one hour; None where it is not known how many came, or what was expected.
+
+    Between `low` and `high` lies what such an hour brings 19 times of 20.
+    """
 
     at: datetime
     observed: int | None
     expected: float | None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     words = compare_words(session, seen) if Words.QUERY_VOCABULARY in names else {}
     for looked_at in seen:
         subject = looked_at.windows.subject
-        volume = requests.get(subject, NO_REQUEST).comparison
+        volume = requests.get(subject, NO_REQUEST).compared.comparison
         of_queries = words.get(subject, NO_QUERY).comparison
         found = compared(looked_at, names, volume, of_queries)
         pairs += [(looked_at.windows, metric) for metric in found]

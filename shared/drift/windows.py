@@ -118,13 +118,19 @@ def _by_time(session: Session, job: DetectDrift, current: WindowOf, seen: SeenIn
 def _compared(
     job: DetectDrift, own: Sequence[SetBaseline], subject: Subject, current: WindowOf
 ) -> Windows:
+    current = current.model_copy(update={"function": subject.function})
     if job.baseline is not None:
         function = job.baseline.function or subject.function
         baseline = job.baseline.model_copy(update={"function": function})
-    else:
-        chosen = baseline_of(own, subject.function, subject.model)
-        baseline = _window_of(chosen, Window(current.start, current.end), subject.function)
-    return windows_of(subject, baseline, current.model_copy(update={"function": subject.function}))
+        return windows_of(subject, baseline, current)
+    chosen = baseline_of(own, subject.function, subject.model)
+    found = chosen.windows(Window(current.start, current.end))
+    windows = windows_of(
+        subject,
+        WindowOf(start=found.baseline.start, end=found.baseline.end, function=subject.function),
+        WindowOf(start=found.current.start, end=found.current.end, function=subject.function),
+    )
+    return windows if found.problem is None else replace(windows, problem=found.problem)
 
 
 def windows_of(subject: Subject, baseline: WindowOf, current: WindowOf) -> Windows:

@@ -110,7 +110,7 @@ def audit(
     session.add(
         AuditEntry(
             tenant_id=tenant_of(session),
-            actor=_actor(),
+            actor=actor(),
             action=action,
             subject=subject,
             details=dict(details or {}),
@@ -118,7 +118,8 @@ def audit(
     )
 
 
-def _actor() -> str:
+def actor() -> str:
+    """Who does this, as the audit trail has it."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

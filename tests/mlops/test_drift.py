@@ -305,7 +305,10 @@ def test_a_baseline_is_set_listed_accepted_and_removed(
     assert made == "shop, every model: fixed 2026-11-01 00:00 to 2026-11-15 00:00\n"
     put_sweep(tenant, JUDGED)
     accepted = told("baseline", "set", "--function", "shop", "--model", "old@1.0.0", "--accept")
-    assert accepted == "shop, old@1.0.0: accepted 2026-11-18 12:00 to 2026-11-19 12:00\n"
+    assert accepted == (
+        "shop, old@1.0.0: accepted 2026-11-18 12:00 to 2026-11-19 12:00\n"
+        "judged again from 2026-11-19 18:00 UTC on; 0 alerts closed\n"
+    )
     text = told("baseline", "list")
     assert "the 2 d before" in text
     assert "accepted 2026-11-18 12:00" in text
@@ -334,6 +337,10 @@ def test_a_baseline_is_set_listed_accepted_and_removed(
         (
             ("baseline", "set", "--from", "2199-11-01T00:00Z", "--to", "2199-11-02T00:00Z"),
             "still to come",
+        ),
+        (
+            ("baseline", "set", "--accept", "--to", "2026-11-15T00:00Z"),
+            "--accept, with --from or without",
         ),
         (("budget", "0"), "expected 0.001 to 100"),
         (("budget", "nan"), "expected 0.001 to 100"),

@@ -123,13 +123,17 @@ class Course:
 
 @dataclass(frozen=True)
 class Hours:
-    """Requests by the hour: what came as columns, what was expected as a line; gaps are unknown."""
+    """Requests by the hour: what came as columns, what was expected as a line; gaps are unknown.
+
+    Around the line lies the band of what 19 of 20 such hours bring.
+    """
 
     title: str
     description: str
     columns: tuple[tuple[float, float, float, float], ...]
     "x, y, width and height."
     expected: str
+    band: str
     ticks: tuple[Label, Label]
     top: str
     floor: float
@@ -287,7 +291,7 @@ def hours(volume: Volume, name: str, told: str) -> Hours | None:
     def height(requests: float) -> float:
         return _round(requests / top * (floor - _TOP))
 
-    columns, line = [], ""
+    columns, line, band = [], "", ""
     was_known = False
     for i, hour in enumerate(volume.hours):
         x = _LEFT + i * width
@@ -297,12 +301,16 @@ def hours(volume: Volume, name: str, told: str) -> Hours | None:
         if hour.expected is not None:
             y = _round(floor - height(hour.expected))
             line += f"{'L' if was_known else 'M'}{_round(x):g} {y:g}H{_round(x + width):g}"
+        if hour.low is not None and hour.high is not None:
+            low, high = (_round(floor - height(bound)) for bound in (hour.low, hour.high))
+            band += f"M{_round(x):g} {high:g}H{_round(x + width):g}V{low:g}H{_round(x):g}z"
         was_known = hour.expected is not None
     return Hours(
         title=f"{name}: requests by the hour",
         description=told,
         columns=tuple(columns),
         expected=line,
+        band=band,
         ticks=(
             Label(_LEFT, f"{volume.hours[0].at:%Y-%m-%d %H:%M}"),
             Label(WIDE - _RIGHT, f"{volume.hours[-1].at:%Y-%m-%d %H:%M} UTC"),

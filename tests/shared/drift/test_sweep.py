@@ -576,7 +576,7 @@ def test_the_baseline_is_the_week_before_unless_one_was_set(session: Session) ->
     assert states() == {"search": "stable", "shop": "drift"}
     accepted = accept(session, "shop", WALKER)
     assert accepted.window == Window(NOON, NOON + timedelta(hours=1))
-    # What was accepted is the window itself here: what is in both is alike.
+    # What was accepted is the window itself here, and nothing came since.
     assert states() == {"search": "stable", "shop": "insufficient"}
     set_baseline(session, "shop", WALKER, Baseline(BaselineKind.PREVIOUS, timedelta(days=4)))
     assert states() == {"search": "stable", "shop": "stable"}
