@@ -135,11 +135,13 @@ def report(
     Example: mlops drift report drift.html
     """
     with one_line_errors():
+        from shared.alerts.drifting import open_alerts
         from shared.database import tenant_session
         from shared.drift.reading import newest_findings
-        from shared.drift.recalling import recalled
+        from shared.drift.recalling import recalled, shown_changes
         from shared.drift.report.page import write_report
-        from shared.drift.showing import DriftReport
+        from shared.drift.sequential import DetectorUnavailableError
+        from shared.drift.showing import DriftReport, ShownChange
         from shared.settings import settings
         from shared.tenancy.tenants import current_tenant
 
@@ -154,7 +156,21 @@ def report(
                 )
             swept = recalled(session, found, with_history=False)
             functions = with_quality(session, swept, now, function, model)
-            page = DriftReport(settings().tenant, now, functions, _budget(session, now))
+            remarks: list[str] = []
+            changes: tuple[ShownChange, ...] = ()
+            try:
+                changes = shown_changes(session, found, now)
+            except DetectorUnavailableError as unavailable:
+                remarks.append(f"When levels changed is not known: {unavailable}.")
+            page = DriftReport(
+                settings().tenant,
+                now,
+                functions,
+                _budget(session, now),
+                open_alerts(session, function, model),
+                changes,
+                remarks,
+            )
         try:
             write_report(page, target)
         except OSError as error:

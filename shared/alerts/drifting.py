@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,12 +24,15 @@ from shared.drift.baselines import (
     baseline_of,
     baselines,
 )
+from shared.drift.showing import OpenAlert
 from shared.drift.sweep import MetricFinding, SweepResult
 from shared.drift.verdicts import DriftState
 from shared.jobs.contracts import WriteCard
 from shared.jobs.submission import enqueue
+from shared.redaction import redacted_name
 from shared.registry.models import RegistryError, resolve
 from shared.tenancy.tenants import actor
+from shared.visible import visible
 
 
 def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
@@ -58,7 +62,7 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
                 KIND,
                 fingerprint,
                 Severity.WARNING,
-                f"{finding.metric} of {finding.windows.subject} drifts: {finding.explanation}",
+                _message(finding),
                 _details(sweep, finding),
             )
             raised += 1
@@ -72,6 +76,32 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
         "alerts_resolved": resolved,
         "cards_asked_for": asked,
     }
+
+
+def open_alerts(
+    session: Session, function: str | None = None, model: str | None = None
+) -> tuple[OpenAlert, ...]:
+    """Those of drift that nothing has closed, the oldest first. A filter that is None is none."""
+    query = (
+        sa.select(Alert)
+        .where(Alert.kind == KIND, Alert.resolved_at.is_(None))
+        .order_by(Alert.raised_at, Alert.fingerprint)
+    )
+    for field, wanted in (("function", function), ("model", model)):
+        if wanted is not None:
+            query = query.where(Alert.details[field].astext == wanted)
+    return tuple(
+        OpenAlert(
+            str(row.details.get("function", "")),
+            str(row.details.get("model", "")),
+            str(row.details.get("metric", "")),
+            row.message,
+            row.raised_at.astimezone(UTC),
+            row.last_seen_at.astimezone(UTC),
+            row.times_seen,
+        )
+        for row in session.scalars(query)
+    )
 
 
 def accept_as_normal(
@@ -109,6 +139,34 @@ def summed_up(sweep: SweepResult) -> dict[str, Any]:
 
 
 KIND: Final = "drift"
+
+
+# An alert is sent on to where a name may be taken for markup.
+_NO_MARKUP: Final = str.maketrans("<>[]`&", "()()'+")
+
+
+def _message(finding: MetricFinding) -> str:
+    """What drifts and how far, and the command that shows more of it."""
+    metric, subject = _bare(finding.metric), _bare(str(finding.windows.subject))
+    return f"{metric} of {subject} drifts: {finding.explanation}; {_command(finding)}"
+
+
+def _bare(name: str) -> str:
+    """A name without secrets, markup, and what a terminal would obey."""
+    return visible(redacted_name(name)).translate(_NO_MARKUP)
+
+
+def _command(finding: MetricFinding) -> str:
+    """For a shell to take. A name that cannot be said as it is is left out: it shows more then."""
+    command = ["mlops", "drift", "show"]
+    if finding.metric == _bare(finding.metric):
+        command.append(finding.metric)
+    else:
+        command[-1] = "list"
+    for option, name in (("--function", finding.function), ("--model", finding.model)):
+        if name and name == _bare(name):
+            command += [option, name]
+    return shlex.join(command)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from shared.drift.concept import compare_outcomes
 from shared.drift.effects import Effect, magnitude
 from shared.drift.hourly_requests import RequestVolume, request_volumes
+from shared.drift.level_changes import Course, courses
 from shared.drift.monitored import (
     CATEGORIES,
     RULES,
@@ -23,8 +24,10 @@ from shared.drift.monitored import (
     bin_names,
     outcomes,
 )
+from shared.drift.quantities import percent, quantity
 from shared.drift.query_words import texts_of, vocabularies
 from shared.drift.reading import StoredFinding
+from shared.drift.sequential import ChangeReport
 from shared.drift.showing import (
     Categories,
     Distribution,
@@ -35,6 +38,7 @@ from shared.drift.showing import (
     Period,
     Proportion,
     Shape,
+    ShownChange,
     ShownConcept,
     ShownMetric,
     Tally,
@@ -52,6 +56,7 @@ from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DEFAULT_RULE, DriftState, MetricVerdict
 from shared.drift.vocabulary import Vocabulary, compare_vocabulary
 from shared.drift.volume import MOST_WEEKS, expected_hours
+from shared.hours import next_hour
 from shared.jobs.contracts import WindowOf
 from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.histograms import Histogram
@@ -69,6 +74,9 @@ from shared.telemetry.reading import Seen, Window, by_function_and_model
 
 HISTORY: Final = timedelta(days=7)
 "Of earlier sweeps that are shown beside the newest."
+
+CHANGES: Final = timedelta(days=28)
+"Within which changes of level are looked for."
 
 _SHARES_OF_ONE: Final = (Metric.CONFIDENCE, Metric.QUALITY, Metric.QUERY_NON_LETTERS)
 "Counted in ten-thousandths."
@@ -96,6 +104,46 @@ def recalled(
     return tuple(
         FunctionDrift(function, metrics, concepts)
         for function, (metrics, concepts) in functions.items()
+    )
+
+
+def shown_changes(
+    session: Session, findings: Sequence[StoredFinding], now: datetime
+) -> tuple[ShownChange, ...]:
+    """The newest change of level of what drifts or is about to, by each detector.
+
+    Raises `DetectorUnavailableError` without `river`.
+    """
+    moved: dict[tuple[str, str], set[str]] = {}
+    for finding in findings:
+        if finding.state in (DriftState.DRIFT, DriftState.WARNING):
+            moved.setdefault((finding.function, finding.model), set()).add(finding.metric)
+    end = next_hour(now)
+    found = []
+    for (function, model), metrics in moved.items():
+        for course in courses(session, Window(end - CHANGES, end), function, model):
+            if course.metric in metrics:
+                found += [_change(course, report) for report in course.reports if report.changes]
+    return tuple(found)
+
+
+def _change(course: Course, report: ChangeReport) -> ShownChange:
+    newest = report.changes[-1]
+
+    def said(level: float) -> str:
+        if course.metric in list(Share):
+            return percent(level)
+        return quantity(level, BY_NAME[course.metric].unit)
+
+    return ShownChange(
+        course.subject.function,
+        course.subject.model,
+        course.metric,
+        report.detector.value.replace("_", "-"),
+        newest.changed_at,
+        newest.detected_at,
+        said(newest.before),
+        said(newest.after),
     )
 
 

@@ -366,6 +366,33 @@ class FalseAlarmBudget:
 
 
 @dataclass(frozen=True)
+class OpenAlert:
+    """An alert of a metric of a function and model that nothing has closed yet."""
+
+    function: str
+    model: str
+    metric: str
+    message: str
+    raised_at: datetime
+    last_seen_at: datetime
+    times_seen: int
+
+
+@dataclass(frozen=True)
+class ShownChange:
+    """When the level of a metric changed, by one detector; the levels are said with their unit."""
+
+    function: str
+    model: str
+    metric: str
+    detector: str
+    changed_at: datetime
+    detected_at: datetime
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
 class FunctionDrift:
     """What is known of one function, of all its models."""
 
@@ -386,7 +413,10 @@ class DriftReport:
     made_at: datetime
     functions: Sequence[FunctionDrift]
     budget: FalseAlarmBudget | None = None
+    alerts: Sequence[OpenAlert] = ()
+    changes: Sequence[ShownChange] = ()
     remarks: Sequence[str] = ()
+    "What is missing on the page, and why."
 
 
 def _magnitude(verdict: MetricVerdict) -> float | None:

@@ -7,8 +7,8 @@ Names come from telemetry and are escaped. The same report gives the same bytes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -25,8 +25,10 @@ from shared.drift.showing import (
     DriftReport,
     FunctionDrift,
     NewWords,
+    OpenAlert,
     Period,
     Proportion,
+    ShownChange,
     ShownConcept,
     ShownMetric,
     ShownQuality,
@@ -146,6 +148,13 @@ class FunctionView:
         states += [view.of.state for view in self.quality]
         return min(map(_rank, states), default=len(_ORDER))
 
+    @property
+    def size(self) -> float:
+        """Of what is as bad as its worst, the largest."""
+        shown: list[ShownMetric | ShownConcept] = [view.of for view in self.metrics]
+        shown += [view.of for view in self.concepts]
+        return max((_size(one) for one in shown if _rank(one.state) == self.rank), default=0.0)
+
 
 @dataclass(frozen=True)
 class Line:
@@ -157,6 +166,12 @@ class Line:
     model: str
     function: str
     told: str
+    size: float = 0.0
+    "How far it moved, in minima; of a check the share that was found."
+    metric: str = ""
+    "As sweeps call it; empty of a check."
+    alert: OpenAlert | None = None
+    changes: tuple[ShownChange, ...] = ()
 
 
 def render(report: DriftReport) -> str:
@@ -188,7 +203,9 @@ def _parts(report: DriftReport) -> Iterator[str]:
         extra="drift",
     )
     functions = _functions(report.functions)
-    lines = tuple(chain.from_iterable(_lines(function) for function in functions))
+    lines = _with_alerts(chain.from_iterable(_lines(function) for function in functions), report)
+    found = [line for line in lines if line.state.value in _FOUND]
+    among = {line.alert for line in found}
     judged = Counter(metric.state for function in report.functions for metric in function.metrics)
     judged.update(concept.state for function in report.functions for concept in function.concepts)
     checked = Counter(one.state for function in report.functions for one in function.quality)
@@ -199,9 +216,8 @@ def _parts(report: DriftReport) -> Iterator[str]:
         judged=sorted(judged.items(), key=lambda found: _rank(found[0])),
         checked=sorted(checked.items(), key=lambda found: _rank(found[0])),
         looked_at=judged.total() + checked.total(),
-        found=sorted(
-            (line for line in lines if line.state.value in _FOUND), key=lambda one: _rank(one.state)
-        ),
+        found=sorted(found, key=lambda one: (_rank(one.state), -one.size)),
+        alerts=[alert for alert in report.alerts if alert not in among],
         not_judged=_by_reason([line for line in lines if line.state.value in _NOT_JUDGED]),
         left_out=sum(not view.drawn for function in functions for view in function.metrics),
         drawn_most=DRAWN,
@@ -222,7 +238,7 @@ def _words(state: State) -> str:
 def _functions(functions: Sequence[FunctionDrift]) -> list[FunctionView]:
     every = sorted(
         (metric for function in functions for metric in function.metrics),
-        key=lambda metric: _rank(metric.state),
+        key=lambda metric: (_rank(metric.state), -_size(metric)),
     )
     drawn = {id(metric) for metric in every[:DRAWN]}
     views = []
@@ -247,13 +263,13 @@ def _functions(functions: Sequence[FunctionDrift]) -> list[FunctionView]:
                 quality_of=function.quality_of,
             )
         )
-    return sorted(views, key=lambda view: (view.rank, view.name))
+    return sorted(views, key=lambda view: (view.rank, -view.size, view.name))
 
 
 def _worst_first(metrics: Sequence[ShownMetric]) -> list[ShownMetric]:
     return sorted(
         metrics,
-        key=lambda one: (_rank(one.state), one.verdict.metric_name, one.model),
+        key=lambda one: (_rank(one.state), -_size(one), one.verdict.metric_name, one.model),
     )
 
 
@@ -378,6 +394,8 @@ def _lines(function: FunctionView) -> Iterator[Line]:
             view.of.model,
             function.name,
             view.grounds.sentence,
+            _size(view.of),
+            metric=view.of.verdict.metric_name,
         )
     for concept in function.concepts:
         yield Line(
@@ -387,6 +405,8 @@ def _lines(function: FunctionView) -> Iterator[Line]:
             concept.of.model,
             function.name,
             concept.grounds.sentence,
+            _size(concept.of),
+            metric=concept.of.verdict.metric_name,
         )
     for check in function.quality:
         column = check.of.finding.column
@@ -397,7 +417,28 @@ def _lines(function: FunctionView) -> Iterator[Line]:
             check.of.model,
             function.name,
             check.of.finding.reason,
+            check.of.finding.value or 0.0,
         )
+
+
+def _with_alerts(lines: Iterable[Line], report: DriftReport) -> list[Line]:
+    """Each with the alert that is open of it, and when its level changed."""
+    alerts = {(one.function, one.model, one.metric): one for one in report.alerts}
+    changes: dict[tuple[str, str, str], list[ShownChange]] = {}
+    for one in report.changes:
+        changes.setdefault((one.function, one.model, one.metric), []).append(one)
+    return [
+        replace(
+            line,
+            alert=alerts.get((line.function, line.model, line.metric)),
+            changes=tuple(changes.get((line.function, line.model, line.metric), ())),
+        )
+        for line in lines
+    ]
+
+
+def _size(shown: ShownMetric | ShownConcept) -> float:
+    return 0.0 if shown.effect is None else shown.effect / shown.verdict.minimum_effect
 
 
 def _by_reason(lines: Sequence[Line]) -> Mapping[tuple[State, str], list[Line]]:

@@ -72,7 +72,9 @@ SHAPES = {
         280.2,
         4,
         tuple(
-            VolumeHour(NOW + timedelta(hours=i), None if i == 3 else i, None if i == 4 else 9.5)
+            VolumeHour(
+                NOW + timedelta(hours=i), None if i == 3 else i, None if i == 4 else 9.5, 3, 16
+            )
             for i in range(24)
         ),
     ),
@@ -205,15 +207,16 @@ def test_an_endless_effect_is_drawn_as_high_as_there_is_room():
 
 
 def test_requests_that_are_not_known_are_a_gap_and_none_at_all_are_not():
-    hours = [(5, 4.0), (None, 4.0), (0, None), (8, 4.0)]
+    hours = [(5, 4.0, 2, 6), (None, 4.0, 2, 6), (0, None), (8, 4.0, 2, 6), (1, 4.0, 2, 6)]
     volume = Volume(
         13, 12.0, 8.0, 16.0, 4,
         tuple(VolumeHour(NOW + timedelta(hours=i), *hour) for i, hour in enumerate(hours)),
     )  # fmt: skip
     lines = text(draw_metric(metric(volume), 80)).split("\n")
     assert lines[1] == "13 requests, 12 expected (8 to 16 in 19 of 20 weeks)"
-    assert lines[lines.index("expected  12 requests  4 weeks") + 1] == "▄▄ ▄"
-    assert lines[lines.index("current  13 requests") + 1] == "▅ .█"
+    assert lines[lines.index("expected  12 requests  4 weeks") + 1] == "▄▄ ▄▄"
+    assert lines[lines.index("current  13 requests") + 1] == "▅ .█▁"
+    assert lines[lines.index("current  13 requests") + 2] == "   +-"
 
 
 def test_new_words_are_said_beside_those_that_are_always_new():

@@ -275,6 +275,32 @@ def test_drift_raises_one_alert_until_it_is_stable_again(session: Session) -> No
     assert open_alerts() == []
     message = session.scalars(sa.select(Alert.message)).one()
     assert message.startswith("step_latency_ms of walker@1.0.0 in shop drifts: at least ")
+    assert message.endswith(
+        "; mlops drift show step_latency_ms --function shop --model walker@1.0.0"
+    )
+
+
+def test_the_command_of_an_alert_can_be_pasted_and_holds_neither_secrets_nor_markup(
+    session: Session,
+) -> None:
+    key = "sk-proj-" + "a1B2c3D4" * 4
+    names = {"it's $(rm -rf ~)": "; mlops drift show tokens --function 'it'\"'\"'s $(rm -rf ~)'"}
+    names |= {
+        f"<b>{key}</b>": "; mlops drift show tokens",
+        "[red]x\x1b": "; mlops drift show tokens",
+    }
+    for number, function in enumerate(names):
+        for part, scale in ((JOB.baseline, 1), (JOB.current, 2)):
+            values = {"tokens": latencies(number, scale=scale)}
+            roll_up(session, part.start, values, function=function)
+    tell_of_drift(session, detect(session, JOB, uuid4()))
+    messages = session.scalars(sa.select(Alert.message)).all()
+    assert len(messages) == 3
+    for message in messages:
+        assert not set("<>[]`&\x1b") & set(message)
+        assert key not in message
+    for ending in names.values():
+        assert any(message.endswith(f"{ending} --model {WALKER}") for message in messages)
 
 
 def test_an_episode_of_drift_asks_once_for_a_card_of_a_registered_model(session: Session) -> None:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from shared.drift.effects import Effect, magnitude
 from shared.drift.verdicts import ComparedMetric, DriftState, judge
-from shared.drift.volume import VOLUME_RULE, HourlyRequests, compare_volume
+from shared.drift.volume import VOLUME_RULE, HourlyRequests, compare_volume, expected_hours
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 WEEK = 168
@@ -50,6 +50,24 @@ def test_a_season_is_no_drift_and_half_of_the_usual_is():
     found = compare_volume(series(requests))
     assert found.observed < requests[-48:-24].sum() / 2
     assert verdict(found).state is DriftState.STABLE
+
+
+def test_every_hour_stands_beside_what_is_expected_of_it():
+    requests = history(np.random.default_rng(8), 6)
+    requests[-3] = 0
+    dead = np.ones(requests.size, bool)
+    dead[-1] = False
+    found = compare_volume(series(requests, dead))
+    hours = expected_hours(series(requests, dead))
+    assert [hour.at for hour in hours[-2:]] == [
+        MONDAY + timedelta(hours=n) for n in (requests.size - 2, requests.size - 1)
+    ]
+    assert hours[-1][1:] == (None, None, None, None)
+    assert sum(hour.expected for hour in hours[:-1]) == pytest.approx(found.expected)
+    assert sum(hour.observed for hour in hours[:-1]) == found.observed
+    within = [hour.low <= hour.observed <= hour.high for hour in hours[:-1]]
+    assert (sum(within), within[-2]) == (22, False)
+    assert {hour[2:] for hour in expected_hours(series([1, 2]), 2)} == {(None, None, None)}
 
 
 def test_no_request_at_all_is_drift_and_no_collector_is_no_data():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,13 @@ from shared.drift.showing import (
     FalseAlarmBudget,
     FunctionDrift,
     NewWords,
+    OpenAlert,
     OutcomeBin,
     Period,
     Proportion,
+    ShownChange,
     ShownConcept,
+    ShownMetric,
     ShownQuality,
     Tally,
     Volume,
@@ -38,6 +42,7 @@ from shared.evaluation.intervals import Interval
 from shared.local.chromium import find_chromium, launch_arguments
 from tests.shared.drift.shown import BASELINE, CURRENT, HOSTILE, NOW, metric, points, sweeps
 
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SHIFTED = points(np.arange(100), np.arange(50, 150), "ms")
 
 
@@ -65,7 +70,9 @@ def hostile_report() -> DriftReport:
         replace(SHIFTED, unit=HOSTILE),
         Categories((Category(HOSTILE, 9, 1), Category("click", 1, 9))),
         Proportion(Tally(1, 10), Tally(5, 10)),
-        Volume(9, 20.0, 15.0, 25.0, 4, (VolumeHour(NOW, 9, 20.0), VolumeHour(NOW, None, None))),
+        Volume(
+            9, 20.0, 15.0, 25.0, 4, (VolumeHour(NOW, 9, 20.0, 15, 25), VolumeHour(NOW, None, None))
+        ),
         NewWords(WordTally(20, 90, 40), WordTally(9, 50, 30), 0.3, 0.1),
         None,
     ]
@@ -84,7 +91,13 @@ def hostile_report() -> DriftReport:
     check = quality(HOSTILE, QualityState.WARNING, 0.2, reason=HOSTILE, model=HOSTILE)
     return DriftReport(
         HOSTILE, NOW, [FunctionDrift(HOSTILE, [*metrics, unjudged], [concept], [check])],
-        FalseAlarmBudget(1, 2), [HOSTILE],
+        FalseAlarmBudget(1, 2),
+        [
+            OpenAlert(HOSTILE, HOSTILE, HOSTILE, HOSTILE, NOW, NOW, 2),
+            OpenAlert("", "", "", HOSTILE, NOW, NOW, 1),
+        ],
+        [ShownChange(HOSTILE, HOSTILE, HOSTILE, HOSTILE, NOW, NOW, HOSTILE, HOSTILE)],
+        [HOSTILE],
     )  # fmt: skip
 
 
@@ -200,6 +213,35 @@ def test_what_has_drifted_stands_before_what_has_not() -> None:
     order = [table.index(f">is {state.value}<") for state in reversed(states)]
     assert order[0] < order[1] < order[2] < order[3]
     assert text.count(" open>") == 2
+
+
+def test_what_needs_a_look_is_by_severity_and_size_with_its_alert_and_its_change() -> None:
+    def moved(name: str, state: DriftState, size: float) -> ShownMetric:
+        shown = metric(SHIFTED, state, name=name)
+        return replace(shown, verdict=replace(shown.verdict, effect_size=size))
+
+    metrics = [
+        moved("warned", DriftState.WARNING, 0.9),
+        moved("less", DriftState.DRIFT, 0.2),
+        moved("more", DriftState.DRIFT, 0.4),
+        metric(None, DriftState.NO_DATA, name="gone", reason="it is empty"),
+    ]
+    subject = ("search", "mini@2.0.0")
+    alerts = [
+        OpenAlert(*subject, "more", "more drifts", NOON, NOW, 4),
+        OpenAlert(*subject, "gone", "gone drifts", NOON, NOW, 1),
+    ]
+    began = NOON - timedelta(hours=1)
+    changes = [ShownChange(*subject, "more", "adwin", began, NOON, "2 s", "3 s")]
+    text = render(report(FunctionDrift("search", metrics), alerts=alerts, changes=changes))
+    section = text[text.index("Needs a look") : text.index("Not judged")]
+    order = [section.index(f">{name}<") for name in ("more", "less", "warned")]
+    assert order == sorted(order)
+    more = section[order[0] : order[1]]
+    assert "Alert open since 2026-11-21 12:00 UTC, seen 4 times." in more
+    assert "Level changed about 2026-11-21 11:00 UTC, 2 s to 3 s, seen by adwin at" in more
+    assert "gone drifts" in section[section.index("Alerts that are open, of what is not") :]
+    assert "more drifts" not in section
 
 
 def test_what_was_not_judged_is_said_once_for_each_reason() -> None:
