@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops.console import Json, one_line_errors, print_json, print_table
+from mlops.console import Json, one_line_errors, out, print_json, print_table, say
 
 if TYPE_CHECKING:
     pass
+
+_WIDE = 110
 
 alert = typer.Typer(no_args_is_help=True, help="Alerts: what is wrong, once for each thing.")
 
@@ -43,6 +45,16 @@ def list_alerts(
     if as_json:
         print_json(rows)
         return
+    if out.width < _WIDE:
+        # A command at the end of a message can be copied from a line, not from a narrow column.
+        for row in rows:
+            seen = f"seen {row['times_seen']} times, last {_minute(row['last_seen_at'])}"
+            ended = row["resolved_at"]
+            seen += "" if ended is None else f", resolved {_minute(ended)}"
+            say(f"{row['severity']} {row['kind']}, raised {_minute(row['raised_at'])}, {seen}")
+            say(f"  {row['message']}")
+        if rows:
+            return
     print_table(
         ["severity", "kind", "message", "seen", "raised", "last seen", "resolved"],
         [

@@ -40,13 +40,11 @@ def changes(
         print_json([asdict(course) for course in found])
         return
     print_table(
-        ["changed (UTC)", "function", "model", "metric", "before", "after", "seen after", "by"],
+        ["changed (UTC)", "metric", "before", "after", "seen after", "by"],
         [
             (
                 f"{change.changed_at:%Y-%m-%d %H:%M}",
-                course.subject.function,
-                course.subject.model,
-                course.metric,
+                f"{course.metric} of {course.subject}",
                 f"{change.before:.4g}",
                 f"{change.after:.4g}",
                 f"{change.delay.total_seconds() / 3600:g} h",
@@ -61,7 +59,7 @@ def changes(
         else f"no telemetry in the last {days} days",
     )
     reasons = {
-        f"{course.metric} of {course.subject.model} in {course.subject.function}: {report.reason}"
+        f"{course.metric} of {course.subject}: {report.reason}"
         for course in found
         for report in course.reports
         if report.reason is not None

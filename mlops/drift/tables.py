@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from shared.drift.reading import StoredFinding, SubjectSweep
     from shared.jobs.contracts import WindowOf
 
-_WIDE: Final = 110
-"From here on each name has a column of its own."
+_WIDE: Final = 100
+"From here on there is room for the numbers that a verdict rests on."
 _NAMED: Final = 4
 "Functions and models that are named in one line; of more there is the number."
 
@@ -43,33 +43,25 @@ def print_findings(
     from shared.drift.wording import said
 
     judged = sorted((one for one in found if one.state not in NOT_JUDGED), key=_worst_first)
+    columns = ["verdict", "metric", "moved (matters from)"]
+    rows: list[tuple[object, ...]] = [
+        (said(one.state), f"{one.metric} of {Subject(one.function, one.model)}", _effect(one))
+        for one in judged
+    ]
     if out.width >= _WIDE:
-        columns = ["function", "model", "metric", "verdict", "moved (matters from)", "adjusted p"]
-        columns.append("n")
+        columns += ["adjusted p", "n"]
         rows = [
             (
-                one.function,
-                one.model,
-                one.metric,
-                said(one.state),
-                _effect(one),
+                *row,
                 None if one.p_adjusted is None else f"{one.p_adjusted:.2g}",
                 f"{one.n_baseline:,} / {one.n_current:,}",
             )
-            for one in judged
+            for row, one in zip(rows, judged, strict=True)
         ]
     else:
-        columns = ["verdict", "metric", "moved (matters from)"]
-        rows = [
-            (
-                said(one.state),
-                f"{one.metric} of {Subject(one.function, one.model)}",
-                _effect(one),
-            )
-            for one in judged
-        ]
+        title = title.partition("; ")[0]
     print_table(columns, rows, title=title, empty=empty if not found else "nothing could be judged")
-    # Sentences beside seven columns would be wrapped to a word a line.
+    # Sentences in a column would be wrapped to a word a line.
     for reason, metrics in _by_reason(found, with_empty).items():
         say(f"{reason}: {', '.join(metrics)}")
     never = sum(_never_sent(one) for one in found)

@@ -78,6 +78,7 @@ HISTORY: Final = timedelta(days=7)
 CHANGES: Final = timedelta(days=28)
 "Within which changes of level are looked for."
 
+_SAME_CHANGE: Final = timedelta(hours=6)
 _SHARES_OF_ONE: Final = (Metric.CONFIDENCE, Metric.QUALITY, Metric.QUERY_NON_LETTERS)
 "Counted in ten-thousandths."
 _SCALES: Final = {**dict.fromkeys(_SHARES_OF_ONE, 1 / SHARE_UNIT), Metric.QUERY_WORD_LENGTH: 0.01}
@@ -112,7 +113,8 @@ def shown_changes(
 ) -> tuple[ShownChange, ...]:
     """The newest change of level of what drifts or is about to, by each detector.
 
-    Raises `DetectorUnavailableError` without `river`.
+    By the one that saw it first where both place it within a few hours. Raises
+    `DetectorUnavailableError` without `river`.
     """
     moved: dict[tuple[str, str], set[str]] = {}
     for finding in findings:
@@ -123,7 +125,13 @@ def shown_changes(
     for (function, model), metrics in moved.items():
         for course in courses(session, Window(end - CHANGES, end), function, model):
             if course.metric in metrics:
-                found += [_change(course, report) for report in course.reports if report.changes]
+                newest = [_change(course, report) for report in course.reports if report.changes]
+                newest.sort(key=lambda change: change.detected_at)
+                found += [
+                    change
+                    for n, change in enumerate(newest)
+                    if n == 0 or abs(change.changed_at - newest[0].changed_at) > _SAME_CHANGE
+                ]
     return tuple(found)
 
 

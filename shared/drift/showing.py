@@ -309,6 +309,11 @@ class ShownMetric:
         """The magnitude of the effect that decides."""
         return _magnitude(self.verdict)
 
+    @property
+    def never_sent(self) -> bool:
+        """Whether neither window has anything of it."""
+        return _never_sent(self.verdict)
+
 
 class OutcomeBin(NamedTuple):
     """How often the outcome was there where the input lay in one bin."""
@@ -341,6 +346,11 @@ class ShownConcept:
     def effect(self) -> float | None:
         """The magnitude of the effect that decides."""
         return _magnitude(self.verdict)
+
+    @property
+    def never_sent(self) -> bool:
+        """Whether neither window has anything of it."""
+        return _never_sent(self.verdict)
 
 
 @dataclass(frozen=True)
@@ -417,6 +427,10 @@ class DriftReport:
     changes: Sequence[ShownChange] = ()
     remarks: Sequence[str] = ()
     "What is missing on the page, and why."
+
+
+def _never_sent(verdict: MetricVerdict) -> bool:
+    return verdict.state is DriftState.NO_DATA and verdict.n_baseline == verdict.n_current == 0
 
 
 def _magnitude(verdict: MetricVerdict) -> float | None:

@@ -111,6 +111,10 @@ class MetricView:
     words: NewWords | None = None
     course: plots.Course | None = None
 
+    @property
+    def never_sent(self) -> bool:
+        return self.of.never_sent
+
 
 @dataclass(frozen=True)
 class ConceptView:
@@ -118,6 +122,10 @@ class ConceptView:
     of: ShownConcept
     grounds: Grounds
     rates: Rates
+
+    @property
+    def never_sent(self) -> bool:
+        return self.of.never_sent
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,12 @@ class FunctionView:
     quality_passed: tuple[str, ...]
     "What was checked and found nothing, by model."
     quality_of: Period | None
+
+    @property
+    def never_sent(self) -> int:
+        """Metrics that neither window has anything of: they are only counted."""
+        metrics = sum(view.never_sent for view in self.metrics)
+        return metrics + sum(view.never_sent for view in self.concepts)
 
     @property
     def rank(self) -> int:
@@ -219,7 +233,12 @@ def _parts(report: DriftReport) -> Iterator[str]:
         found=sorted(found, key=lambda one: (_rank(one.state), -one.size)),
         alerts=[alert for alert in report.alerts if alert not in among],
         not_judged=_by_reason([line for line in lines if line.state.value in _NOT_JUDGED]),
-        left_out=sum(not view.drawn for function in functions for view in function.metrics),
+        never_sent=sum(function.never_sent for function in functions),
+        left_out=sum(
+            not view.drawn and not view.never_sent
+            for function in functions
+            for view in function.metrics
+        ),
         drawn_most=DRAWN,
         plots=plots,
         meter_width=METER,
@@ -237,7 +256,7 @@ def _words(state: State) -> str:
 
 def _functions(functions: Sequence[FunctionDrift]) -> list[FunctionView]:
     every = sorted(
-        (metric for function in functions for metric in function.metrics),
+        (metric for function in functions for metric in function.metrics if not metric.never_sent),
         key=lambda metric: (_rank(metric.state), -_size(metric)),
     )
     drawn = {id(metric) for metric in every[:DRAWN]}
@@ -387,6 +406,8 @@ def _quality(check: ShownQuality) -> QualityView:
 
 def _lines(function: FunctionView) -> Iterator[Line]:
     for view in function.metrics:
+        if view.never_sent:
+            continue
         yield Line(
             view.of.state,
             view.anchor if view.drawn else function.anchor,
@@ -398,6 +419,8 @@ def _lines(function: FunctionView) -> Iterator[Line]:
             metric=view.of.verdict.metric_name,
         )
     for concept in function.concepts:
+        if concept.never_sent:
+            continue
         yield Line(
             concept.of.state,
             concept.anchor,

@@ -254,6 +254,16 @@ def test_what_was_not_judged_is_said_once_for_each_reason() -> None:
     assert "Everything that was looked at could be judged" not in text
 
 
+def test_metrics_that_were_never_sent_are_only_counted() -> None:
+    sent = metric(SHIFTED, DriftState.STABLE, name="sent")
+    empty = metric(None, DriftState.NO_DATA, name="never", reason="it is empty")
+    never = replace(empty, verdict=replace(empty.verdict, n_baseline=0, n_current=0))
+    text = render(report(FunctionDrift("search", [sent, never, never])))
+    assert "never<" not in text
+    assert text.count("2 more metrics have no data in either window.") == 2
+    assert "Everything that was looked at could be judged" not in text
+
+
 def test_nothing_looked_at_is_not_no_drift() -> None:
     text = render(report())
     assert "Nothing was looked at." in text
