@@ -9,7 +9,7 @@ though the mix and even the overall rate stay.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final, Self
 
@@ -81,18 +81,10 @@ class OutcomeComparison:
     """
 
     comparison: Comparison
-    baseline_rate: float | None
-    current_rate: float | None
     difference: float | None
     "Of the rates at the same inputs, current minus baseline: -1 to 1."
     explained_by_inputs: float | None
     "What is left of the difference of the plain rates: other inputs came."
-    mean_absolute_difference: float | None
-    mean_by_chance: float | None
-    "What the mean absolute difference would be if nothing had changed."
-    compared_bins: int
-    compared_share: float
-    "Of the values of both windows: those in the bins that are compared."
 
 
 def compare_outcomes(outcomes: BinnedOutcomes) -> OutcomeComparison:
@@ -120,28 +112,13 @@ def compare_outcomes(outcomes: BinnedOutcomes) -> OutcomeComparison:
     sizes = (int(outcomes.baseline.sum()), int(outcomes.current.sum()))
     both = (outcomes.baseline >= LEAST_PER_BIN) & (outcomes.current >= LEAST_PER_BIN)
     inside = (int(outcomes.baseline[both].sum()), int(outcomes.current[both].sum()))
-    plain = (
-        _share(int(outcomes.baseline_with.sum()), sizes[0]),
-        _share(int(outcomes.current_with.sum()), sizes[1]),
-    )
-    untested = OutcomeComparison(
-        comparison=Comparison((), {}, *sizes, None),
-        baseline_rate=plain[0],
-        current_rate=plain[1],
-        difference=None,
-        explained_by_inputs=None,
-        mean_absolute_difference=None,
-        mean_by_chance=None,
-        compared_bins=int(both.sum()),
-        compared_share=_share(sum(inside), sum(sizes)) or 0.0,
-    )
     reason = _why_untestable(outcomes, sizes, inside)
     if reason is not None:
         tests = (
             TestResult(_CONDITIONAL, None, None, Effect.OUTCOME_MOVEMENT, None, *sizes, reason),
             TestResult(_CMH, None, None, Effect.OUTCOME_DIFFERENCE, None, *sizes, reason),
         )
-        return replace(untested, comparison=Comparison(tests, {}, *sizes, reason))
+        return OutcomeComparison(Comparison(tests, {}, *sizes, reason), None, None)
     old, new = outcomes.baseline[both], outcomes.current[both]
     pooled = old + new
     change = outcomes.current_with[both] / new - outcomes.baseline_with[both] / old
@@ -158,14 +135,8 @@ def compare_outcomes(outcomes: BinnedOutcomes) -> OutcomeComparison:
     )
     effects = {Effect.OUTCOME_DIFFERENCE: difference, Effect.OUTCOME_MOVEMENT: movement}
     raw = int(outcomes.current_with.sum()) / sizes[1] - int(outcomes.baseline_with.sum()) / sizes[0]
-    return replace(
-        untested,
-        comparison=Comparison(tests, effects, *sizes, None),
-        difference=difference,
-        explained_by_inputs=raw - difference,
-        mean_absolute_difference=float(weights @ np.abs(change)),
-        # The mean of |x| of a normal x with this variance.
-        mean_by_chance=float(weights @ np.sqrt(chance)) * math.sqrt(2 / math.pi),
+    return OutcomeComparison(
+        Comparison(tests, effects, *sizes, None), difference, explained_by_inputs=raw - difference
     )
 
 
@@ -189,10 +160,6 @@ def _why_untestable(
                 f" {LEAST_PER_BIN} values in both; expected {LEAST_COMPARED:.0%}"
             )
     return None
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 def _conditional_chi_square(

@@ -12,7 +12,7 @@ import numpy as np
 from shared.drift.comparison import Comparison, compare, compare_shares
 from shared.drift.concept import OUTCOME_RULE, BinnedOutcomes, compare_outcomes
 from shared.drift.cut_names import compare_names
-from shared.drift.effects import Counts
+from shared.drift.effects import Counts, Floats
 from shared.drift.query_words import COUNTED_TEXTS
 from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric, MetricRule
 from shared.drift.vocabulary import VOCABULARY_RULE
@@ -175,6 +175,17 @@ class Binned:
         return self._by_bin(_histogram(self.without, seen)), self._by_bin(
             _histogram(self.having, seen)
         )
+
+    def means(self, seen: Seen | None) -> Floats:
+        """The mean input of each bin, in the unit of the histograms; NaN of an empty one."""
+        sums: Floats = np.zeros(len(self.edges))
+        for name in (self.having, self.without):
+            held = _histogram(name, seen)
+            values = representatives(held.bins)
+            where = np.searchsorted(self.edges, values, side="right") - 1
+            sums += np.bincount(where, weights=values * held.counts, minlength=len(self.edges))
+        counted = np.add(*self.counts(seen)).astype(np.float64)
+        return np.divide(sums, counted, out=np.full_like(sums, np.nan), where=counted > 0)
 
     def _by_bin(self, histogram: Histogram) -> Counts:
         where = np.searchsorted(self.edges, representatives(histogram.bins), side="right") - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.drift.quantities import MILLISECONDS, bare, number, percent, quantity
+from shared.drift.quantities import MILLISECONDS, bare, interval, number, percent, quantity
 from shared.drift.showing import (
     Categories,
     Distribution,
@@ -56,6 +56,24 @@ def change_at_same_inputs(concept: ShownConcept) -> str | None:
     if concept.explained_by_inputs is None:
         return told
     return f"{told}; other inputs explain {100 * concept.explained_by_inputs:+.1f} points more"
+
+
+def calibration(concept: ShownConcept) -> str | None:
+    """`confidence off success by 1.2 % (0.4 to 2.0 %) before, 15 % (12.1 to 17.9 %) now`, or None.
+
+    The expected calibration error of both windows. None where one of them is not known.
+    """
+    if concept.calibration is None:
+        return None
+    told = [
+        None
+        if one.error is None or one.low is None or one.high is None
+        else f"{percent(one.error)} ({interval(one.low, one.high)})"
+        for one in concept.calibration
+    ]
+    if None in told:
+        return None
+    return f"confidence off success by {told[0]} before, {told[1]} now"
 
 
 def _of_distribution(shape: Distribution) -> str | None:

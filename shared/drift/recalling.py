@@ -13,17 +13,11 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.drift.concept import compare_outcomes
+from shared.drift.concept import CalibrationError, calibration_error, compare_outcomes
 from shared.drift.effects import Effect, magnitude
 from shared.drift.hourly_requests import RequestVolume, request_volumes
 from shared.drift.level_changes import Course, courses
-from shared.drift.monitored import (
-    CATEGORIES,
-    RULES,
-    SHARES,
-    bin_names,
-    outcomes,
-)
+from shared.drift.monitored import CATEGORIES, RELATIONS, RULES, SHARES, bin_names, outcomes
 from shared.drift.quantities import percent, quantity
 from shared.drift.query_words import texts_of, vocabularies
 from shared.drift.reading import StoredFinding
@@ -261,9 +255,8 @@ def _tally(words: Vocabulary) -> WordTally:
 
 def _concept(finding: StoredFinding, held: _Held) -> ShownConcept:
     relation = Relation(finding.metric)
-    counted = outcomes(
-        relation, held.seen(finding.baseline, finding), held.seen(finding.current, finding)
-    )
+    windows = (held.seen(finding.baseline, finding), held.seen(finding.current, finding))
+    counted = outcomes(relation, *windows)
     found = compare_outcomes(counted)
     bins = zip(
         bin_names(relation),
@@ -286,7 +279,19 @@ def _concept(finding: StoredFinding, held: _Held) -> ShownConcept:
         current=_period(finding.current),
         difference=found.difference,
         explained_by_inputs=found.explained_by_inputs,
+        calibration=(_calibration(windows[0]), _calibration(windows[1]))
+        if relation is Relation.SUCCESS_GIVEN_CONFIDENCE
+        else None,
     )
+
+
+def _calibration(seen: Seen | None) -> CalibrationError:
+    """How far agents' confidence is from how often they succeed, over the bins that are shown."""
+    binned = RELATIONS[Relation.SUCCESS_GIVEN_CONFIDENCE]
+    without, having = binned.counts(seen)
+    held = without + having > 0
+    confidence = binned.means(seen)[held] / SHARE_UNIT
+    return calibration_error(without[held], having[held], confidence.clip(0, 1))
 
 
 def _verdict(finding: StoredFinding) -> MetricVerdict:

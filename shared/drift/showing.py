@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from shared.drift.concept import CalibrationError
 from shared.drift.effects import Counts, Floats, magnitude
 from shared.drift.quality import QualityFinding, QualityState
 from shared.drift.verdicts import DriftState, MetricVerdict
@@ -337,6 +338,8 @@ class ShownConcept:
     "Of the outcome's rates at the same inputs, current minus baseline."
     explained_by_inputs: float | None = None
     "What is left of the difference of the plain rates: other inputs came."
+    calibration: tuple[CalibrationError, CalibrationError] | None = None
+    "Of the baseline and the current window, where the input is a confidence."
 
     @property
     def state(self) -> DriftState:

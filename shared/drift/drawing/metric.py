@@ -13,7 +13,7 @@ from shared.drift.drawing.proportion import draw_outcomes, draw_proportion
 from shared.drift.drawing.signs import BLOCKS, DIM, Signs, require_width, wrapped
 from shared.drift.drawing.volume import draw_volume
 from shared.drift.drawing.words import draw_words
-from shared.drift.movement import change, change_at_same_inputs
+from shared.drift.movement import calibration, change, change_at_same_inputs
 from shared.drift.quantities import number, period, probability
 from shared.drift.showing import (
     NOT_JUDGED,
@@ -69,6 +69,9 @@ def draw_concept(concept: ShownConcept, width: int, signs: Signs = BLOCKS) -> li
     require_width(width)
     changed = change_at_same_inputs(concept)
     lines = _verdict(concept.relation, concept, concept.effect, changed, width, signs)
+    told = calibration(concept)
+    if told is not None:
+        lines += [*wrapped([told], width), Text()]
     return lines + draw_outcomes(concept.bins, width, signs)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.drift import quantities
-from shared.drift.movement import change, change_at_same_inputs
+from shared.drift.movement import calibration, change, change_at_same_inputs
 from shared.drift.quality import QualityCheck, QualityState
 from shared.drift.report import plots
 from shared.drift.showing import (
@@ -122,6 +122,7 @@ class ConceptView:
     of: ShownConcept
     grounds: Grounds
     rates: Rates
+    calibration: str | None
 
     @property
     def never_sent(self) -> bool:
@@ -323,6 +324,7 @@ def _concept(concept: ShownConcept, anchor: str) -> ConceptView:
         concept,
         _grounds(concept.verdict, concept.effect, change_at_same_inputs(concept)),
         _rates([(one.name, one.baseline, one.current) for one in concept.bins]),
+        calibration(concept),
     )
 
 

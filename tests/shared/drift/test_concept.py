@@ -46,7 +46,6 @@ def verdict(found):
 def test_other_inputs_alone_are_no_concept_drift():
     rng = np.random.default_rng(1)
     found = compared(rng, 20_000, (SURE, RATE), (UNSURE, RATE))
-    assert abs(found.current_rate - found.baseline_rate) > 0.2
     assert found.explained_by_inputs == pytest.approx(-0.22, abs=0.03)
     assert found.difference == pytest.approx(0, abs=0.01)
     assert verdict(found).state is DriftState.STABLE
@@ -64,14 +63,12 @@ def test_a_relation_that_moves_up_here_and_down_there_is_found_though_no_rate_ch
     rng = np.random.default_rng(3)
     turned = RATE + 0.1 * np.where(np.arange(BINS) % 2, 1, -1)
     found = compared(rng, 5_000, (SURE, RATE), (SURE, turned))
-    assert abs(found.current_rate - found.baseline_rate) < 0.03
+    assert abs(found.difference + found.explained_by_inputs) < 0.03
     result = verdict(found)
     assert result.state is DriftState.DRIFT
     conditional, cmh = found.comparison.tests
     assert conditional.p_value < 1e-6 < cmh.p_value
     assert result.effect_size == pytest.approx(0.1, abs=0.03)
-    assert found.mean_absolute_difference == pytest.approx(0.1, abs=0.03)
-    assert found.mean_by_chance < 0.03
 
 
 def test_simpsons_paradox_is_seen_through():
@@ -79,7 +76,7 @@ def test_simpsons_paradox_is_seen_through():
     found = compare_outcomes(
         BinnedOutcomes.from_counts(([200, 300], [1800, 200]), ([10, 900], [390, 1100]))
     )
-    assert found.current_rate < found.baseline_rate
+    assert found.difference + found.explained_by_inputs < 0
     assert found.difference > 0.05
     assert found.explained_by_inputs < -0.1
 
@@ -133,7 +130,6 @@ def test_bins_that_one_window_lacks_are_left_out():
     alone = compare_outcomes(BinnedOutcomes.from_counts(([50], [50]), ([30], [70])))
     assert full.difference == alone.difference
     assert [t.p_value for t in full.comparison.tests] == [t.p_value for t in alone.comparison.tests]
-    assert full.compared_share == pytest.approx(200 / 209)
 
 
 def test_many_small_bins_are_left_to_the_common_shift():
@@ -178,7 +174,7 @@ def test_no_test_alarms_too_often_while_the_inputs_move():
 )
 def test_what_cannot_be_compared_is_never_stable(baseline, current, state, reason):
     found = compare_outcomes(BinnedOutcomes.from_counts(baseline, current))
-    assert found.difference is found.mean_absolute_difference is None
+    assert found.difference is found.explained_by_inputs is None
     assert verdict(found).state is state
     assert found.comparison.reason == reason
 

@@ -12,6 +12,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from shared.drift.concept import CalibrationError
 from shared.drift.drawing.categories import draw_categories
 from shared.drift.drawing.distribution import draw_distribution
 from shared.drift.drawing.history import draw_history
@@ -256,9 +257,13 @@ def test_concept_drift_shows_each_bin_of_the_input_and_what_other_inputs_explain
             OutcomeBin("0.5 to 1.0", Tally(80, 100), Tally(0, 0)),
         ),
         BASELINE, CURRENT, difference=-0.1, explained_by_inputs=-0.02,
+        calibration=(
+            CalibrationError(0.01, 0.0, 0.03, 200), CalibrationError(0.15, 0.12, 0.18, 100),
+        ),
     )  # fmt: skip
     told = text(draw_concept(concept, 80))
     assert "-10.0 points at the same inputs; other inputs explain -2.0 points more" in told
+    assert "confidence off success by 1 % (0.0 to 3.0 %) before, 15 % (12.0 to 18.0 %) now" in told
     assert "0.5 to 1.0\nbaseline  80 %" in told
     assert "current  n 0  the window is empty" in told
 
