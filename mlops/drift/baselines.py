@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, timedelta
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mlops.console import Exit, Json, complain, note, one_line_errors, print_json, print_table, say
 from mlops.times import hours_between, moment_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from shared.drift.baselines import Baseline
 
 app = typer.Typer(no_args_is_help=True, help="What a function and model is compared with.")
 
@@ -69,6 +74,12 @@ def set_baseline(
                 since = None if start is None else moment_of("--from", start)
                 accepted = accept_as_normal(session, function, model, since)
                 chosen, closed = accepted.baseline, accepted.closed
+                changed_at = None if since else _changed_within(session, function, model, chosen)
+                if changed_at is not None:
+                    note(
+                        f"a level changed at {minute(changed_at)} UTC: what was before is accepted"
+                        f" too, unless `--from {changed_at:%Y-%m-%dT%H:%MZ}` leaves it out"
+                    )
             else:
                 if previous is not None:
                     kind, length = baselines.BaselineKind.PREVIOUS, timedelta(hours=previous)
@@ -92,6 +103,26 @@ def set_baseline(
                 f"judged again from {minute(chosen.judged_from.astimezone(UTC))} UTC on;"
                 f" {closed} {'alert' if closed == 1 else 'alerts'} closed"
             )
+
+
+def _changed_within(
+    session: Session, function: str, model: str, accepted: Baseline
+) -> datetime | None:
+    """When something that drifts last changed within what was accepted; None if that is unknown."""
+    from shared.drift.reading import newest_findings
+    from shared.drift.recalling import shown_changes
+    from shared.drift.sequential import DetectorUnavailableError
+
+    found = newest_findings(session, function or None, model or None)
+    try:
+        changes = shown_changes(session, found, datetime.now(UTC))
+    except DetectorUnavailableError:
+        return None
+    window = accepted.window
+    within = [
+        one.changed_at for one in changes if window and window.start < one.changed_at < window.end
+    ]
+    return max(within, default=None)
 
 
 @app.command("remove")

@@ -218,14 +218,24 @@ def test_drift_that_was_found_before_keeps_its_function_and_its_alert_is_closed(
     database: str, services: TemporaryServices
 ) -> None:
     engine = sa.create_engine(psycopg_url(database), poolclass=sa.NullPool)
-    tenant, sweep = uuid.uuid4(), uuid.uuid4()
+    tenant, sweep, by_hand = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
     with engine.begin() as connection:
         at_version(connection, "0008")
     with as_superuser(database, services).begin() as connection:
         connection.execute(
             sa.text("INSERT INTO mlops.tenants (id, name) VALUES (:t, 'before')"), {"t": tenant}
         )
-        for model, current in (("a@1", '{"function": "shop"}'), ("b@1", "{}")):
+        connection.execute(
+            sa.text(
+                "INSERT INTO mlops.jobs (id, tenant_id, kind, queue, payload, max_attempts)"
+                " VALUES (:s, :t, 'detect_drift', 'drift', '{\"alerts\": true}', 3)"
+            ),
+            {"t": tenant, "s": sweep},
+        )
+        for model, sweep_id, current in (
+            ("a@1", sweep, '{"function": "shop"}'),
+            ("b@1", by_hand, "{}"),
+        ):
             connection.execute(
                 sa.text(
                     "INSERT INTO mlops.drift_detection (id, tenant_id, sweep_id, model, metric,"
@@ -233,7 +243,7 @@ def test_drift_that_was_found_before_keeps_its_function_and_its_alert_is_closed(
                     " VALUES (gen_random_uuid(), :t, :s, :m, 'tokens', 'ks', '{}',"
                     " CAST(:c AS jsonb), 1, 1, 0.05, 'drift', 'it moved')"
                 ),
-                {"t": tenant, "s": sweep, "m": model, "c": current},
+                {"t": tenant, "s": sweep_id, "m": model, "c": current},
             )
         connection.execute(
             sa.text(
@@ -249,7 +259,9 @@ def test_drift_that_was_found_before_keeps_its_function_and_its_alert_is_closed(
             found = connection.execute(
                 sa.text(f"SELECT model, function, sweep_id FROM mlops.{table} ORDER BY model")
             ).all()
-            assert [tuple(row) for row in found] == [("a@1", "shop", sweep), ("b@1", "", sweep)]
+            assert [tuple(row) for row in found] == [("a@1", "shop", sweep), ("b@1", "", by_hand)]
+        kinds = sa.text("SELECT kind FROM mlops.drift_subjects ORDER BY model")
+        assert connection.scalars(kinds).all() == ["timetable", "by_hand"]
         closed = sa.text("SELECT resolved_at IS NOT NULL FROM mlops.alerts")
         assert connection.scalar(closed)
 

@@ -24,9 +24,9 @@ from shared.drift.baselines import (
 from shared.drift.budget import BudgetError, set_false_alarms_a_week
 from shared.drift.drawing.metric import draw_metric
 from shared.drift.effects import Effect
-from shared.drift.reading import newest_findings
+from shared.drift.reading import findings_of, newest_findings
 from shared.drift.recalling import recalled
-from shared.drift.showing import Distribution, NewWords, quantile
+from shared.drift.showing import Distribution, NewWords, Volume, quantile
 from shared.drift.sweep import MetricFinding, SweepResult, detect
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DriftState
@@ -518,14 +518,20 @@ def test_requests_are_compared_with_the_same_hours_of_earlier_weeks(session: Ses
                     calls = int(rng.poisson(level))
                     roll_up(session, at, {}, function=function, llm_calls=calls)
     job = DetectDrift(current=window(sunday, 24), baseline=window(sunday - timedelta(days=1), 24))
-    found = {
-        finding.function: finding.verdict
-        for finding in detect(session, job, uuid4()).findings
-        if finding.metric == "request_volume"
-    }
+    sweep = detect(session, job, uuid4())
+    found = {one.function: one.verdict for one in sweep.findings if one.metric == "request_volume"}
     assert found["shop"].state is DriftState.STABLE
     assert found["search"].state is DriftState.DRIFT
     assert found["search"].effect_name is Effect.VOLUME_RATIO
+    # It is shown hour by hour, with a baseline of its own.
+    stored = [one for one in findings_of(session, sweep.sweep_id) if one.function == "search"]
+    (shown,) = recalled(session, stored, with_history=False)
+    (volume,) = [one for one in shown.metrics if one.verdict.metric_name == "request_volume"]
+    assert isinstance(volume.shape, Volume)
+    assert sum(hour.observed or 0 for hour in volume.shape.hours) == volume.shape.observed
+    assert len(volume.shape.hours) == 24
+    assert volume.baseline.words == "the same hours of 5 earlier weeks"
+    assert volume.baseline.end == sunday - timedelta(days=6)
     # Nothing at all is an outage, also of who is alone.
     for function in ("shop", "search"):
         session.execute(
@@ -542,8 +548,8 @@ def test_requests_are_compared_with_the_same_hours_of_earlier_weeks(session: Ses
     # A function that is new has no earlier weeks: that says nothing of it.
     roll_up(session, sunday, {}, function="new", llm_calls=50)
     new = [f for f in detect(session, job, uuid4()).findings if f.function == "new"]
-    (volume,) = [f.verdict for f in new if f.metric == "request_volume"]
-    assert volume.state in (DriftState.NO_DATA, DriftState.INSUFFICIENT)
+    (verdict,) = [f.verdict for f in new if f.metric == "request_volume"]
+    assert verdict.state in (DriftState.NO_DATA, DriftState.INSUFFICIENT)
 
 
 def test_the_values_of_own_features_are_compared_by_their_event_times(session: Session) -> None:
