@@ -66,7 +66,7 @@ def print_findings(
         say(f"{reason}: {', '.join(metrics)}")
     never = sum(_never_sent(one) for one in found)
     if never and not with_empty:
-        say(f"{never} more have no data in either window: `--all` names them")
+        say(f"{never} more have no data in either window: `mlops drift list --all` names them")
 
 
 def print_sweeps(sweeps: Sequence[SubjectSweep], found: Sequence[StoredFinding]) -> None:

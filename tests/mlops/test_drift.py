@@ -163,7 +163,7 @@ def test_the_worst_is_first_and_what_was_never_sent_is_counted(
         assert "\N{HORIZONTAL ELLIPSIS}" not in text
         table = [line for line in text.split("\n") if line.startswith(("\u2502", "\u2503"))]
         assert max(map(len, table)) <= width
-        assert "1 more have no data in either window: `--all` names them" in text
+        assert "1 more have no data in either window: `mlops drift list --all` names them" in text
         assert "quiet@1.0.0" not in text
     assert "quiet@1.0.0" in told("list", "--all")
     assert len(told("list", "--json")) == 4
