@@ -222,6 +222,8 @@ def test_alerts_are_the_open_ones_unless_all_are_wanted(told, mlops, tenant):
     assert len(told("alert", "list", "--all", "--json")) == 2
     assert r"it \x1b[31m[b]moved[/b]" in told("alert", "list")
     assert "it was away" not in told("alert", "list")
+    # What a message ends with can be copied where it is narrow.
+    assert "\n  it \\x1b[31m[b]moved[/b]\n" in mlops("alert", "list", width=60).stdout
     assert "it was away" in told("alert", "list", "--all")
     refused(mlops("alert", "list", "--every"), Exit.USAGE, "--every")
 
