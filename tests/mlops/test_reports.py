@@ -49,10 +49,10 @@ def tenant(name):
 def mlops(name, tenant, monkeypatch):
     """A command in this process, in the test's own tenant."""
 
-    def run(*arguments):
+    def run(*arguments, width=250):
         with monkeypatch.context() as patch:
             patch.setenv("MLOPS_TENANT", name)
-            patch.setattr("mlops.console.out.width", 250)
+            patch.setattr("mlops.console.out.width", width)
             settings.cache_clear()
             answer = CliRunner().invoke(app, arguments)
         settings.cache_clear()
