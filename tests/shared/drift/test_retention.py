@@ -12,7 +12,7 @@ from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.database import TenantId, tenant_session
 from shared.drift.baselines import Baseline, BaselineKind, set_baseline
 from shared.drift.retention import forget_old_findings
-from shared.drift.tables import DriftDetection, DriftSubject
+from shared.drift.tables import DriftDetection, DriftSubject, SweepKind
 from shared.jobs.contracts import WindowOf
 from shared.telemetry.reading import Window
 from shared.telemetry.retention import keep_for, keep_no_longer
@@ -33,7 +33,12 @@ def put_finding(session: Session, tenant: TenantId, days_ago: int, function: str
     )  # fmt: skip
     session.merge(
         DriftSubject(
-            tenant_id=tenant, function=function, model="buyer@1", sweep_id=sweep, swept_at=at
+            tenant_id=tenant,
+            function=function,
+            model="buyer@1",
+            kind=SweepKind.TIMETABLE,
+            sweep_id=sweep,
+            swept_at=at,
         )
     )
     session.flush()
