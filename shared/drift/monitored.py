@@ -9,16 +9,17 @@ from typing import Final
 
 import numpy as np
 
+from shared.drift import own_variation
 from shared.drift.comparison import Comparison, compare, compare_categories, compare_shares
 from shared.drift.concept import OUTCOME_RULE, BinnedOutcomes, compare_outcomes
-from shared.drift.effects import Counts
+from shared.drift.effects import Counts, Floats
 from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric, MetricRule
 from shared.drift.volume import VOLUME_RULE
 from shared.drift.window_pair import WindowPair
 from shared.drift.windows import LookedAt
 from shared.telemetry.histograms import LARGEST_VALUE, Histogram, aligned, representatives
 from shared.telemetry.metrics import Category, Metric, OfOutcome, Relation, Share, Volume
-from shared.telemetry.reading import Seen, Sums
+from shared.telemetry.reading import Pieces, Seen, Sums
 from shared.telemetry.rollups import SHARE_UNIT
 
 RULES: Final[Mapping[str, MetricRule]] = {
@@ -47,6 +48,7 @@ def compared(
     `volume` is how the current window's requests compare with earlier weeks.
     """
     old, new = looked_at.baseline, looked_at.current
+    own = _OwnVariation(looked_at.baseline, looked_at.pieces)
     comparisons = {
         metric.value: _distributions(metric, old, new) for metric in Metric if metric in names
     }
@@ -76,10 +78,52 @@ def compared(
             function_name=looked_at.windows.subject.function,
             metric_name=name,
             comparison=comparison,
-            rule=RULES.get(name, DEFAULT_RULE),
+            rule=own.allowed_for(name, RULES.get(name, DEFAULT_RULE)),
         )
         for name, comparison in comparisons.items()
     ]
+
+
+class _OwnVariation:
+    """How much the pieces of a baseline differ from each other, metric by metric."""
+
+    def __init__(self, whole: Seen | None, pieces: Pieces) -> None:
+        self._whole, self._pieces = whole, pieces
+        self._seen = [Seen(sums, {}) for sums in pieces.sums]
+
+    def allowed_for(self, name: str, rule: MetricRule) -> MetricRule:
+        """The rule of a metric with its minimum raised, if need be."""
+        if self._whole is None or len(self._seen) < own_variation.LEAST_PIECES:
+            return rule
+        distances = self._distances(name, self._whole, rule.minimum_values)
+        return rule if distances is None else own_variation.allowed_for(rule, distances)
+
+    def _distances(self, name: str, whole: Seen, least: int) -> Floats | None:
+        if name in _METRICS:
+            metric = Metric(name)
+            counts = whole.histograms[metric].counts
+            return own_variation.of_values(self._pieces.counts[metric], counts, least)
+        if name in SHARES:
+            count = SHARES[Share(name)]
+            table = np.array([count(one) for one in self._seen], dtype=np.int64)
+            return own_variation.of_values(table, np.array(count(whole)), least)
+        if name in CATEGORIES:
+            names = CATEGORIES[Category(name)]
+            in_all = names(whole)
+            rows = [names(one) for one in self._seen]
+            table = np.array([[row.get(one, 0) for one in in_all] for row in rows], dtype=np.int64)
+            held = np.array(list(in_all.values()), dtype=np.int64)
+            return own_variation.of_categories(table, held, least)
+        if name in RELATIONS:
+            binned = RELATIONS[Relation(name)]
+            return own_variation.of_outcomes(
+                binned.counts_of_pieces(whole, self._pieces), binned.counts(whole), least
+            )
+        # Request volume knows its seasons by itself.
+        return None
+
+
+_METRICS: Final = frozenset(Metric)
 
 
 def untrusted(comparison: Comparison, reason: str) -> Comparison:
@@ -158,6 +202,20 @@ class Binned:
         return self._by_bin(_histogram(self.without, seen)), self._by_bin(
             _histogram(self.having, seen)
         )
+
+    def counts_of_pieces(self, seen: Seen, pieces: Pieces) -> tuple[Counts, Counts]:
+        """The same of k pieces of what was seen: (k, bins) each."""
+        without, having = (
+            self._rows_by_bin(seen.histograms[name], pieces.counts[name])
+            for name in (self.without, self.having)
+        )
+        return without, having
+
+    def _rows_by_bin(self, histogram: Histogram, rows: Counts) -> Counts:
+        where = np.searchsorted(self.edges, representatives(histogram.bins), side="right") - 1
+        in_bin = np.zeros((len(self.edges), where.size))
+        in_bin[where, np.arange(where.size)] = 1
+        return np.asarray(np.rint(rows @ in_bin.T), dtype=np.int64)
 
     def _by_bin(self, histogram: Histogram) -> Counts:
         where = np.searchsorted(self.edges, representatives(histogram.bins), side="right") - 1

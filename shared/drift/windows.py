@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -13,10 +13,19 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.drift.baselines import DEFAULT, Baseline, SetBaseline, baseline_of, baselines
+from shared.drift.own_variation import LEAST_PIECES
 from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
 from shared.registry.models import key, resolve
 from shared.telemetry.metrics import Metric, OfOutcome
-from shared.telemetry.reading import Seen, Window, by_function_and_model
+from shared.telemetry.reading import (
+    DAY,
+    NO_PIECES,
+    Pieces,
+    Seen,
+    Window,
+    by_function_and_model,
+    in_pieces,
+)
 from shared.telemetry.tables import ModelPerformance
 
 LONGEST_LOOK_BACK: Final = timedelta(days=35)
@@ -48,11 +57,26 @@ class Windows:
 
 @dataclass(frozen=True)
 class LookedAt:
-    """Both windows, and what was seen in each; None where there was nothing."""
+    """Both windows, and what was seen in each; None where there was nothing.
+
+    `pieces` are those of the baseline, which say how much it differs from itself.
+    """
 
     windows: Windows
     baseline: Seen | None
     current: Seen | None
+    pieces: Pieces = NO_PIECES
+
+
+def piece_length(baseline: WindowOf, current: WindowOf) -> timedelta:
+    """How long the pieces of a baseline are that say how much it differs from itself.
+
+    A day where the current window is one or several; else as long as that is, so that the hours of
+    the day weigh as much in a piece as in it, if the baseline has room for enough of them.
+    """
+    length, room = current.end - current.start, baseline.end - baseline.start
+    whole_days = length % DAY == timedelta(0)
+    return DAY if whole_days or (length > DAY and length * LEAST_PIECES > room) else length
 
 
 def look(
@@ -66,45 +90,65 @@ def look(
     the job that has no rows and is not registered.
     """
 
-    @cache
-    def seen(start: datetime, end: datetime) -> Mapping[Subject, Seen]:
-        found = by_function_and_model(session, Window(start, end), histograms)
-        return {Subject(function, model): seen for (function, model), seen in found.items()}
-
+    held = _Held(session, histograms)
     if isinstance(job.current, LastRequests):
         windows = _by_requests(session, job, job.current)
     else:
-        windows = _by_time(session, job, job.current, seen)
+        windows = _by_time(session, job, job.current, held)
     wanted = _models(session, job.models, {each.subject.model for each in windows})
     return [
-        LookedAt(
-            each,
-            _in(seen, each.baseline, each.subject.model),
-            _in(seen, each.current, each.subject.model),
-        )
+        held.looked_at(each)
         for each in sorted(windows, key=lambda each: each.subject)
         if wanted is None or each.subject.model in wanted
     ]
 
 
-SeenIn = Callable[[datetime, datetime], Mapping[Subject, Seen]]
+class _Held:
+    """What was seen in windows, each read once."""
+
+    def __init__(self, session: Session, histograms: Sequence[Metric | OfOutcome]) -> None:
+        @cache
+        def seen(start: datetime, end: datetime) -> Mapping[Subject, Seen]:
+            found = by_function_and_model(session, Window(start, end), histograms)
+            return {Subject(function, model): seen for (function, model), seen in found.items()}
+
+        @cache
+        def pieces(
+            start: datetime, end: datetime, length: timedelta
+        ) -> Mapping[Subject, tuple[Seen, Pieces]]:
+            found = in_pieces(session, Window(start, end), histograms, length)
+            return {Subject(function, model): seen for (function, model), seen in found.items()}
+
+        self._seen, self._pieces = seen, pieces
+
+    def current(self, window: WindowOf) -> Mapping[Subject, Seen]:
+        return self._seen(window.start, window.end)
+
+    def baseline(
+        self, window: WindowOf, current: WindowOf
+    ) -> Mapping[Subject, tuple[Seen, Pieces]]:
+        return self._pieces(window.start, window.end, piece_length(window, current))
+
+    def looked_at(self, windows: Windows) -> LookedAt:
+        before, now, model = windows.baseline, windows.current, windows.subject.model
+        seen, pieces = self.baseline(before, now).get(
+            Subject(before.function or "", model), (None, NO_PIECES)
+        )
+        current = self.current(now).get(Subject(now.function or "", model))
+        return LookedAt(windows, seen, current, pieces)
 
 
-def _in(seen: SeenIn, window: WindowOf, model: str) -> Seen | None:
-    return seen(window.start, window.end).get(Subject(window.function or "", model))
-
-
-def _by_time(session: Session, job: DetectDrift, current: WindowOf, seen: SeenIn) -> list[Windows]:
+def _by_time(session: Session, job: DetectDrift, current: WindowOf, held: _Held) -> list[Windows]:
     subjects = {
         subject
-        for subject in seen(current.start, current.end)
+        for subject in held.current(current)
         if current.function in (None, subject.function)
     }
     own = baselines(session) if job.baseline is None else ()
     before = job.baseline or _window_of(DEFAULT, Window(current.start, current.end), None)
     subjects |= {
         Subject(current.function or subject.function, subject.model)
-        for subject in seen(before.start, before.end)
+        for subject in held.baseline(before, current)
         if (before.function or current.function) in (None, subject.function)
     }
     # A model of the job without any rows is looked at too: it has no data.

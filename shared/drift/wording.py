@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from shared.drift.effects import Effect
+from shared.drift.own_variation import TIMES
 from shared.drift.quality import QualityState
 from shared.drift.quantities import number, percent
-from shared.drift.verdicts import DriftState
+from shared.drift.verdicts import DriftState, MetricVerdict
 
 # A test that finds nothing has not shown that there is nothing.
 _SAID: Final[Mapping[str, str]] = {
@@ -70,3 +71,12 @@ def magnitude_said(effect: str, magnitude: float) -> str:
     if effect == Effect.VOLUME_RATIO:
         return f"{number(1 + magnitude)} times" if math.isfinite(magnitude) else "endlessly far"
     return percent(magnitude) if effect in _SHARES else number(magnitude)
+
+
+def matters_from(verdict: MetricVerdict) -> str:
+    """`matters from 10 %`, and why, where the baseline itself asks for more than the rule does."""
+    name, least, usual = verdict.effect_name, verdict.minimum_effect, verdict.usual_effect
+    words = f"matters from {magnitude_said(name, least)}"
+    if usual is None or not math.isclose(least, TIMES * usual):
+        return words
+    return f"{words}: twice the {magnitude_said(name, usual)} that the baseline varies by itself"
