@@ -17,7 +17,7 @@ from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric, M
 from shared.drift.volume import VOLUME_RULE
 from shared.drift.window_pair import WindowPair
 from shared.drift.windows import LookedAt
-from shared.telemetry.histograms import LARGEST_VALUE, Histogram, aligned, representatives
+from shared.telemetry.histograms import LARGEST_VALUE, Histogram, representatives
 from shared.telemetry.metrics import Category, Metric, OfOutcome, Relation, Share, Volume
 from shared.telemetry.reading import Pieces, Seen, Sums
 from shared.telemetry.rollups import SHARE_UNIT
@@ -136,8 +136,7 @@ def untrusted(comparison: Comparison, reason: str) -> Comparison:
 
 
 def _distributions(metric: Metric, old: Seen | None, new: Seen | None) -> Comparison:
-    bins, before, after = aligned(_histogram(metric, old), _histogram(metric, new))
-    return compare(WindowPair.from_counts(before, after, representatives(bins)))
+    return compare(WindowPair.from_histograms(_histogram(metric, old), _histogram(metric, new)))
 
 
 def _histogram(name: Metric | OfOutcome, seen: Seen | None) -> Histogram:

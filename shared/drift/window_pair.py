@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.drift.effects import Counts, Floats
+from shared.telemetry.histograms import Histogram, aligned, representatives
 
 LEAST_EXPECTED = 5
 "Expected count that every cell of the chi-square table has in both windows (Cochran's rule)."
@@ -60,6 +61,12 @@ class WindowPair:
             left, right = left[held], right[held]
             where = None if where is None else where[held]
         return cls._checked(left, right, where)
+
+    @classmethod
+    def from_histograms(cls, baseline: Histogram, current: Histogram) -> Self:
+        """Both windows' histograms of the rollups; positions are what their bins stand for."""
+        bins, left, right = aligned(baseline, current)
+        return cls._checked(left, right, representatives(bins))
 
     @classmethod
     def from_categories(cls, baseline: Mapping[Any, int], current: Mapping[Any, int]) -> Self:
@@ -149,6 +156,11 @@ class WindowPair:
         return steps
 
     @cached_property
+    def of_groups(self) -> WindowPair:
+        """`grouped` as a pair: no group is empty in both windows."""
+        return WindowPair._checked(*self.grouped, None)
+
+    @cached_property
     def grouped(self) -> tuple[Counts, Counts]:
         """Neighbouring values pooled, so that every expected count is at least 5.
 
@@ -158,8 +170,9 @@ class WindowPair:
         """
         smaller = min(self.n_baseline, self.n_current)
         ends = _group_ends(self.cumulative, self.total, self.total * LEAST_EXPECTED / smaller)
-        left = np.ediff1d(self.below[ends], to_begin=self.below[ends[0]])
-        pooled = np.ediff1d(self.cumulative[ends], to_begin=self.cumulative[ends[0]])
+        left, pooled = self.below[ends], self.cumulative[ends]
+        left[1:] -= left[:-1].copy()
+        pooled[1:] -= pooled[:-1].copy()
         return left, pooled - left
 
 
@@ -197,7 +210,8 @@ def _group_ends(cumulative: Counts, total: int, least: float) -> npt.NDArray[np.
     """Index of the last bin of each group; every group holds at least `least` pooled values."""
     groups = int(min(MOST_GROUPS, max(total // least, 1)))
     targets = np.arange(1, groups + 1) * (total / groups)
-    candidates = np.unique(np.searchsorted(cumulative, targets).clip(max=cumulative.size - 1))
+    # A group's end that is named twice adds nothing the second time.
+    candidates = np.minimum(np.searchsorted(cumulative, targets), cumulative.size - 1)
     ends: list[int] = []
     reached = 0
     for end, upto in zip(candidates.tolist(), cumulative[candidates].tolist(), strict=True):
