@@ -32,6 +32,10 @@ def set_baseline(
     accept: Annotated[
         bool, typer.Option("--accept", help="What the newest sweep saw is normal.")
     ] = False,
+    baseline_model: Annotated[
+        str | None,
+        typer.Option(help="The window of this model, such as the version before; alone: its week."),
+    ] = None,
 ) -> None:
     """Say what is normal, from the next sweep on. Without one it is the week before.
 
@@ -40,26 +44,34 @@ def set_baseline(
     with one_line_errors():
         from shared.database import tenant_session
         from shared.drift import baselines
+        from shared.drift.windows import known_model
         from shared.telemetry.reading import Window
         from shared.telemetry.seen import NeverSeenError, require_seen
         from shared.tenancy.tenants import current_tenant
 
         fixed = start is not None or end is not None
+        if baseline_model is not None and not fixed and previous is None and not accept:
+            previous = baselines.DEFAULT_LENGTH // timedelta(hours=1)
+        if accept and baseline_model is not None:
+            raise complain(
+                "--accept is of the model itself; leave out --baseline-model", Exit.USAGE
+            )
         if sum((previous is not None, fixed, accept)) != 1 or (fixed and None in (start, end)):
             raise complain("expected --previous HOURS, --from and --to, or --accept", Exit.USAGE)
         with tenant_session(current_tenant()) as session:
+            of_model = None if baseline_model is None else known_model(session, baseline_model)
             if accept:
                 chosen = baselines.accept(session, function, model)
             else:
                 if previous is not None:
                     kind, length = baselines.BaselineKind.PREVIOUS, timedelta(hours=previous)
-                    chosen = baselines.Baseline(kind, length)
+                    chosen = baselines.Baseline(kind, length, model=of_model)
                 else:
                     window = hours_between(
                         moment_of("--from", start or ""), moment_of("--to", end or "")
                     )
                     kind = baselines.BaselineKind.FIXED
-                    chosen = baselines.Baseline(kind, window=Window(*window))
+                    chosen = baselines.Baseline(kind, window=Window(*window), model=of_model)
                 baselines.set_baseline(session, function, model, chosen)
             for field, name in (("function", function), ("model", model)):
                 try:

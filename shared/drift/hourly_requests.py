@@ -47,9 +47,7 @@ def request_volumes(
     for subject, requests in _by_hour(session, start, over, current.function):
         # Before its first request it may not have been there.
         known = over & (np.arange(over.size) >= (requests > 0).argmax())
-        found[subject] = compare_volume(
-            HourlyRequests(start, requests, known), hours
-        )
+        found[subject] = compare_volume(HourlyRequests(start, requests, known), hours)
     return found
 
 

@@ -41,11 +41,15 @@ def histograms_for(names: Collection[str]) -> list[Metric | OfOutcome]:
 
 
 def compared(
-    looked_at: LookedAt, names: Collection[str], volume: Comparison
+    looked_at: LookedAt,
+    names: Collection[str],
+    volume: Comparison,
+    minimum_effects: Mapping[str, float],
 ) -> list[ComparedMetric]:
     """Each of the metrics `names` of both windows, compared.
 
-    `volume` is how the current window's requests compare with earlier weeks.
+    `volume` is how the current window's requests compare with earlier weeks, `minimum_effects` are
+    those of a tenant's own choice, by metric.
     """
     old, new = looked_at.baseline, looked_at.current
     own = _OwnVariation(looked_at.baseline, looked_at.pieces)
@@ -78,7 +82,9 @@ def compared(
             function_name=looked_at.windows.subject.function,
             metric_name=name,
             comparison=comparison,
-            rule=own.allowed_for(name, RULES.get(name, DEFAULT_RULE)),
+            rule=own.allowed_for(
+                name, RULES.get(name, DEFAULT_RULE).from_where(minimum_effects.get(name))
+            ),
         )
         for name, comparison in comparisons.items()
     ]

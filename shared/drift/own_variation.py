@@ -77,9 +77,7 @@ def of_categories(pieces: Counts, whole: Counts, least: int) -> Floats:
     return np.asarray(np.abs(moved).sum(axis=1) / 2)
 
 
-def of_outcomes(
-    pieces: tuple[Counts, Counts], whole: tuple[Counts, Counts], least: int
-) -> Floats:
+def of_outcomes(pieces: tuple[Counts, Counts], whole: tuple[Counts, Counts], least: int) -> Floats:
     """How far the outcome's rate at the same input moves in each piece, noise taken off.
 
     Counts (without, with) the outcome by bin of the input; `OUTCOME_MOVEMENT` of each piece beside
@@ -103,9 +101,7 @@ def of_outcomes(
     return np.asarray(moved[total > 0])
 
 
-def _large_enough(
-    pieces: Counts, whole: Counts, least: int
-) -> tuple[Counts, Floats, Floats]:
+def _large_enough(pieces: Counts, whole: Counts, least: int) -> tuple[Counts, Floats, Floats]:
     """The pieces that can be compared with the rest, and how many values both hold."""
     sizes = pieces.sum(axis=1)
     rests = whole.sum() - sizes

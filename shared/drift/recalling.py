@@ -100,8 +100,8 @@ class _Held:
         self._seen, self._requests = seen, requests
 
     def seen(self, window: WindowOf, finding: StoredFinding) -> Seen | None:
-        function = window.function or finding.function
-        return self._seen(window.start, window.end).get((function, finding.model))
+        subject = window.function or finding.function, window.model or finding.model
+        return self._seen(window.start, window.end).get(subject)
 
     def requests(self, finding: StoredFinding) -> ShownVolume | None:
         return self._requests(finding.current).get((finding.function, finding.model))
@@ -208,6 +208,7 @@ def _verdict(finding: StoredFinding) -> MetricVerdict:
         n_baseline=finding.n_baseline,
         n_current=finding.n_current,
         reason=None if judged else finding.reason,
+        usual_effect=finding.usual_effect,
     )
 
 
@@ -238,5 +239,7 @@ def _past(session: Session, finding: StoredFinding) -> tuple[PastSweep, ...]:
 
 
 def _period(window: WindowOf) -> Period:
-    words = f"function {window.function}" if window.function else ""
-    return Period(window.start.astimezone(UTC), window.end.astimezone(UTC), words)
+    words = [f"function {window.function}"] if window.function else []
+    if window.model:
+        words.append(f"model {window.model}")
+    return Period(window.start.astimezone(UTC), window.end.astimezone(UTC), ", ".join(words))

@@ -45,8 +45,8 @@ def check_functions(
 
     found = {}
     for (function, model), new in sorted(seen(current).items(), key=lambda item: item[0]):
-        before = baseline_of(own, function, model).before(current)
-        old = seen(before).get((function, model))
+        baseline = baseline_of(own, function, model)
+        old = seen(baseline.before(current)).get((function, baseline.model or model))
         found[Subject(function, model)] = check_quality(*_counted(old, new))
     return found
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from shared.drift.effects import magnitude
 from shared.drift.features import compared_features
 from shared.drift.hourly_requests import NO_REQUEST, request_volumes
+from shared.drift.minimum_effects import chosen_effects
 from shared.drift.monitored import compared, histograms_for
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DriftState, MetricVerdict, judge
@@ -78,14 +79,17 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     """
     features = watched_features(session)
     names = {feature.name for feature in features if feature.name in BY_NAME}
+    minimum_effects = chosen_effects(session)
     requests = request_volumes(session, job.current) if Volume.REQUESTS in names else {}
     pairs = []
     for looked_at in look(session, job, histograms_for(names)):
         volume = requests.get(looked_at.windows.subject, NO_REQUEST).comparison
-        pairs += [(looked_at.windows, metric) for metric in compared(looked_at, names, volume)]
-    pairs += compared_features(
-        session, job, [feature for feature in features if feature.name not in BY_NAME]
-    )
+        pairs += [
+            (looked_at.windows, metric)
+            for metric in compared(looked_at, names, volume, minimum_effects)
+        ]
+    own = [feature for feature in features if feature.name not in BY_NAME]
+    pairs += compared_features(session, job, own, minimum_effects)
     verdicts = judge([metric for _, metric in pairs], job.false_discovery_rate)
     findings = tuple(
         MetricFinding(windows, verdict)

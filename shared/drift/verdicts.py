@@ -22,7 +22,7 @@ says that a tenth of all values moved across some point.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -59,6 +59,10 @@ class MetricRule:
             raise ValueError(f"minimum effect {self.minimum_effect}; expected above 0")
         if self.minimum_values < 2:
             raise ValueError(f"minimum values {self.minimum_values}; expected 2 or more")
+
+    def from_where(self, minimum_effect: float | None) -> MetricRule:
+        """The same with a minimum that was chosen; None keeps its own."""
+        return self if minimum_effect is None else replace(self, minimum_effect=minimum_effect)
 
 
 DEFAULT_RULE = MetricRule()

@@ -26,6 +26,7 @@ from shared.telemetry.reading import (
     by_function_and_model,
     in_pieces,
 )
+from shared.telemetry.seen import NeverSeenError, require_seen
 from shared.telemetry.tables import ModelPerformance
 
 LONGEST_LOOK_BACK: Final = timedelta(days=35)
@@ -85,11 +86,15 @@ def look(
     """Both windows of every function and model that has rows in either, in their order.
 
     Where a window names no function each function is compared with itself, and where the baseline
-    names one, with that one. A function that has no rows in a baseline that was set, but has in
-    the week before, is looked at too: it has gone quiet. Raises `RegistryError` for a model of
-    the job that has no rows and is not registered.
+    names one, with that one; models likewise. A function that has no rows in a baseline that was
+    set, but has in the week before, is looked at too: it has gone quiet. Raises `RegistryError` for
+    a model of the job that has no rows and is not registered.
     """
 
+    if job.baseline is not None and job.baseline.model is not None:
+        named = known_model(session, job.baseline.model)
+        before = job.baseline.model_copy(update={"model": named})
+        job = job.model_copy(update={"baseline": before})
     held = _Held(session, histograms)
     if isinstance(job.current, LastRequests):
         windows = _by_requests(session, job, job.current)
@@ -132,7 +137,7 @@ class _Held:
     def looked_at(self, windows: Windows) -> LookedAt:
         before, now, model = windows.baseline, windows.current, windows.subject.model
         seen, pieces = self.baseline(before, now).get(
-            Subject(before.function or "", model), (None, NO_PIECES)
+            Subject(before.function or "", before.model or model), (None, NO_PIECES)
         )
         current = self.current(now).get(Subject(now.function or "", model))
         return LookedAt(windows, seen, current, pieces)
@@ -140,17 +145,17 @@ class _Held:
 
 def _by_time(session: Session, job: DetectDrift, current: WindowOf, held: _Held) -> list[Windows]:
     subjects = {
-        subject
-        for subject in held.current(current)
-        if current.function in (None, subject.function)
+        subject for subject in held.current(current) if current.function in (None, subject.function)
     }
     own = baselines(session) if job.baseline is None else ()
     before = job.baseline or _window_of(DEFAULT, Window(current.start, current.end), None)
-    subjects |= {
-        Subject(current.function or subject.function, subject.model)
-        for subject in held.baseline(before, current)
-        if (before.function or current.function) in (None, subject.function)
-    }
+    if before.model is None:
+        # Of the window of another model nothing has gone quiet.
+        subjects |= {
+            Subject(current.function or subject.function, subject.model)
+            for subject in held.baseline(before, current)
+            if (before.function or current.function) in (None, subject.function)
+        }
     # A model of the job without any rows is looked at too: it has no data.
     for model in _models(session, job.models, {subject.model for subject in subjects}) or ():
         if all(subject.model != model for subject in subjects):
@@ -167,6 +172,8 @@ def _compared(
     else:
         chosen = baseline_of(own, subject.function, subject.model)
         baseline = _window_of(chosen, Window(current.start, current.end), subject.function)
+    if baseline.model == subject.model:
+        baseline = baseline.model_copy(update={"model": None})
     return windows_of(subject, baseline, current.model_copy(update={"function": subject.function}))
 
 
@@ -177,7 +184,7 @@ def windows_of(subject: Subject, baseline: WindowOf, current: WindowOf) -> Windo
 
 def problem_of(baseline: WindowOf, current: WindowOf) -> str | None:
     """Why two windows cannot be compared, or None. What is in both would make them alike."""
-    if baseline.function != current.function:
+    if (baseline.function, baseline.model) != (current.function, current.model):
         return None
     if baseline.start >= current.end:
         return "the baseline is later than the current window"
@@ -186,7 +193,7 @@ def problem_of(baseline: WindowOf, current: WindowOf) -> str | None:
 
 def _window_of(baseline: Baseline, current: Window, function: str | None) -> WindowOf:
     found = baseline.before(current)
-    return WindowOf(start=found.start, end=found.end, function=function)
+    return WindowOf(start=found.start, end=found.end, function=function, model=baseline.model)
 
 
 def _by_requests(session: Session, job: DetectDrift, last: LastRequests) -> list[Windows]:
@@ -249,6 +256,18 @@ def _reached(hours: Mapping[datetime, int], requests: int) -> datetime | None:
 def _next_hour(at: datetime) -> datetime:
     whole = at.replace(minute=0, second=0, microsecond=0)
     return whole if whole == at else whole + _HOUR
+
+
+def known_model(session: Session, name: str) -> str:
+    """What telemetry calls a model: `name` if it has been reported so, else that of the registry.
+
+    Raises `RegistryError` for one that neither has.
+    """
+    try:
+        require_seen(session, "model", name)
+    except NeverSeenError:
+        return key(resolve(session, name))
+    return name
 
 
 def _models(

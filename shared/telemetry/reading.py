@@ -10,6 +10,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any, Final, Self
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
@@ -227,7 +228,7 @@ MOST_PIECES: Final = 28
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """What one model did within one function in each of k equal pieces of a window, oldest first.
+    """What one model did within one function in each of k equal pieces of a window.
 
     `counts` are (k, m), over the m bins of the whole window's histogram.
     """
@@ -244,8 +245,9 @@ def in_pieces(
 ) -> dict[tuple[str, str], tuple[Seen, Pieces]]:
     """As `by_function_and_model`, and beside the whole window its newest pieces of this length.
 
-    Pieces of a day are days (UTC) that lie in the window as a whole; shorter ones end where the
-    window does. Of a piece without rows there is none.
+    Pieces of a day are days (UTC) that lie in the window as a whole, and one of the hours before
+    and after them where these are a day together, as they are in a window of whole days: so a week
+    has seven. Shorter pieces end where the window does. Of a piece without rows there is none.
     """
     split = _Split.of(window, length)
     counted = {
@@ -256,9 +258,7 @@ def in_pieces(
     of = (rows.c.name, rows.c[Group.FUNCTION.value], split.piece(rows))
     nothing = sa.literal(b"", sa.LargeBinary)
     packed = [sa.func.string_agg(rows.c[metric.value], nothing) for metric in metrics]
-    found = session.execute(
-        sa.select(*of, *_added(rows), *packed).group_by(*of).order_by(*of)
-    )
+    found = session.execute(sa.select(*of, *_added(rows), *packed).group_by(*of).order_by(*of))
     return {
         (function, model): split.seen(
             [tuple(part) for part in parts],
@@ -287,6 +287,12 @@ class _Split:
         number = min((window.end - window.start) // length, MOST_PIECES)
         return cls(window, window.end - number * length, length, number)
 
+    @property
+    def _ends_are_one(self) -> bool:
+        """Whether what is before and after the pieces is as long as one of them together."""
+        length = self.window.end - self.window.start
+        return self.length == DAY and length - self.number * self.length == self.length
+
     def rows(self, columns: Sequence[str]) -> sa.Subquery:
         no_days_from = None if self.length == DAY else self.origin
         return _rows(self.window, columns, Group.MODEL, (None, None, None), no_days_from)
@@ -306,30 +312,40 @@ class _Split:
         """`parts` are (model, function, piece, sums, histograms) of each piece."""
         begin = 3 + len(_SUMMED)
         of_part = [
-            Sums(
-                **dict(zip(_SUMMED, part[3:begin], strict=True)),
-                **{name: pieces.get(part[2], {}) for name, pieces in counted.items()},
+            replace(
+                Sums(**dict(zip(_SUMMED, part[3:begin], strict=True))),
+                errors_by_type=counted["errors_by_type"].get(part[2], {}),
+                names=counted["names"].get(part[2], {}),
             )
             for part in parts
         ]
-        whole = [index for index, part in enumerate(parts) if 0 <= part[2] < self.number]
+        whole = [row for row, part in enumerate(parts) if 0 <= part[2] < self.number]
+        ends = [row for row in range(len(parts)) if row not in whole] if self._ends_are_one else []
         histograms: dict[Metric | OfOutcome, Histogram] = {}
         counts: dict[Metric | OfOutcome, IntArray] = {}
         for metric, packed in zip(metrics, list(zip(*parts, strict=True))[begin:], strict=True):
             bins, of_parts = counts_of_runs(packed)
             histograms[metric] = Histogram(bins, of_parts.sum(axis=0))
             counts[metric] = of_parts[whole]
-        pieces = Pieces(tuple(of_part[index] for index in whole), counts)
+            if ends:
+                counts[metric] = np.vstack((counts[metric], of_parts[ends].sum(axis=0)))
+        sums = [of_part[row] for row in whole]
+        if ends:
+            sums.append(_together([of_part[row] for row in ends]))
+        pieces = Pieces(tuple(sums), counts)
         return Seen(_together(of_part), histograms), pieces
 
 
 def _together(parts: Sequence[Sums]) -> Sums:
-    counted: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED}
+    counted: dict[str, Counter[str]] = {"errors_by_type": Counter(), "names": Counter()}
     for part in parts:
         for name, counts in counted.items():
             counts.update(getattr(part, name))
-    return Sums(
-        **{name: sum(getattr(part, name) for part in parts) for name in _SUMMED}, **counted
+    summed = {name: sum(getattr(part, name) for part in parts) for name in _SUMMED}
+    return replace(
+        Sums(**summed),
+        errors_by_type=counted["errors_by_type"],
+        names=counted["names"],
     )
 
 

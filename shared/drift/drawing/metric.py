@@ -25,7 +25,7 @@ from shared.drift.showing import (
     Volume,
 )
 from shared.drift.verdicts import DriftState, MetricVerdict
-from shared.drift.wording import effect_said, magnitude_said, said
+from shared.drift.wording import effect_said, matters_from, said
 
 _STATES: Final = {
     DriftState.DRIFT: "bold red",
@@ -98,8 +98,7 @@ def _grounds(verdict: MetricVerdict, effect: float | None) -> list[str]:
     name = verdict.effect_name.value
     parts = []
     if effect is not None and verdict.state not in NOT_JUDGED:
-        least = magnitude_said(name, verdict.minimum_effect)
-        parts.append(f"{effect_said(name, effect)} (matters from {least})")
+        parts.append(f"{effect_said(name, effect)} ({matters_from(verdict)})")
     if verdict.p_value is not None:
         parts.append(
             f"adjusted p {probability(verdict.p_value)}"

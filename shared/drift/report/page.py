@@ -32,7 +32,7 @@ from shared.drift.showing import (
     Volume,
 )
 from shared.drift.verdicts import DriftState, MetricVerdict
-from shared.drift.wording import effect_said, magnitude_said, quality_said, said
+from shared.drift.wording import effect_said, magnitude_said, matters_from, quality_said, said
 from shared.standalone import Style, page_environment, write_whole
 
 TEMPLATE: Final = "drift.html.j2"
@@ -287,7 +287,7 @@ def _grounds(verdict: MetricVerdict, effect: float | None, changed: str | None) 
         sentence=verdict.reason
         or "; ".join(
             part
-            for part in (changed, f"{words or 'effect unknown'} (matters from {minimum})")
+            for part in (changed, f"{words or 'effect unknown'} ({matters_from(verdict)})")
             if part is not None
         ),
         meter=None if effect is None else round(min(effect / verdict.minimum_effect / 2, 1), 3),
