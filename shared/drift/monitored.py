@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -10,9 +10,10 @@ from typing import Final
 import numpy as np
 
 from shared.drift import own_variation
-from shared.drift.comparison import Comparison, compare, compare_categories, compare_shares
+from shared.drift.comparison import Comparison, compare_categories, compare_shares
 from shared.drift.concept import OUTCOME_RULE, BinnedOutcomes, compare_outcomes
 from shared.drift.effects import Counts, Floats
+from shared.drift.many_pairs import compare_all
 from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric, MetricRule
 from shared.drift.volume import VOLUME_RULE
 from shared.drift.window_pair import WindowPair
@@ -45,17 +46,16 @@ def compared(
     names: Collection[str],
     volume: Comparison,
     minimum_effects: Mapping[str, float],
+    distributions: Mapping[str, Comparison],
 ) -> list[ComparedMetric]:
     """Each of the metrics `names` of both windows, compared.
 
     `volume` is how the current window's requests compare with earlier weeks, `minimum_effects` are
-    those of a tenant's own choice, by metric.
+    those of a tenant's own choice, by metric, `distributions` what `compared_distributions` says.
     """
     old, new = looked_at.baseline, looked_at.current
     own = _OwnVariation(looked_at.baseline, looked_at.pieces)
-    comparisons = {
-        metric.value: _distributions(metric, old, new) for metric in Metric if metric in names
-    }
+    comparisons = dict(distributions)
     comparisons |= {
         share.value: compare_shares(count(old), count(new))
         for share, count in SHARES.items()
@@ -132,6 +132,25 @@ class _OwnVariation:
 _METRICS: Final = frozenset(Metric)
 
 
+def compared_distributions(
+    looked_at: Sequence[LookedAt], names: Collection[str]
+) -> list[dict[str, Comparison]]:
+    """The metrics among `names` that are distributions, compared for each of `looked_at`.
+
+    Metric by metric, as the bins of one metric are alike in all of them.
+    """
+    found: list[dict[str, Comparison]] = [{} for _ in looked_at]
+    for metric in Metric:
+        if metric in names:
+            pairs = [
+                (_histogram(metric, one.baseline), _histogram(metric, one.current))
+                for one in looked_at
+            ]
+            for of_subject, comparison in zip(found, compare_all(pairs), strict=True):
+                of_subject[metric.value] = comparison
+    return found
+
+
 def untrusted(comparison: Comparison, reason: str) -> Comparison:
     """The same without its results, which mean nothing for this reason."""
     tests = tuple(
@@ -139,10 +158,6 @@ def untrusted(comparison: Comparison, reason: str) -> Comparison:
         for test in comparison.tests
     )
     return replace(comparison, tests=tests, effects={}, reason=comparison.reason or reason)
-
-
-def _distributions(metric: Metric, old: Seen | None, new: Seen | None) -> Comparison:
-    return compare(WindowPair.from_histograms(_histogram(metric, old), _histogram(metric, new)))
 
 
 def _histogram(name: Metric | OfOutcome, seen: Seen | None) -> Histogram:

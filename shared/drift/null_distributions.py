@@ -176,8 +176,12 @@ def anderson_darling_tied_variance(counts: npt.NDArray[np.int64]) -> float:
 
 def anderson_darling_tie_factor(counts: npt.NDArray[np.int64]) -> float:
     """How many times larger the ties of `counts` make the variance of A2: 1 for none, up to 3.5."""
-    untied = _untied_variance(min(int(counts.sum()), _FINE))
-    return max(anderson_darling_tied_variance(counts) / untied, 1.0)
+    return anderson_darling_tied(anderson_darling_tied_variance(counts), int(counts.sum()))
+
+
+def anderson_darling_tied(variance: float, values: int) -> float:
+    """How many times larger a variance is than that of so many values without ties; at least 1."""
+    return max(variance / _untied_variance(min(values, _FINE)), 1.0)
 
 
 _FINE = 4096

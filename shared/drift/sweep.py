@@ -15,7 +15,7 @@ from shared.drift.effects import magnitude
 from shared.drift.features import compared_features
 from shared.drift.hourly_requests import NO_REQUEST, request_volumes
 from shared.drift.minimum_effects import chosen_effects
-from shared.drift.monitored import compared, histograms_for
+from shared.drift.monitored import compared, compared_distributions, histograms_for
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DriftState, MetricVerdict, judge
 from shared.drift.windows import Windows, look
@@ -82,11 +82,12 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     minimum_effects = chosen_effects(session)
     requests = request_volumes(session, job.current) if Volume.REQUESTS in names else {}
     pairs = []
-    for looked_at in look(session, job, histograms_for(names)):
+    seen = look(session, job, histograms_for(names))
+    for looked_at, distributions in zip(seen, compared_distributions(seen, names), strict=True):
         volume = requests.get(looked_at.windows.subject, NO_REQUEST).comparison
         pairs += [
             (looked_at.windows, metric)
-            for metric in compared(looked_at, names, volume, minimum_effects)
+            for metric in compared(looked_at, names, volume, minimum_effects, distributions)
         ]
     own = [feature for feature in features if feature.name not in BY_NAME]
     pairs += compared_features(session, job, own, minimum_effects)

@@ -169,7 +169,7 @@ class WindowPair:
         from the pooled counts alone, so the choice favours neither window.
         """
         smaller = min(self.n_baseline, self.n_current)
-        ends = _group_ends(self.cumulative, self.total, self.total * LEAST_EXPECTED / smaller)
+        ends = group_ends(self.cumulative, self.total, self.total * LEAST_EXPECTED / smaller)
         left, pooled = self.below[ends], self.cumulative[ends]
         left[1:] -= left[:-1].copy()
         pooled[1:] -= pooled[:-1].copy()
@@ -206,8 +206,11 @@ def _why_untestable(n_baseline: int, n_current: int, distinct: int) -> str | Non
     return "all values of both windows are equal" if distinct == 1 else None
 
 
-def _group_ends(cumulative: Counts, total: int, least: float) -> npt.NDArray[np.intp]:
-    """Index of the last bin of each group; every group holds at least `least` pooled values."""
+def group_ends(cumulative: Counts, total: int, least: float) -> npt.NDArray[np.intp]:
+    """Index of the last bin of each group; every group holds at least `least` pooled values.
+
+    A bin that nothing is in ends no group.
+    """
     groups = int(min(MOST_GROUPS, max(total // least, 1)))
     targets = np.arange(1, groups + 1) * (total / groups)
     # A group's end that is named twice adds nothing the second time.
