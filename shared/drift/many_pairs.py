@@ -201,14 +201,12 @@ def _ends(cumulative: Counts, n1: list[int], total: list[int]) -> list[npt.NDArr
 def _grouped(
     below: Counts, cumulative: Counts, ends: Sequence[npt.NDArray[np.intp]]
 ) -> tuple[Counts, Counts, list[int]]:
-    """The baseline and both windows by groups, padded to the most groups, and how many there are."""
+    """The baseline and both windows by groups, padded to the most there may be, and how many."""
     at = np.full((len(ends), MOST_GROUPS), -1)
     for row, of_row in enumerate(ends):
         at[row, : of_row.size] = of_row
     rows = np.arange(len(ends))[:, None]
-    left, grouped = (
-        np.diff(upto[rows, at], axis=1, prepend=0) for upto in (below, cumulative)
-    )
+    left, grouped = (np.diff(upto[rows, at], axis=1, prepend=0) for upto in (below, cumulative))
     return left, grouped, [of_row.size for of_row in ends]
 
 
@@ -225,7 +223,7 @@ def _jensen_shannon(left: Counts, grouped: Counts, n1: Counts, total: Counts) ->
     p, q = left / n1[:, None], (grouped - left) / (total - n1)[:, None]
     middle = (p + q) / 2
     divergence = (rel_entr(p, middle).sum(axis=1) + rel_entr(q, middle).sum(axis=1)) / 2
-    return np.sqrt((divergence / math.log(2)).clip(0, 1))
+    return np.asarray(np.sqrt((divergence / math.log(2)).clip(0, 1)))
 
 
 def _tie_factors(pooled: Counts, total: Sequence[int]) -> list[float]:

@@ -101,30 +101,64 @@ def look(
     else:
         windows = _by_time(session, job, job.current, held)
     wanted = _models(session, job.models, {each.subject.model for each in windows})
-    return [
-        held.looked_at(each)
+    chosen = [
+        each
         for each in sorted(windows, key=lambda each: each.subject)
         if wanted is None or each.subject.model in wanted
     ]
+    held.expect(chosen)
+    return [held.looked_at(each) for each in chosen]
+
+
+Read = tuple[datetime, datetime, timedelta | None]
+"A window, and the length of its pieces, if those are read."
 
 
 class _Held:
-    """What was seen in windows, each read once."""
+    """What was seen in windows, each read once.
+
+    A window of few is read of them alone: where each has its own, as windows by requests and
+    accepted ones are, all of everybody would be read for each.
+    """
 
     def __init__(self, session: Session, histograms: Sequence[Metric | OfOutcome]) -> None:
+        self._wanted: dict[Read, set[tuple[str, str]]] = {}
+        self._few = 0
+
         @cache
         def seen(start: datetime, end: datetime) -> Mapping[Subject, Seen]:
-            found = by_function_and_model(session, Window(start, end), histograms)
+            only = self._only((start, end, None))
+            found = by_function_and_model(session, Window(start, end), histograms, only)
             return {Subject(function, model): seen for (function, model), seen in found.items()}
 
         @cache
         def pieces(
             start: datetime, end: datetime, length: timedelta
         ) -> Mapping[Subject, tuple[Seen, Pieces]]:
-            found = in_pieces(session, Window(start, end), histograms, length)
+            only = self._only((start, end, length))
+            found = in_pieces(session, Window(start, end), histograms, length, only)
             return {Subject(function, model): seen for (function, model), seen in found.items()}
 
         self._seen, self._pieces = seen, pieces
+
+    def expect(self, windows: Sequence[Windows]) -> None:
+        """Say for whom windows that were not read yet will be asked."""
+        self._few = len(windows) // 2
+        for each in windows:
+            before, now, model = each.baseline, each.current, each.subject.model
+            length = piece_length(before, now)
+            for read, subject in (
+                (
+                    (before.start, before.end, length),
+                    (before.function or "", before.model or model),
+                ),
+                ((now.start, now.end, None), (now.function or "", model)),
+            ):
+                self._wanted.setdefault(read, set()).add(subject)
+
+    def _only(self, read: Read) -> list[tuple[str, str]] | None:
+        wanted = self._wanted.get(read)
+        return sorted(wanted) if wanted is not None and len(wanted) < self._few else None
 
     def current(self, window: WindowOf) -> Mapping[Subject, Seen]:
         return self._seen(window.start, window.end)

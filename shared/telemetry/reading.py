@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -164,15 +164,23 @@ def computed_at(
     return newest
 
 
+Only = Collection[tuple[str, str]]
+"Functions and models that alone are read."
+
+
 def by_model_and_function(
-    session: Session, window: Window, metrics: Sequence[Metric | OfOutcome]
+    session: Session,
+    window: Window,
+    metrics: Sequence[Metric | OfOutcome],
+    only: Only | None = None,
 ) -> dict[tuple[str, str], tuple[Sums, Mapping[Metric | OfOutcome, Histogram]]]:
     """The sums, and the histograms of `metrics`, for each model and function in the window.
 
     One statement; the errors of these sums are not counted by what they were.
     """
     wanted = (*_SUMMED, *(metric.value for metric in metrics))
-    rows = _rows(window, (Group.FUNCTION.value, *wanted), Group.MODEL, (None, None, None))
+    columns = (Group.FUNCTION.value, *wanted)
+    rows = _rows(window, columns, Group.MODEL, (None, None, None), only=only)
     of = (rows.c.name, rows.c[Group.FUNCTION.value])
     nothing = sa.literal(b"", sa.LargeBinary)
     packed = [sa.func.string_agg(rows.c[metric.value], nothing) for metric in metrics]
@@ -200,11 +208,14 @@ class Seen:
 
 
 def by_function_and_model(
-    session: Session, window: Window, metrics: Sequence[Metric | OfOutcome]
+    session: Session,
+    window: Window,
+    metrics: Sequence[Metric | OfOutcome],
+    only: Only | None = None,
 ) -> dict[tuple[str, str], Seen]:
     """As `by_model_and_function`, with errors by type, and names; by function, then model."""
     by_type, names = (
-        _counted_by_model_and_function(session, window, column)
+        _counted_by_model_and_function(session, window, column, only)
         for column in ("errors_by_type", "names")
     )
     return {
@@ -217,7 +228,7 @@ def by_function_and_model(
             histograms,
         )
         for (model, function), (sums, histograms) in by_model_and_function(
-            session, window, metrics
+            session, window, metrics, only
         ).items()
     }
 
@@ -241,7 +252,11 @@ NO_PIECES: Final = Pieces((), {})
 
 
 def in_pieces(
-    session: Session, window: Window, metrics: Sequence[Metric | OfOutcome], length: timedelta
+    session: Session,
+    window: Window,
+    metrics: Sequence[Metric | OfOutcome],
+    length: timedelta,
+    only: Only | None = None,
 ) -> dict[tuple[str, str], tuple[Seen, Pieces]]:
     """As `by_function_and_model`, and beside the whole window its newest pieces of this length.
 
@@ -249,7 +264,7 @@ def in_pieces(
     and after them where these are a day together, as they are in a window of whole days: so a week
     has seven. Shorter pieces end where the window does. Of a piece without rows there is none.
     """
-    split = _Split.of(window, length)
+    split = _Split.of(window, length, only)
     counted = {
         name: _counted_in_pieces(session, split, name) for name in ("errors_by_type", "names")
     }
@@ -277,15 +292,16 @@ class _Split:
     origin: datetime
     length: timedelta
     number: int
+    only: Only | None
 
     @classmethod
-    def of(cls, window: Window, length: timedelta) -> Self:
+    def of(cls, window: Window, length: timedelta, only: Only | None) -> Self:
         if length == DAY:
             first, last = _whole_days(window)
             number = min(max((last - first).days, 0), MOST_PIECES)
-            return cls(window, _midnight(last) - number * length, length, number)
+            return cls(window, _midnight(last) - number * length, length, number, only)
         number = min((window.end - window.start) // length, MOST_PIECES)
-        return cls(window, window.end - number * length, length, number)
+        return cls(window, window.end - number * length, length, number, only)
 
     @property
     def _ends_are_one(self) -> bool:
@@ -295,7 +311,8 @@ class _Split:
 
     def rows(self, columns: Sequence[str]) -> sa.Subquery:
         no_days_from = None if self.length == DAY else self.origin
-        return _rows(self.window, columns, Group.MODEL, (None, None, None), no_days_from)
+        everyone = (None, None, None)
+        return _rows(self.window, columns, Group.MODEL, everyone, no_days_from, self.only)
 
     def piece(self, rows: sa.Subquery) -> sa.ColumnElement[int]:
         """Which piece a row is of; -1 and `number` are what lies before and after them."""
@@ -377,10 +394,10 @@ def _errors(
 
 
 def _counted_by_model_and_function(
-    session: Session, window: Window, column: str
+    session: Session, window: Window, column: str, only: Only | None
 ) -> dict[tuple[str, str], dict[str, int]]:
     of_function = Group.FUNCTION.value
-    rows = _rows(window, (of_function, column), Group.MODEL, (None, None, None))
+    rows = _rows(window, (of_function, column), Group.MODEL, (None, None, None), only=only)
     errors: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     groups = (rows.c.name, rows.c[of_function])
     for model, function, kind, found in _counted(session, rows, column, groups):
@@ -408,6 +425,7 @@ def _rows(
     by: Group,
     filters: Filters,
     no_days_from: datetime | None = None,
+    only: Only | None = None,
 ) -> sa.Subquery:
     """Rows that make up the window, each with its group as `name`, when it `begins`, and `columns`.
 
@@ -430,7 +448,9 @@ def _rows(
             begins.label("begins"),
             *(table.c[column] for column in columns),
         ).where(
-            *conditions, *(table.c[name] == value for name, value in wanted if value is not None)
+            *conditions,
+            *(table.c[name] == value for name, value in wanted if value is not None),
+            *(() if only is None else (sa.tuple_(table.c.function, table.c.model).in_(only),)),
         )
 
     if first >= last:

@@ -25,7 +25,7 @@ from shared.drift.showing import (
     Volume,
 )
 from shared.drift.verdicts import DriftState, MetricVerdict
-from shared.drift.wording import effect_said, matters_from, said
+from shared.drift.wording import days_said, effect_said, matters_from, said
 
 _STATES: Final = {
     DriftState.DRIFT: "bold red",
@@ -41,6 +41,8 @@ def draw_metric(metric: ShownMetric, width: int, signs: Signs = BLOCKS) -> list[
     require_width(width)
     name = metric.verdict.metric_name
     lines = _verdict(name, metric, metric.effect, change(metric.shape), width, signs)
+    if (told := days_said(metric.days)) is not None:
+        lines[-1:] = [*wrapped([told], width), Text()]
     if isinstance(metric.shape, Distribution):
         lines += draw_distribution(metric.shape, width, signs)
     elif isinstance(metric.shape, Categories):

@@ -24,11 +24,14 @@ from shared.drift.baselines import (
 from shared.drift.budget import BudgetError, set_false_alarms_a_week
 from shared.drift.effects import Effect
 from shared.drift.minimum_effects import remove_minimum_effect, set_minimum_effect
+from shared.drift.reading import findings_of
+from shared.drift.recalling import recalled
 from shared.drift.sweep import MetricFinding, SweepResult, detect
 from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DriftState
 from shared.drift.watching import watch_for_drift
 from shared.drift.windows import look
+from shared.drift.wording import days_said
 from shared.evaluation.agents.registry import describe_agent
 from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
 from shared.jobs.tables import JobRow
@@ -728,3 +731,23 @@ def test_a_week_that_begins_at_noon_has_seven_days_too(session: Session) -> None
     assert {sums.llm_calls for sums in found[0].pieces.sums} == {1_000}
     assert found[0].baseline is not None
     assert found[0].baseline.sums.llm_calls == 7_000
+
+
+def test_show_says_whether_the_days_of_a_baseline_hold_one_distribution(session: Session) -> None:
+    roll_up_days(session, [5] * 7, [1.0, 1.0, 1.6, 1.0, 0.7, 1.0, 1.0], now=5)
+    sweep_id = uuid4()
+    detect(session, OF_A_WEEK, sweep_id)
+    (drawn,) = recalled(session, findings_of(session, sweep_id), with_history=True)
+    of = {one.verdict.metric_name: one for one in drawn.metrics}
+    days = of["llm_latency_ms"].days
+    assert days is not None
+    assert days.sizes == (400,) * 7
+    assert days.furthest == 2
+    told = days_said(days)
+    assert told is not None
+    assert "the days of the baseline differ among themselves" in told
+    assert of["error_rate"].days is None
+    ((least, usual),) = {
+        (one.verdict.minimum_effect, one.verdict.usual_effect) for one in (of["llm_latency_ms"],)
+    }
+    assert least == pytest.approx(2 * usual)
