@@ -83,7 +83,9 @@ def compared(
             metric_name=name,
             comparison=comparison,
             rule=own.allowed_for(
-                name, RULES.get(name, DEFAULT_RULE).from_where(minimum_effects.get(name))
+                name,
+                RULES.get(name, DEFAULT_RULE).from_where(minimum_effects.get(name)),
+                comparison,
             ),
         )
         for name, comparison in comparisons.items()
@@ -97,9 +99,10 @@ class _OwnVariation:
         self._whole, self._pieces = whole, pieces
         self._seen = [Seen(sums, {}) for sums in pieces.sums]
 
-    def allowed_for(self, name: str, rule: MetricRule) -> MetricRule:
-        """The rule of a metric with its minimum raised, if need be."""
-        if self._whole is None or len(self._seen) < own_variation.LEAST_PIECES:
+    def allowed_for(self, name: str, rule: MetricRule, comparison: Comparison) -> MetricRule:
+        """The rule of a metric that was compared, with its minimum raised if need be."""
+        few = len(self._seen) < own_variation.LEAST_PIECES
+        if self._whole is None or few or comparison.reason is not None:
             return rule
         distances = self._distances(name, self._whole, rule.minimum_values)
         return rule if distances is None else own_variation.allowed_for(rule, distances)

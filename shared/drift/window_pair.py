@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -17,6 +17,8 @@ LEAST_EXPECTED = 5
 "Expected count that every cell of the chi-square table has in both windows (Cochran's rule)."
 MOST_GROUPS = 32
 "Groups of neighbouring values that the chi-square test looks at."
+MOST_VALUES = 2**62
+"Windows of so many are not compared: their sum is beyond exact integers."
 _INT64 = 2**63 - 1
 
 
@@ -76,7 +78,8 @@ class WindowPair:
         """
         names = baseline.keys() | current.keys()
         return cls.from_counts(
-            [baseline.get(name, 0) for name in names], [current.get(name, 0) for name in names]
+            countable(baseline.get(name, 0) for name in names),
+            countable(current.get(name, 0) for name in names),
         )
 
     @classmethod
@@ -115,6 +118,11 @@ class WindowPair:
 
     @classmethod
     def _checked(cls, baseline: Counts, current: Counts, positions: Floats | None) -> Self:
+        for window, counts in (("baseline", baseline), ("current", current)):
+            if counts.sum(dtype=np.float64) >= MOST_VALUES:
+                return cls._without(
+                    MOST_VALUES, MOST_VALUES, f"the {window} window holds 2**62 values or more"
+                )
         n_baseline, n_current = int(baseline.sum()), int(current.sum())
         problem = _why_untestable(n_baseline, n_current, baseline.size)
         return cls(baseline, current, positions, n_baseline, n_current, problem)
@@ -174,6 +182,11 @@ class WindowPair:
         left[1:] -= left[:-1].copy()
         pooled[1:] -= pooled[:-1].copy()
         return left, pooled - left
+
+
+def countable(counts: Iterable[int]) -> list[int]:
+    """Integers of any size as counts; those beyond all reason as so many that none is tested."""
+    return [count if count < MOST_VALUES else MOST_VALUES for count in counts]
 
 
 def pooled_categories(pair: WindowPair) -> WindowPair:
@@ -248,6 +261,8 @@ def _counts(counts: npt.ArrayLike, window: str) -> Counts:
         raise ValueError(f"{window} counts of type {raw.dtype}; expected integers")
     if raw.size and raw.min() < 0:
         raise ValueError(f"{window} count {raw.min()}; expected 0 or more")
+    if raw.dtype.kind == "u" and raw.dtype.itemsize == 8:
+        raw = np.minimum(raw, MOST_VALUES)
     # Not copied: of ten million categories a copy would be noticed.
     return raw.astype(np.int64, copy=False)
 
