@@ -169,6 +169,7 @@ _MISTAKES = {
         "shared.costs.budgets.BudgetError",
         "shared.drift.baselines.BaselineError",
         "shared.drift.budget.BudgetError",
+        "shared.drift.minimum_effects.MinimumEffectError",
         "shared.costs.overrides.PriceTableError",
         "shared.jobs.errors.InvalidJobError",
         "shared.tenancy.tenants.UnfitNameError",

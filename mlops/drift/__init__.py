@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mlops.drift import baselines, changes, quality, running, showing
+from mlops.drift import baselines, changes, effects, quality, running, showing
 
 app = typer.Typer(no_args_is_help=True, help="Drift: has an agent quietly changed?")
 app.command("run")(running.run)
@@ -15,3 +15,4 @@ app.command("report")(showing.report)
 app.command("changes")(changes.changes)
 app.command("budget")(baselines.budget)
 app.add_typer(baselines.app, name="baseline")
+app.add_typer(effects.app, name="effect")

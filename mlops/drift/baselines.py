@@ -41,6 +41,10 @@ def set_baseline(
             "--accept", help="What the newest sweep saw is normal: closes its alerts at once."
         ),
     ] = False,
+    baseline_model: Annotated[
+        str | None,
+        typer.Option(help="The window of this model, such as the version before; alone: its week."),
+    ] = None,
 ) -> None:
     """Say what is normal, from the next sweep on. Without one it is the week before.
 
@@ -54,11 +58,18 @@ def set_baseline(
         from shared.database import tenant_session
         from shared.drift import baselines
         from shared.drift.quantities import minute
+        from shared.drift.windows import known_model
         from shared.telemetry.reading import Window
         from shared.telemetry.seen import NeverSeenError, require_seen
         from shared.tenancy.tenants import current_tenant
 
         fixed = (start is not None or end is not None) and not accept
+        if baseline_model is not None and not fixed and previous is None and not accept:
+            previous = baselines.DEFAULT_LENGTH // timedelta(hours=1)
+        if accept and baseline_model is not None:
+            raise complain(
+                "--accept is of the model itself; leave out --baseline-model", Exit.USAGE
+            )
         if (
             sum((previous is not None, fixed, accept)) != 1
             or (fixed and None in (start, end))
@@ -70,6 +81,7 @@ def set_baseline(
             )
         closed = 0
         with tenant_session(current_tenant()) as session:
+            of_model = None if baseline_model is None else known_model(session, baseline_model)
             if accept:
                 since = None if start is None else moment_of("--from", start)
                 accepted = accept_as_normal(session, function, model, since)
@@ -83,13 +95,13 @@ def set_baseline(
             else:
                 if previous is not None:
                     kind, length = baselines.BaselineKind.PREVIOUS, timedelta(hours=previous)
-                    chosen = baselines.Baseline(kind, length)
+                    chosen = baselines.Baseline(kind, length, model=of_model)
                 else:
                     window = hours_between(
                         moment_of("--from", start or ""), moment_of("--to", end or "")
                     )
                     kind = baselines.BaselineKind.FIXED
-                    chosen = baselines.Baseline(kind, window=Window(*window))
+                    chosen = baselines.Baseline(kind, window=Window(*window), model=of_model)
                 baselines.set_baseline(session, function, model, chosen)
             for field, name in (("function", function), ("model", model)):
                 try:

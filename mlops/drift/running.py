@@ -37,6 +37,10 @@ def run(
     all_metrics: Annotated[
         bool, typer.Option("--all", help="Show metrics that neither window has anything of, too.")
     ] = False,
+    baseline_model: Annotated[
+        str | None,
+        typer.Option(help="Of this model, such as the version before; alone: its week before."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare what happens now with what is normal, and say what has moved.
@@ -51,7 +55,9 @@ def run(
         from mlops.client import submit
         from mlops.waiting import made_by_worker
         from shared.database import tenant_session
+        from shared.drift.baselines import DEFAULT_LENGTH
         from shared.drift.reading import findings_of
+        from shared.drift.windows import known_model
         from shared.hours import whole_hour_from
         from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
         from shared.tenancy.tenants import current_tenant
@@ -64,9 +70,19 @@ def run(
             start, stop = hours_between(
                 moment_of("--baseline-from", baseline_from), moment_of("--baseline-to", baseline_to)
             )
-            baseline = WindowOf(start=start, end=stop, function=baseline_function)
+            baseline = WindowOf(
+                start=start, end=stop, function=baseline_function, model=baseline_model
+            )
         elif baseline_function is not None:
             raise complain("--baseline-function goes with --baseline-from", Exit.USAGE)
+        elif baseline_model is not None:
+            if requests is not None:
+                raise complain("--baseline-model with --requests needs --baseline-from", Exit.USAGE)
+            before = end - timedelta(hours=hours)
+            baseline = WindowOf(start=before - DEFAULT_LENGTH, end=before, model=baseline_model)
+        if baseline_model is not None:
+            with tenant_session(current_tenant()) as session:
+                known_model(session, baseline_model)
         current: WindowOf | LastRequests
         if requests is not None:
             current = LastRequests(requests=requests, until=end, function=function)

@@ -62,6 +62,8 @@ class Baseline:
     kind: BaselineKind
     length: timedelta | None = None
     window: Window | None = None
+    model: str | None = None
+    "Whose window it is; None for that of the model that is looked at. A new version has no past."
 
     def __post_init__(self) -> None:
         if self.kind is BaselineKind.PREVIOUS:
@@ -136,7 +138,7 @@ def set_baseline(session: Session, function: str, model: str, baseline: Baseline
     Leaves an audit row. Raises `BaselineError` for a window that has not ended, or for a name that
     no function or model can have.
     """
-    for name in (function, model):
+    for name in (function, model, baseline.model or ""):
         if len(name.encode()) > NAME_BYTES or not (name.isprintable() and len(name) <= 200):
             raise BaselineError(f"{name[:60]!r}: expected a name of 1 to 200 characters")
     if baseline.window is not None:
@@ -151,6 +153,7 @@ def set_baseline(session: Session, function: str, model: str, baseline: Baseline
         "hours": None if baseline.length is None else baseline.length // HOUR,
         "starts_at": None if baseline.window is None else baseline.window.start,
         "ends_at": None if baseline.window is None else baseline.window.end,
+        "baseline_model": baseline.model,
         "changed_at": sa.func.now(),
     }
     session.execute(
@@ -245,14 +248,15 @@ def baseline_of(found: Sequence[SetBaseline], function: str, model: str) -> Base
 
 
 def said(baseline: Baseline) -> str:
-    """In words, of which kind and when."""
+    """In words, of which kind, when, and whose."""
+    whose = "" if baseline.model is None else f" of {baseline.model}"
     if baseline.length is not None:
         hours = baseline.length // HOUR
         length = f"{hours // 24} d" if hours % 24 == 0 else f"{hours} h"
-        return f"the {length} before"
+        return f"the {length} before{whose}"
     assert baseline.window is not None
     start, end = (at.astimezone(UTC) for at in _ends(baseline.window))
-    return f"{baseline.kind} {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
+    return f"{baseline.kind} {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}{whose}"
 
 
 def _ends(window: Window) -> tuple[datetime, datetime]:
@@ -261,10 +265,13 @@ def _ends(window: Window) -> tuple[datetime, datetime]:
 
 def _of(row: DriftBaseline) -> Baseline:
     if row.hours is not None:
-        return Baseline(BaselineKind(row.kind), timedelta(hours=row.hours))
+        return Baseline(
+            BaselineKind(row.kind), timedelta(hours=row.hours), model=row.baseline_model
+        )
     assert row.starts_at is not None
     assert row.ends_at is not None
-    return Baseline(BaselineKind(row.kind), window=Window(row.starts_at, row.ends_at))
+    window = Window(row.starts_at, row.ends_at)
+    return Baseline(BaselineKind(row.kind), window=window, model=row.baseline_model)
 
 
 def subject(function: str, model: str) -> str:

@@ -21,7 +21,7 @@ from shared.drift.statistics import (
     kolmogorov_smirnov,
     mann_whitney,
 )
-from shared.drift.window_pair import LEAST_EXPECTED, WindowPair, pooled_categories
+from shared.drift.window_pair import LEAST_EXPECTED, WindowPair, countable, pooled_categories
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def compare_shares(baseline: tuple[int, int], current: tuple[int, int]) -> Compa
     The effect is the difference of the shares, which for two categories is the Kolmogorov-Smirnov
     distance. ValueError for a count below 0.
     """
-    found = compare_categories(WindowPair.from_counts(baseline, current))
+    pair = WindowPair.from_counts(countable(baseline), countable(current))
+    found = compare_categories(pair)
     moved = found.effects.get(Effect.TOTAL_VARIATION)
     tests = tuple(replace(test, effect_name=Effect.KS_DISTANCE) for test in found.tests)
     effects = {} if moved is None else {Effect.KS_DISTANCE: moved}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -31,12 +31,16 @@ NO_SUBJECT: Final = Subject("", "")
 
 
 def compared_features(
-    session: Session, job: DetectDrift, features: Sequence[Feature]
+    session: Session,
+    job: DetectDrift,
+    features: Sequence[Feature],
+    minimum_effects: Mapping[str, float],
 ) -> list[tuple[Windows, ComparedMetric]]:
     """Each feature with the values of both windows compared, by their event times.
 
     Of a value that was corrected the correction counts. None for a sweep of certain functions,
-    models or requests, which values are not of.
+    models or requests, which values are not of. `minimum_effects` are those of the tenant's own
+    choice, by name.
     """
     current = job.current
     if job.models or not isinstance(current, WindowOf) or current.function is not None:
@@ -52,12 +56,17 @@ def compared_features(
             WindowOf(start=now.start, end=now.end),
         )
         windows = windows if problem is None else replace(windows, problem=problem)
-    if windows.baseline.function is not None:
+    if windows.baseline.function is not None or windows.baseline.model is not None:
         return []
-    return [(windows, _compared(session, feature, windows)) for feature in features]
+    return [
+        (windows, _compared(session, feature, windows, minimum_effects.get(feature.name)))
+        for feature in features
+    ]
 
 
-def _compared(session: Session, feature: Feature, windows: Windows) -> ComparedMetric:
+def _compared(
+    session: Session, feature: Feature, windows: Windows, minimum_effect: float | None
+) -> ComparedMetric:
     old, new = (_values(session, feature, w) for w in (windows.baseline, windows.current))
     if feature.data_type is DataType.NUMBER:
         comparison = compare(
@@ -70,7 +79,7 @@ def _compared(session: Session, feature: Feature, windows: Windows) -> ComparedM
     if windows.problem is not None:
         comparison = untrusted(comparison, windows.problem)
     rule = DEFAULT_RULE if feature.data_type is DataType.NUMBER else CATEGORY_RULE
-    return ComparedMetric(EVERY, feature.name, comparison, rule)
+    return ComparedMetric(EVERY, feature.name, comparison, rule.from_where(minimum_effect))
 
 
 def _values(session: Session, feature: Feature, window: WindowOf) -> list[float | str | bool]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -17,7 +16,9 @@ from shared.drift.monitored import untrusted
 from shared.drift.volume import (
     HOURS_PER_WEEK,
     MOST_WEEKS,
+    Bools,
     HourlyRequests,
+    Ints,
     VolumeComparison,
     compare_volume,
 )
@@ -56,24 +57,23 @@ def request_volumes(
     if not 1 <= hours <= HOURS_PER_WEEK:
         return {}
     start = end - timedelta(hours=hours + MOST_WEEKS * HOURS_PER_WEEK)
-    requests, over = _by_hour(session, start, end)
+    over = _over(session, start, end)
     own = baselines(session)
     found = {}
-    for subject, by_hour in requests.items():
-        if current.function in (None, subject.function) and by_hour:
-            # Before its first request it may not have been there.
-            known = [hour for hour in over if hour >= min(by_hour)]
-            series = HourlyRequests.from_hours(by_hour, start, end, known)
-            normal = baseline_of(own, subject.function, subject.model)
-            windows = normal.windows(Window(current.start, current.end))
-            compared_hours = (windows.current.end - windows.current.start) // HOUR
-            if normal.kind is BaselineKind.ACCEPTED and normal.window is not None:
-                series = _at_accepted_level(series, normal.window)
-            compared = compare_volume(series, compared_hours)
-            if windows.problem is not None:
-                comparison = untrusted(compared.comparison, windows.problem)
-                compared = replace(compared, comparison=comparison)
-            found[subject] = RequestVolume(series, compared_hours, compared)
+    for subject, requests in _by_hour(session, start, over, current.function):
+        # Before its first request it may not have been there.
+        known = over & (np.arange(over.size) >= (requests > 0).argmax())
+        series = HourlyRequests(start, requests, known)
+        normal = baseline_of(own, subject.function, subject.model)
+        windows = normal.windows(Window(current.start, current.end))
+        compared_hours = (windows.current.end - windows.current.start) // HOUR
+        if normal.kind is BaselineKind.ACCEPTED and normal.window is not None:
+            series = _at_accepted_level(series, normal.window)
+        compared = compare_volume(series, compared_hours)
+        if windows.problem is not None:
+            comparison = untrusted(compared.comparison, windows.problem)
+            compared = replace(compared, comparison=comparison)
+        found[subject] = RequestVolume(series, compared_hours, compared)
     return found
 
 
@@ -99,25 +99,49 @@ def _at_accepted_level(series: HourlyRequests, accepted: Window) -> HourlyReques
     return series.at_level(seen.observed / max(seen.expected, 1.0), start)
 
 
-def _by_hour(
-    session: Session, start: datetime, end: datetime
-) -> tuple[dict[Subject, dict[datetime, int]], list[datetime]]:
-    """Requests by subject and hour, and the hours that are over and summed."""
-    table = ModelPerformance
-    found: defaultdict[Subject, dict[datetime, int]] = defaultdict(dict)
-    unsummed = session.scalars(
-        sa.select(DirtyHour.hour).where(DirtyHour.hour >= start, DirtyHour.hour < end)
-    )
-    waiting = {hour.astimezone(UTC) for hour in unsummed}
+def _over(session: Session, start: datetime, end: datetime) -> Bools:
+    """Which hours from `start` up to `end` are over and summed."""
+    over = np.zeros((end - start) // HOUR, dtype=np.bool_)
     now = session.execute(sa.select(sa.func.now())).scalar_one().astimezone(UTC)
     last = min(end, hour_of(now))
-    rows = session.execute(
-        sa.select(table.function, table.model, table.hour, sa.func.sum(table.llm_calls))
-        .where(table.hour >= start, table.hour < last, table.llm_calls > 0)
+    over[: max((last - start) // HOUR, 0)] = True
+    waiting = session.scalars(
+        sa.select(DirtyHour.hour).where(DirtyHour.hour >= start, DirtyHour.hour < end)
+    )
+    for hour in waiting:
+        over[(hour - start) // HOUR] = False
+    return over
+
+
+def _by_hour(
+    session: Session, start: datetime, over: Bools, function: str | None
+) -> Iterator[tuple[Subject, Ints]]:
+    """Requests of each subject that made any, by the hours that are `over`."""
+    table = ModelPerformance
+    end = start + over.size * HOUR
+    of_hour = (
+        sa.select(
+            table.function,
+            table.model,
+            sa.cast(sa.func.extract("epoch", table.hour - start) / 3600, sa.Integer).label("hour"),
+            sa.cast(sa.func.sum(table.llm_calls), sa.BigInteger).label("requests"),
+        )
+        .where(table.hour >= start, table.hour < end, table.llm_calls > 0)
         .group_by(table.function, table.model, table.hour)
     )
-    for function, model, hour, calls in rows:
-        if (at := hour.astimezone(UTC)) not in waiting:
-            found[Subject(function, model)][at] = int(calls)
-    over = (start + n * HOUR for n in range(max((last - start) // HOUR, 0)))
-    return found, [hour for hour in over if hour not in waiting]
+    if function is not None:
+        of_hour = of_hour.where(table.function == function)
+    rows = of_hour.subquery()
+    # An hour a row would be thousands of rows for each of them.
+    together = sa.select(
+        rows.c.function,
+        rows.c.model,
+        sa.func.array_agg(rows.c.hour),
+        sa.func.array_agg(rows.c.requests),
+    ).group_by(rows.c.function, rows.c.model)
+    for name, model, hours, counts in session.execute(together):
+        requests = np.zeros(over.size, dtype=np.int64)
+        requests[hours] = counts
+        requests *= over
+        if requests.any():
+            yield Subject(name, model), requests

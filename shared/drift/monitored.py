@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
-from shared.drift.comparison import Comparison, compare, compare_shares
+from shared.drift import own_variation
+from shared.drift.comparison import Comparison, compare_shares
 from shared.drift.concept import OUTCOME_RULE, BinnedOutcomes, compare_outcomes
 from shared.drift.cut_names import compare_names
 from shared.drift.effects import Counts, Floats
+from shared.drift.many_pairs import compare_all
 from shared.drift.query_words import COUNTED_TEXTS
 from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric, MetricRule
 from shared.drift.vocabulary import VOCABULARY_RULE
 from shared.drift.volume import VOLUME_RULE
-from shared.drift.window_pair import WindowPair
 from shared.drift.windows import LookedAt
-from shared.telemetry.histograms import LARGEST_VALUE, Histogram, aligned, representatives
+from shared.telemetry.histograms import LARGEST_VALUE, Histogram, representatives
 from shared.telemetry.metrics import (
     SHARE_UNIT,
     Category,
@@ -30,7 +31,7 @@ from shared.telemetry.metrics import (
     Volume,
     Words,
 )
-from shared.telemetry.reading import Seen, Sums
+from shared.telemetry.reading import Pieces, Seen, Sums
 
 RULES: Final[Mapping[str, MetricRule]] = {
     # Errors are rare: five in a hundred more is what people are woken for.
@@ -54,17 +55,22 @@ def histograms_for(names: Collection[str]) -> list[Metric | OfOutcome]:
 
 
 def compared(
-    looked_at: LookedAt, names: Collection[str], volume: Comparison, words: Comparison
+    looked_at: LookedAt,
+    names: Collection[str],
+    volume: Comparison,
+    words: Comparison,
+    minimum_effects: Mapping[str, float],
+    distributions: Mapping[str, Comparison],
 ) -> list[ComparedMetric]:
     """Each of the metrics `names` of both windows, compared.
 
     `volume` is how the current window's requests compare with earlier weeks, `words` how those of
-    its queries do with the baseline's.
+    its queries do with the baseline's, `minimum_effects` are those of a tenant's own choice, by
+    metric, `distributions` what `compared_distributions` says.
     """
     old, new = looked_at.baseline, looked_at.current
-    comparisons = {
-        metric.value: _distributions(metric, old, new) for metric in Metric if metric in names
-    }
+    own = _OwnVariation(looked_at.baseline, looked_at.pieces)
+    comparisons = dict(distributions)
     comparisons |= {
         share.value: compare_shares(count(old), count(new))
         for share, count in SHARES.items()
@@ -93,10 +99,76 @@ def compared(
             function_name=looked_at.windows.subject.function,
             metric_name=name,
             comparison=comparison,
-            rule=RULES.get(name, DEFAULT_RULE),
+            rule=own.allowed_for(
+                name,
+                RULES.get(name, DEFAULT_RULE).from_where(minimum_effects.get(name)),
+                comparison,
+            ),
         )
         for name, comparison in comparisons.items()
     ]
+
+
+class _OwnVariation:
+    """How much the pieces of a baseline differ from each other, metric by metric."""
+
+    def __init__(self, whole: Seen | None, pieces: Pieces) -> None:
+        self._whole, self._pieces = whole, pieces
+        self._seen = [Seen(sums, {}) for sums in pieces.sums]
+
+    def allowed_for(self, name: str, rule: MetricRule, comparison: Comparison) -> MetricRule:
+        """The rule of a metric that was compared, with its minimum raised if need be."""
+        few = len(self._seen) < own_variation.LEAST_PIECES
+        if self._whole is None or few or comparison.reason is not None:
+            return rule
+        distances = self._distances(name, self._whole, rule.minimum_values)
+        return rule if distances is None else own_variation.allowed_for(rule, distances)
+
+    def _distances(self, name: str, whole: Seen, least: int) -> Floats | None:
+        if name in _METRICS:
+            metric = Metric(name)
+            counts = whole.histograms[metric].counts
+            return own_variation.of_values(self._pieces.counts[metric], counts, least)
+        if name in SHARES:
+            count = SHARES[Share(name)]
+            table = np.array([count(one) for one in self._seen], dtype=np.int64)
+            return own_variation.of_values(table, np.array(count(whole)), least)
+        if name in CATEGORIES:
+            names = CATEGORIES[Category(name)]
+            in_all = names(whole)
+            rows = [names(one) for one in self._seen]
+            table = np.array([[row.get(one, 0) for one in in_all] for row in rows], dtype=np.int64)
+            held = np.array(list(in_all.values()), dtype=np.int64)
+            return own_variation.of_categories(table, held, least)
+        if name in RELATIONS:
+            binned = RELATIONS[Relation(name)]
+            return own_variation.of_outcomes(
+                binned.counts_of_pieces(whole, self._pieces), binned.counts(whole), least
+            )
+        # Request volume knows its seasons by itself.
+        return None
+
+
+_METRICS: Final = frozenset(Metric)
+
+
+def compared_distributions(
+    looked_at: Sequence[LookedAt], names: Collection[str]
+) -> list[dict[str, Comparison]]:
+    """The metrics among `names` that are distributions, compared for each of `looked_at`.
+
+    Metric by metric, as the bins of one metric are alike in all of them.
+    """
+    found: list[dict[str, Comparison]] = [{} for _ in looked_at]
+    for metric in Metric:
+        if metric in names:
+            pairs = [
+                (_histogram(metric, one.baseline), _histogram(metric, one.current))
+                for one in looked_at
+            ]
+            for of_subject, comparison in zip(found, compare_all(pairs), strict=True):
+                of_subject[metric.value] = comparison
+    return found
 
 
 def untrusted(comparison: Comparison, reason: str) -> Comparison:
@@ -106,11 +178,6 @@ def untrusted(comparison: Comparison, reason: str) -> Comparison:
         for test in comparison.tests
     )
     return replace(comparison, tests=tests, effects={}, reason=comparison.reason or reason)
-
-
-def _distributions(metric: Metric, old: Seen | None, new: Seen | None) -> Comparison:
-    bins, before, after = aligned(_histogram(metric, old), _histogram(metric, new))
-    return compare(WindowPair.from_counts(before, after, representatives(bins)))
 
 
 def _histogram(name: Metric | OfOutcome, seen: Seen | None) -> Histogram:
@@ -186,6 +253,20 @@ class Binned:
             sums += np.bincount(where, weights=values * held.counts, minlength=len(self.edges))
         counted = np.add(*self.counts(seen)).astype(np.float64)
         return np.divide(sums, counted, out=np.full_like(sums, np.nan), where=counted > 0)
+
+    def counts_of_pieces(self, seen: Seen, pieces: Pieces) -> tuple[Counts, Counts]:
+        """The same of k pieces of what was seen: (k, bins) each."""
+        without, having = (
+            self._rows_by_bin(seen.histograms[name], pieces.counts[name])
+            for name in (self.without, self.having)
+        )
+        return without, having
+
+    def _rows_by_bin(self, histogram: Histogram, rows: Counts) -> Counts:
+        where = np.searchsorted(self.edges, representatives(histogram.bins), side="right") - 1
+        in_bin = np.zeros((len(self.edges), where.size))
+        in_bin[where, np.arange(where.size)] = 1
+        return np.asarray(np.rint(rows @ in_bin.T), dtype=np.int64)
 
     def _by_bin(self, histogram: Histogram) -> Counts:
         where = np.searchsorted(self.edges, representatives(histogram.bins), side="right") - 1

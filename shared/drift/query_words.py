@@ -63,5 +63,5 @@ def texts_of(seen: Seen | None) -> int:
 def _sides(each: LookedAt) -> Iterator[tuple[Window, Key, Seen | None]]:
     windows = each.windows
     for window, seen in ((windows.baseline, each.baseline), (windows.current, each.current)):
-        key = window.function or "", windows.subject.model
+        key = window.function or "", window.model or windows.subject.model
         yield Window(window.start, window.end), key, seen

@@ -53,6 +53,8 @@ class StoredFinding:
     baseline: WindowOf
     current: WindowOf
     tests: tuple[StoredTest, ...]
+    usual_effect: float | None = None
+    "How far days of the baseline were from the rest of it."
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,7 @@ def _finding(rows: list[DriftDetection]) -> StoredFinding:
             )
             for row in rows
         ),
+        usual_effect=None if decisive is None else decisive.usual_effect,
     )
 
 

@@ -5,7 +5,9 @@ Sweeps keep figures and no distributions: those are read again from the rollups,
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Final
@@ -18,10 +20,12 @@ from shared.drift.effects import Effect, magnitude
 from shared.drift.hourly_requests import RequestVolume, request_volumes
 from shared.drift.level_changes import Course, courses
 from shared.drift.monitored import CATEGORIES, RELATIONS, RULES, SHARES, bin_names, outcomes
+from shared.drift.own_variation import LEAST_PIECES
 from shared.drift.quantities import percent, quantity
 from shared.drift.query_words import texts_of, vocabularies
 from shared.drift.reading import StoredFinding
 from shared.drift.sequential import ChangeReport
+from shared.drift.several_windows import SeveralWindows, anderson_darling_several
 from shared.drift.showing import (
     Categories,
     Distribution,
@@ -50,6 +54,7 @@ from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DEFAULT_RULE, DriftState, MetricVerdict
 from shared.drift.vocabulary import Vocabulary, compare_vocabulary
 from shared.drift.volume import MOST_WEEKS, expected_hours
+from shared.drift.windows import piece_length
 from shared.hours import next_hour
 from shared.jobs.contracts import WindowOf
 from shared.telemetry.features.built_in import BY_NAME
@@ -64,7 +69,14 @@ from shared.telemetry.metrics import (
     Volume,
     Words,
 )
-from shared.telemetry.reading import Seen, Window, by_function_and_model
+from shared.telemetry.reading import (
+    DAY,
+    Pieces,
+    Seen,
+    Window,
+    by_function_and_model,
+    in_pieces,
+)
 
 HISTORY: Final = timedelta(days=7)
 "Of earlier sweeps that are shown beside the newest."
@@ -84,18 +96,27 @@ def recalled(
 ) -> tuple[FunctionDrift, ...]:
     """The findings by function, each with what its windows held.
 
-    Earlier sweeps of a metric are read where it drifts or is about to, and of all `with_history`.
+    Earlier sweeps of a metric are read where it drifts or is about to, and of all `with_history`,
+    which also says whether the days of a baseline hold one distribution.
     """
     functions: dict[str, tuple[list[ShownMetric], list[ShownConcept]]] = {}
-    held = _Held(session)
+    held = _Held(session, findings)
+    pasts = _pasts(
+        session,
+        [
+            finding
+            for finding in findings
+            if with_history or finding.state in (DriftState.DRIFT, DriftState.WARNING)
+        ],
+    )
     for finding in findings:
         metrics, concepts = functions.setdefault(finding.function, ([], []))
-        moved = finding.state in (DriftState.DRIFT, DriftState.WARNING)
-        past = _past(session, finding) if moved or with_history else ()
+        past = pasts.get(_of(finding), ())
+        days = held.days(finding) if with_history else None
         if finding.metric in list(Relation):
             concepts.append(_concept(finding, held))
         else:
-            metrics.append(_metric(finding, held, past))
+            metrics.append(replace(_metric(finding, held, past), days=days))
     return tuple(
         FunctionDrift(function, metrics, concepts)
         for function, (metrics, concepts) in functions.items()
@@ -150,14 +171,19 @@ def _change(course: Course, report: ChangeReport) -> ShownChange:
 
 
 class _Held:
-    """What was seen in windows, each read once."""
+    """What was seen in windows, each read once, of those that the findings are of."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, findings: Sequence[StoredFinding]) -> None:
         everything = (*Metric, *OfOutcome)
+        wanted: defaultdict[tuple[datetime, datetime], set[tuple[str, str]]] = defaultdict(set)
+        for finding in findings:
+            for window in (finding.baseline, finding.current):
+                wanted[window.start, window.end].add(_seen_as(window, finding))
 
         @cache
         def seen(start: datetime, end: datetime) -> Mapping[tuple[str, str], Seen]:
-            return by_function_and_model(session, Window(start, end), everything)
+            only = sorted(wanted[start, end])
+            return by_function_and_model(session, Window(start, end), everything, only)
 
         @cache
         def requests(window: WindowOf) -> Mapping[tuple[str, str], ShownVolume]:
@@ -166,15 +192,36 @@ class _Held:
                 (subject.function, subject.model): _volume(one) for subject, one in found.items()
             }
 
-        self._session, self._seen, self._requests = session, seen, requests
+        @cache
+        def days(
+            start: datetime, end: datetime, metric: Metric
+        ) -> Mapping[tuple[str, str], tuple[Seen, Pieces]]:
+            only = sorted(wanted[start, end])
+            return in_pieces(session, Window(start, end), (metric,), DAY, only)
+
+        self._session = session
+        self._seen, self._requests, self._days = seen, requests, days
 
     def seen(self, window: WindowOf, finding: StoredFinding) -> Seen | None:
-        function = window.function or finding.function
-        return self._seen(window.start, window.end).get((function, finding.model))
+        return self._seen(window.start, window.end).get(_seen_as(window, finding))
+
+    def days(self, finding: StoredFinding) -> SeveralWindows | None:
+        """Whether the days of the baseline hold one distribution; None of what is none."""
+        if finding.metric not in list(Metric):
+            return None
+        metric, window = Metric(finding.metric), finding.baseline
+        if piece_length(window, finding.current) != DAY:
+            return None
+        found = self._days(window.start, window.end, metric).get(_seen_as(window, finding))
+        if found is None:
+            return None
+        counts = found[1].counts[metric]
+        held = counts[counts.sum(axis=1) > 0]
+        return anderson_darling_several(held) if held.shape[0] >= LEAST_PIECES else None
 
     def vocabulary(self, window: WindowOf, finding: StoredFinding) -> Vocabulary:
         """Read each time: words take more room than all else that is held."""
-        key = window.function or finding.function, finding.model
+        key = _seen_as(window, finding)
         texts = {key: texts_of(self.seen(window, finding))}
         return vocabularies(self._session, Window(window.start, window.end), texts)[key]
 
@@ -323,33 +370,53 @@ def _verdict(finding: StoredFinding) -> MetricVerdict:
         n_baseline=finding.n_baseline,
         n_current=finding.n_current,
         reason=None if judged else finding.reason,
+        usual_effect=finding.usual_effect,
     )
 
 
-def _past(session: Session, finding: StoredFinding) -> tuple[PastSweep, ...]:
-    """What sweeps of the last days said of the metric, oldest first."""
+def _seen_as(window: WindowOf, finding: StoredFinding) -> tuple[str, str]:
+    """The function and model whose values a window of the finding holds."""
+    return window.function or finding.function, window.model or finding.model
+
+
+def _of(finding: StoredFinding) -> tuple[str, str, str]:
+    return finding.function, finding.model, finding.metric
+
+
+def _pasts(
+    session: Session, findings: Sequence[StoredFinding]
+) -> Mapping[tuple[str, str, str], tuple[PastSweep, ...]]:
+    """What sweeps of the days before said of the metrics of `findings`, oldest first."""
+    if not findings:
+        return {}
     row = DriftDetection
+    made = {_of(finding): finding.created_at for finding in findings}
     rows = session.execute(
-        sa.select(row.created_at, row.verdict, row.effect_name, row.effect_size)
+        sa.select(
+            row.function,
+            row.model,
+            row.metric,
+            row.created_at,
+            row.verdict,
+            row.effect_name,
+            row.effect_size,
+        )
         .where(
-            row.function == finding.function,
-            row.model == finding.model,
-            row.metric == finding.metric,
-            row.created_at >= finding.created_at - HISTORY,
-            row.created_at <= finding.created_at,
+            sa.tuple_(row.function, row.model, row.metric).in_(sorted(made)),
+            row.created_at >= min(made.values()) - HISTORY,
+            row.created_at <= max(made.values()),
             # The one effect that decides has a minimum.
             row.minimum_effect.is_not(None),
         )
         .order_by(row.created_at)
     )
-    return tuple(
-        PastSweep(
-            at.astimezone(UTC),
-            DriftState(state),
-            None if effect is None or size is None else magnitude(Effect(effect), size),
-        )
-        for at, state, effect, size in rows
-    )
+    found: defaultdict[tuple[str, str, str], list[PastSweep]] = defaultdict(list)
+    for function, model, metric, at, state, effect, size in rows:
+        of = (function, model, metric)
+        if made[of] - HISTORY <= at <= made[of]:
+            extent = None if effect is None or size is None else magnitude(Effect(effect), size)
+            found[of].append(PastSweep(at.astimezone(UTC), DriftState(state), extent))
+    return {of: tuple(past) for of, past in found.items()}
 
 
 def _same_hours(current: Period, weeks: int) -> Period:
@@ -360,5 +427,7 @@ def _same_hours(current: Period, weeks: int) -> Period:
 
 
 def _period(window: WindowOf) -> Period:
-    words = f"function {window.function}" if window.function else ""
-    return Period(window.start.astimezone(UTC), window.end.astimezone(UTC), words)
+    words = [f"function {window.function}"] if window.function else []
+    if window.model:
+        words.append(f"model {window.model}")
+    return Period(window.start.astimezone(UTC), window.end.astimezone(UTC), ", ".join(words))

@@ -98,9 +98,10 @@ def check_functions(session: Session, current: Window) -> Mapping[Subject, Check
         baseline = baseline_of(own, function, model)
         before = baseline.before(current)
         subject = Subject(function, model)
-        named = held.refused_fields(subject, before) | held.refused_fields(subject, current)
+        usual = Subject(function, baseline.model or model)
+        named = held.refused_fields(usual, before) | held.refused_fields(subject, current)
         old, new = _held_by_either(
-            held.counts(subject, before, named), held.counts(subject, current, named)
+            held.counts(usual, before, named), held.counts(subject, current, named)
         )
         findings = check_quality(old if old.events else None, new)
         broken = {one.column for one in findings if one.state is QualityState.BROKEN}
@@ -109,7 +110,7 @@ def check_functions(session: Session, current: Window) -> Mapping[Subject, Check
             # No more histograms than are asked for: hours are many.
             metrics = [metric for metric in CHECKED if metric.value in broken]
             hours = (
-                held.by_hour(subject, Window(first, before.end), metrics, named),
+                held.by_hour(usual, Window(first, before.end), metrics, named),
                 held.by_hour(subject, current, metrics, named),
             )
             findings = confirmed(findings, (old, new), hours)

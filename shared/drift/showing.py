@@ -18,6 +18,7 @@ import numpy.typing as npt
 from shared.drift.concept import CalibrationError
 from shared.drift.effects import Counts, Floats, magnitude
 from shared.drift.quality import QualityFinding, QualityState
+from shared.drift.several_windows import SeveralWindows
 from shared.drift.verdicts import DriftState, MetricVerdict
 from shared.evaluation.intervals import Interval, wilson
 from shared.telemetry.histograms import BINS, LARGEST_VALUE, Histogram, aligned, representatives
@@ -300,6 +301,8 @@ class ShownMetric:
     current: Period
     shape: Shape | None = None
     history: tuple[PastSweep, ...] = ()
+    days: SeveralWindows | None = None
+    "Whether the days of the baseline hold one distribution, where that was asked."
 
     @property
     def state(self) -> DriftState:

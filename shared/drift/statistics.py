@@ -120,11 +120,10 @@ def chi_square_grouped(pair: WindowPair) -> TestResult:
     """Chi-square of homogeneity over `pair.grouped`: for ordered values of any fineness."""
     if pair.problem is not None:
         return _untested("chi_square", Effect.CRAMERS_V, pair)
-    left, right = pair.grouped
-    if left.size < 2:
+    if pair.grouped[0].size < 2:
         reason = f"no two groups of values have {LEAST_EXPECTED} expected in both windows"
         return _untested("chi_square", Effect.CRAMERS_V, pair, reason)
-    return chi_square(WindowPair.from_counts(left, right))
+    return chi_square(pair.of_groups)
 
 
 def chi_square(pair: WindowPair) -> TestResult:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
+import psycopg
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from shared.database import tenant_of
 from shared.drift.effects import magnitude
 from shared.drift.features import compared_features
 from shared.drift.hourly_requests import NO_REQUEST, request_volumes
-from shared.drift.monitored import compared, histograms_for
+from shared.drift.minimum_effects import chosen_effects
+from shared.drift.monitored import compared, compared_distributions, histograms_for
 from shared.drift.query_words import NO_QUERY, compare_words
-from shared.drift.statistics import TestResult
-from shared.drift.tables import DriftDetection, DriftSubject, SweepKind
+from shared.drift.tables import DriftDetection, SweepKind
 from shared.drift.verdicts import MetricVerdict, judge
 from shared.drift.windows import Windows, look
-from shared.drift.wording import effect_said, magnitude_said
+from shared.drift.wording import effect_said, matters_from
 from shared.jobs.contracts import DetectDrift
 from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.features.watching import watched_features
@@ -56,7 +56,7 @@ class MetricFinding:
         moved = "unknown" if size is None else effect_said(name, magnitude(name, size))
         p_value = "unknown" if verdict.p_value is None else f"{verdict.p_value:.2g}"
         return (
-            f"{moved} (matters from {magnitude_said(name, verdict.minimum_effect)}),"
+            f"{moved} ({matters_from(verdict)}),"
             f" adjusted p {p_value} (significant to {verdict.threshold:.2g}),"
             f" n {verdict.n_baseline} and {verdict.n_current}"
         )
@@ -77,80 +77,121 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     """
     features = watched_features(session)
     names = {feature.name for feature in features if feature.name in BY_NAME}
+    minimum_effects = chosen_effects(session)
     requests = request_volumes(session, job.current) if Volume.REQUESTS in names else {}
     pairs = []
     seen = look(session, job, histograms_for(names))
     words = compare_words(session, seen) if Words.QUERY_VOCABULARY in names else {}
-    for looked_at in seen:
+    for looked_at, distributions in zip(seen, compared_distributions(seen, names), strict=True):
         subject = looked_at.windows.subject
         volume = requests.get(subject, NO_REQUEST).compared.comparison
         of_queries = words.get(subject, NO_QUERY).comparison
-        found = compared(looked_at, names, volume, of_queries)
+        found = compared(looked_at, names, volume, of_queries, minimum_effects, distributions)
         pairs += [(looked_at.windows, metric) for metric in found]
-    pairs += compared_features(
-        session, job, [feature for feature in features if feature.name not in BY_NAME]
-    )
+    own = [feature for feature in features if feature.name not in BY_NAME]
+    pairs += compared_features(session, job, own, minimum_effects)
     verdicts = judge([metric for _, metric in pairs], job.false_discovery_rate)
     findings = tuple(
         MetricFinding(windows, verdict)
         for (windows, _), verdict in zip(pairs, verdicts, strict=True)
     )
     sweep = SweepResult(sweep_id, job.false_discovery_rate, findings)
-    rows = _rows(sweep, tenant_of(session))
-    if rows:
-        session.execute(sa.insert(DriftDetection), rows)
-        kind = SweepKind.TIMETABLE if job.alerts else SweepKind.BY_HAND
-        _note_newest(session, sweep, kind)
+    if findings:
+        _store(session, sweep)
+        _note_newest(session, sweep, SweepKind.TIMETABLE if job.alerts else SweepKind.BY_HAND)
     return sweep
+
+
+_STORED: Final = tuple(
+    column.name
+    for column in DriftDetection.__table__.columns
+    if column.name not in ("id", "tenant_id", "sweep_id", "created_at")
+)
+_LIST: Final = ", ".join(_STORED)
+
+# PostgreSQL refuses COPY into a table with row-level security, so tests go through a table of the
+# connection's own, as batches of events do; single INSERTs would take longer than the sweep.
+_CREATE_BATCH: Final = sa.text(
+    f"""
+    CREATE TEMPORARY TABLE IF NOT EXISTS drift_batch ON COMMIT DELETE ROWS
+    AS SELECT {_LIST} FROM mlops.drift_detection WITH NO DATA
+    """  # noqa: S608 (column names of the mapping)
+)
+_EMPTY_BATCH: Final = sa.text("DELETE FROM pg_temp.drift_batch")
+_COPY: Final = f"COPY pg_temp.drift_batch ({_LIST}) FROM STDIN"
+_STORE: Final = sa.text(
+    f"""
+    INSERT INTO mlops.drift_detection (id, tenant_id, sweep_id, {_LIST})
+    SELECT gen_random_uuid(), CAST(current_setting('app.tenant') AS uuid), :sweep_id, {_LIST}
+    FROM pg_temp.drift_batch
+    """  # noqa: S608 (column names of the mapping)
+)
+
+
+def _store(session: Session, sweep: SweepResult) -> None:
+    session.execute(_CREATE_BATCH)
+    session.execute(_EMPTY_BATCH)
+    connection = session.connection().connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)
+    with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+        for finding in sweep.findings:
+            for row in _rows_of(finding):
+                copy.write_row([row[name] for name in _STORED])
+    session.execute(_STORE, {"sweep_id": sweep.sweep_id})
 
 
 def _note_newest(session: Session, sweep: SweepResult, kind: SweepKind) -> None:
     """Of its kind a sweep that began later holds, whichever ends last."""
     subjects = sorted({finding.windows.subject for finding in sweep.findings})
-    fixed = {"tenant_id": tenant_of(session), "sweep_id": sweep.sweep_id, "kind": kind.value}
-    noted = insert(DriftSubject).values(
-        [fixed | {"function": one.function, "model": one.model} for one in subjects]
-    )
     session.execute(
-        noted.on_conflict_do_update(
-            index_elements=["tenant_id", "function", "model", "kind"],
-            set_={"sweep_id": noted.excluded.sweep_id, "swept_at": noted.excluded.swept_at},
-            where=DriftSubject.swept_at <= noted.excluded.swept_at,
-        )
+        _NOTE,
+        {
+            "sweep_id": sweep.sweep_id,
+            "kind": kind.value,
+            "functions": [one.function for one in subjects],
+            "models": [one.model for one in subjects],
+        },
     )
 
 
-def _rows(sweep: SweepResult, tenant_id: UUID) -> list[dict[str, Any]]:
-    fixed = {"tenant_id": tenant_id, "sweep_id": sweep.sweep_id}
-    return [
-        fixed | _row(finding, test, adjusted)
-        for finding in sweep.findings
-        for test, adjusted in zip(
-            finding.verdict.tests, finding.verdict.adjusted_p_values, strict=True
-        )
-    ]
+# In the order of the key, so that two sweeps cannot wait for each other.
+_NOTE: Final = sa.text(
+    """
+    INSERT INTO mlops.drift_subjects AS noted (tenant_id, function, model, kind, sweep_id)
+    SELECT CAST(current_setting('app.tenant') AS uuid), function, model, :kind, :sweep_id
+    FROM unnest(CAST(:functions AS text[]), CAST(:models AS text[])) AS subject (function, model)
+    ORDER BY function, model
+    ON CONFLICT (tenant_id, function, model, kind) DO UPDATE
+    SET sweep_id = excluded.sweep_id, swept_at = excluded.swept_at
+    WHERE noted.swept_at <= excluded.swept_at
+    """
+)
 
 
-def _row(finding: MetricFinding, test: TestResult, adjusted: float | None) -> dict[str, Any]:
+def _rows_of(finding: MetricFinding) -> Iterator[dict[str, Any]]:
     verdict = finding.verdict
-    decides = test.effect_name is verdict.effect_name
-    return {
+    of_metric = {
         "function": finding.function,
         "model": finding.model,
-        "baseline": finding.windows.baseline.model_dump(mode="json"),
-        "current": finding.windows.current.model_dump(mode="json"),
+        "baseline": finding.windows.baseline.model_dump_json(),
+        "current": finding.windows.current.model_dump_json(),
         "metric": finding.metric,
-        "test": test.name,
-        "n_baseline": test.n_baseline,
-        "n_current": test.n_current,
-        "statistic": test.statistic,
-        "p_value": test.p_value,
-        "p_adjusted": adjusted,
         "threshold": verdict.threshold,
-        "effect_name": test.effect_name.value,
-        "effect_size": test.effect_size,
-        # Only one effect decides; the others are there to be looked at.
-        "minimum_effect": verdict.minimum_effect if decides else None,
         "verdict": verdict.state.value,
         "reason": finding.explanation,
     }
+    for test, adjusted in zip(verdict.tests, verdict.adjusted_p_values, strict=True):
+        decides = test.effect_name is verdict.effect_name
+        yield of_metric | {
+            "test": test.name,
+            "n_baseline": test.n_baseline,
+            "n_current": test.n_current,
+            "statistic": test.statistic,
+            "p_value": test.p_value,
+            "p_adjusted": adjusted,
+            "effect_name": test.effect_name.value,
+            "effect_size": test.effect_size,
+            # Only one effect decides; the others are there to be looked at.
+            "minimum_effect": verdict.minimum_effect if decides else None,
+            "usual_effect": verdict.usual_effect if decides else None,
+        }

@@ -62,6 +62,8 @@ class DriftDetection(Base):
     effect_name: Mapped[str | None]
     effect_size: Mapped[float | None]
     minimum_effect: Mapped[float | None]
+    usual_effect: Mapped[float | None]
+    "How far days of the baseline were from the rest of it, by the effect that decides."
     verdict: Mapped[str]
     reason: Mapped[str]
 
@@ -110,6 +112,21 @@ class DriftBaseline(Base):
     hours: Mapped[int | None]
     starts_at: Mapped[datetime | None]
     ends_at: Mapped[datetime | None]
+    baseline_model: Mapped[str | None]
+    "Whose window it is, where that is another model's."
+    changed_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class DriftEffect(Base):
+    """From where on a metric's difference matters to a tenant. Without a row it is as built in."""
+
+    __tablename__ = "drift_effects"
+    __table_args__ = (sa.CheckConstraint("minimum_effect > 0", name="positive"),)
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    metric: Mapped[str] = mapped_column(primary_key=True)
+    minimum_effect: Mapped[float]
+    "A magnitude, see `effects`."
     changed_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 

@@ -12,6 +12,9 @@ The rule, in plain words:
    `warning` if any is significant and the effect is at least half of the minimum; else `stable`.
    With a million events a shift of one in a thousand is significant; it is not drift.
 
+Where the baseline's own days differ by more, the minimum is raised to what they do (see
+`own_variation`).
+
 The effect is the one that the metric's rule names, by default the Kolmogorov-Smirnov distance: 0.1
 says that a tenth of all values moved across some point.
 """
@@ -19,7 +22,7 @@ says that a tenth of all values moved across some point.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -48,12 +51,18 @@ class MetricRule:
     minimum_values: int = 30
     "Values that each window needs."
     effect: Effect = Effect.KS_DISTANCE
+    usual_effect: float | None = None
+    "How far days of the baseline are from the rest of it; see `own_variation`. None if unknown."
 
     def __post_init__(self) -> None:
         if not self.minimum_effect > 0:
             raise ValueError(f"minimum effect {self.minimum_effect}; expected above 0")
         if self.minimum_values < 2:
             raise ValueError(f"minimum values {self.minimum_values}; expected 2 or more")
+
+    def from_where(self, minimum_effect: float | None) -> MetricRule:
+        """The same with a minimum that was chosen; None keeps its own."""
+        return self if minimum_effect is None else replace(self, minimum_effect=minimum_effect)
 
 
 DEFAULT_RULE = MetricRule()
@@ -92,6 +101,8 @@ class MetricVerdict:
     n_current: int
     reason: str | None
     "Why there is no finding; None where there is one."
+    usual_effect: float | None = None
+    "How far days of the baseline are from the rest of it; None where that is not known."
 
     @property
     def drift_detected(self) -> bool:
@@ -188,6 +199,7 @@ def _verdict(
         n_baseline=comparison.n_baseline,
         n_current=comparison.n_current,
         reason=reason,
+        usual_effect=rule.usual_effect,
     )
 
 

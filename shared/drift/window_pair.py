@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.drift.effects import Counts, Floats
+from shared.telemetry.histograms import Histogram, aligned, representatives
 
 LEAST_EXPECTED = 5
 "Expected count that every cell of the chi-square table has in both windows (Cochran's rule)."
 MOST_GROUPS = 32
 "Groups of neighbouring values that the chi-square test looks at."
+MOST_VALUES = 2**62
+"Windows of so many are not compared: their sum is beyond exact integers."
 _INT64 = 2**63 - 1
 
 
@@ -62,6 +65,12 @@ class WindowPair:
         return cls._checked(left, right, where)
 
     @classmethod
+    def from_histograms(cls, baseline: Histogram, current: Histogram) -> Self:
+        """Both windows' histograms of the rollups; positions are what their bins stand for."""
+        bins, left, right = aligned(baseline, current)
+        return cls._checked(left, right, representatives(bins))
+
+    @classmethod
     def from_categories(cls, baseline: Mapping[Any, int], current: Mapping[Any, int]) -> Self:
         """Counts of both windows by category, in no order: one that is missing was not seen.
 
@@ -69,7 +78,8 @@ class WindowPair:
         """
         names = baseline.keys() | current.keys()
         return cls.from_counts(
-            [baseline.get(name, 0) for name in names], [current.get(name, 0) for name in names]
+            countable(baseline.get(name, 0) for name in names),
+            countable(current.get(name, 0) for name in names),
         )
 
     @classmethod
@@ -108,6 +118,11 @@ class WindowPair:
 
     @classmethod
     def _checked(cls, baseline: Counts, current: Counts, positions: Floats | None) -> Self:
+        for window, counts in (("baseline", baseline), ("current", current)):
+            if counts.sum(dtype=np.float64) >= MOST_VALUES:
+                return cls._without(
+                    MOST_VALUES, MOST_VALUES, f"the {window} window holds 2**62 values or more"
+                )
         n_baseline, n_current = int(baseline.sum()), int(current.sum())
         problem = _why_untestable(n_baseline, n_current, baseline.size)
         return cls(baseline, current, positions, n_baseline, n_current, problem)
@@ -149,6 +164,11 @@ class WindowPair:
         return steps
 
     @cached_property
+    def of_groups(self) -> WindowPair:
+        """`grouped` as a pair: no group is empty in both windows."""
+        return WindowPair._checked(*self.grouped, None)
+
+    @cached_property
     def grouped(self) -> tuple[Counts, Counts]:
         """Neighbouring values pooled, so that every expected count is at least 5.
 
@@ -157,10 +177,16 @@ class WindowPair:
         from the pooled counts alone, so the choice favours neither window.
         """
         smaller = min(self.n_baseline, self.n_current)
-        ends = _group_ends(self.cumulative, self.total, self.total * LEAST_EXPECTED / smaller)
-        left = np.ediff1d(self.below[ends], to_begin=self.below[ends[0]])
-        pooled = np.ediff1d(self.cumulative[ends], to_begin=self.cumulative[ends[0]])
+        ends = group_ends(self.cumulative, self.total, self.total * LEAST_EXPECTED / smaller)
+        left, pooled = self.below[ends], self.cumulative[ends]
+        left[1:] -= left[:-1].copy()
+        pooled[1:] -= pooled[:-1].copy()
         return left, pooled - left
+
+
+def countable(counts: Iterable[int]) -> list[int]:
+    """Integers of any size as counts; those beyond all reason as so many that none is tested."""
+    return [count if count < MOST_VALUES else MOST_VALUES for count in counts]
 
 
 def pooled_categories(pair: WindowPair) -> WindowPair:
@@ -193,11 +219,15 @@ def _why_untestable(n_baseline: int, n_current: int, distinct: int) -> str | Non
     return "all values of both windows are equal" if distinct == 1 else None
 
 
-def _group_ends(cumulative: Counts, total: int, least: float) -> npt.NDArray[np.intp]:
-    """Index of the last bin of each group; every group holds at least `least` pooled values."""
+def group_ends(cumulative: Counts, total: int, least: float) -> npt.NDArray[np.intp]:
+    """Index of the last bin of each group; every group holds at least `least` pooled values.
+
+    A bin that nothing is in ends no group.
+    """
     groups = int(min(MOST_GROUPS, max(total // least, 1)))
     targets = np.arange(1, groups + 1) * (total / groups)
-    candidates = np.unique(np.searchsorted(cumulative, targets).clip(max=cumulative.size - 1))
+    # A group's end that is named twice adds nothing the second time.
+    candidates = np.minimum(np.searchsorted(cumulative, targets), cumulative.size - 1)
     ends: list[int] = []
     reached = 0
     for end, upto in zip(candidates.tolist(), cumulative[candidates].tolist(), strict=True):
@@ -231,6 +261,8 @@ def _counts(counts: npt.ArrayLike, window: str) -> Counts:
         raise ValueError(f"{window} counts of type {raw.dtype}; expected integers")
     if raw.size and raw.min() < 0:
         raise ValueError(f"{window} count {raw.min()}; expected 0 or more")
+    if raw.dtype.kind == "u" and raw.dtype.itemsize == 8:
+        raw = np.minimum(raw, MOST_VALUES)
     # Not copied: of ten million categories a copy would be noticed.
     return raw.astype(np.int64, copy=False)
 

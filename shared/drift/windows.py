@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -13,11 +13,21 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.drift.baselines import DEFAULT, Baseline, SetBaseline, baseline_of, baselines
+from shared.drift.own_variation import LEAST_PIECES
 from shared.hours import whole_hour_from
 from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
 from shared.registry.models import key, resolve
 from shared.telemetry.metrics import Metric, OfOutcome
-from shared.telemetry.reading import Seen, Window, by_function_and_model
+from shared.telemetry.reading import (
+    DAY,
+    NO_PIECES,
+    Pieces,
+    Seen,
+    Window,
+    by_function_and_model,
+    in_pieces,
+)
+from shared.telemetry.seen import NeverSeenError, require_seen
 from shared.telemetry.tables import ModelPerformance
 
 LONGEST_LOOK_BACK: Final = timedelta(days=35)
@@ -49,11 +59,26 @@ class Windows:
 
 @dataclass(frozen=True)
 class LookedAt:
-    """Both windows, and what was seen in each; None where there was nothing."""
+    """Both windows, and what was seen in each; None where there was nothing.
+
+    `pieces` are those of the baseline, which say how much it differs from itself.
+    """
 
     windows: Windows
     baseline: Seen | None
     current: Seen | None
+    pieces: Pieces = NO_PIECES
+
+
+def piece_length(baseline: WindowOf, current: WindowOf) -> timedelta:
+    """How long the pieces of a baseline are that say how much it differs from itself.
+
+    A day where the current window is one or several; else as long as that is, so that the hours of
+    the day weigh as much in a piece as in it, if the baseline has room for enough of them.
+    """
+    length, room = current.end - current.start, baseline.end - baseline.start
+    whole_days = length % DAY == timedelta(0)
+    return DAY if whole_days or (length > DAY and length * LEAST_PIECES > room) else length
 
 
 def look(
@@ -62,52 +87,110 @@ def look(
     """Both windows of every function and model that has rows in either, in their order.
 
     Where a window names no function each function is compared with itself, and where the baseline
-    names one, with that one. A function that has no rows in a baseline that was set, but has in
-    the week before, is looked at too: it has gone quiet. Raises `RegistryError` for a model of
-    the job that has no rows and is not registered.
+    names one, with that one; models likewise. A function that has no rows in a baseline that was
+    set, but has in the week before, is looked at too: it has gone quiet. Raises `RegistryError` for
+    a model of the job that has no rows and is not registered.
     """
 
-    @cache
-    def seen(start: datetime, end: datetime) -> Mapping[Subject, Seen]:
-        found = by_function_and_model(session, Window(start, end), histograms)
-        return {Subject(function, model): seen for (function, model), seen in found.items()}
-
+    if job.baseline is not None and job.baseline.model is not None:
+        named = known_model(session, job.baseline.model)
+        before = job.baseline.model_copy(update={"model": named})
+        job = job.model_copy(update={"baseline": before})
+    held = _Held(session, histograms)
     if isinstance(job.current, LastRequests):
         windows = _by_requests(session, job, job.current)
     else:
-        windows = _by_time(session, job, job.current, seen)
+        windows = _by_time(session, job, job.current, held)
     wanted = _models(session, job.models, {each.subject.model for each in windows})
-    return [
-        LookedAt(
-            each,
-            _in(seen, each.baseline, each.subject.model),
-            _in(seen, each.current, each.subject.model),
-        )
+    chosen = [
+        each
         for each in sorted(windows, key=lambda each: each.subject)
         if wanted is None or each.subject.model in wanted
     ]
+    held.expect(chosen)
+    return [held.looked_at(each) for each in chosen]
 
 
-SeenIn = Callable[[datetime, datetime], Mapping[Subject, Seen]]
+Read = tuple[datetime, datetime, timedelta | None]
+"A window, and the length of its pieces, if those are read."
 
 
-def _in(seen: SeenIn, window: WindowOf, model: str) -> Seen | None:
-    return seen(window.start, window.end).get(Subject(window.function or "", model))
+class _Held:
+    """What was seen in windows, each read once.
+
+    A window of few is read of them alone: where each has its own, as windows by requests and
+    accepted ones are, all of everybody would be read for each.
+    """
+
+    def __init__(self, session: Session, histograms: Sequence[Metric | OfOutcome]) -> None:
+        self._wanted: dict[Read, set[tuple[str, str]]] = {}
+        self._few = 0
+
+        @cache
+        def seen(start: datetime, end: datetime) -> Mapping[Subject, Seen]:
+            only = self._only((start, end, None))
+            found = by_function_and_model(session, Window(start, end), histograms, only)
+            return {Subject(function, model): seen for (function, model), seen in found.items()}
+
+        @cache
+        def pieces(
+            start: datetime, end: datetime, length: timedelta
+        ) -> Mapping[Subject, tuple[Seen, Pieces]]:
+            only = self._only((start, end, length))
+            found = in_pieces(session, Window(start, end), histograms, length, only)
+            return {Subject(function, model): seen for (function, model), seen in found.items()}
+
+        self._seen, self._pieces = seen, pieces
+
+    def expect(self, windows: Sequence[Windows]) -> None:
+        """Say for whom windows that were not read yet will be asked."""
+        self._few = len(windows) // 2
+        for each in windows:
+            before, now, model = each.baseline, each.current, each.subject.model
+            length = piece_length(before, now)
+            for read, subject in (
+                (
+                    (before.start, before.end, length),
+                    (before.function or "", before.model or model),
+                ),
+                ((now.start, now.end, None), (now.function or "", model)),
+            ):
+                self._wanted.setdefault(read, set()).add(subject)
+
+    def _only(self, read: Read) -> list[tuple[str, str]] | None:
+        wanted = self._wanted.get(read)
+        return sorted(wanted) if wanted is not None and len(wanted) < self._few else None
+
+    def current(self, window: WindowOf) -> Mapping[Subject, Seen]:
+        return self._seen(window.start, window.end)
+
+    def baseline(
+        self, window: WindowOf, current: WindowOf
+    ) -> Mapping[Subject, tuple[Seen, Pieces]]:
+        return self._pieces(window.start, window.end, piece_length(window, current))
+
+    def looked_at(self, windows: Windows) -> LookedAt:
+        before, now, model = windows.baseline, windows.current, windows.subject.model
+        seen, pieces = self.baseline(before, now).get(
+            Subject(before.function or "", before.model or model), (None, NO_PIECES)
+        )
+        current = self.current(now).get(Subject(now.function or "", model))
+        return LookedAt(windows, seen, current, pieces)
 
 
-def _by_time(session: Session, job: DetectDrift, current: WindowOf, seen: SeenIn) -> list[Windows]:
+def _by_time(session: Session, job: DetectDrift, current: WindowOf, held: _Held) -> list[Windows]:
     subjects = {
-        subject
-        for subject in seen(current.start, current.end)
-        if current.function in (None, subject.function)
+        subject for subject in held.current(current) if current.function in (None, subject.function)
     }
     own = baselines(session) if job.baseline is None else ()
     before = job.baseline or _window_of(DEFAULT, Window(current.start, current.end), None)
-    subjects |= {
-        Subject(current.function or subject.function, subject.model)
-        for subject in seen(before.start, before.end)
-        if (before.function or current.function) in (None, subject.function)
-    }
+    if before.model is None:
+        # Of the window of another model nothing has gone quiet.
+        subjects |= {
+            Subject(current.function or subject.function, subject.model)
+            for subject in held.baseline(before, current)
+            if (before.function or current.function) in (None, subject.function)
+        }
     # A model of the job without any rows is looked at too: it has no data.
     for model in _models(session, job.models, {subject.model for subject in subjects}) or ():
         if all(subject.model != model for subject in subjects):
@@ -122,12 +205,19 @@ def _compared(
     if job.baseline is not None:
         function = job.baseline.function or subject.function
         baseline = job.baseline.model_copy(update={"function": function})
+        if baseline.model == subject.model:
+            baseline = baseline.model_copy(update={"model": None})
         return windows_of(subject, baseline, current)
     chosen = baseline_of(own, subject.function, subject.model)
     found = chosen.windows(Window(current.start, current.end))
     windows = windows_of(
         subject,
-        WindowOf(start=found.baseline.start, end=found.baseline.end, function=subject.function),
+        WindowOf(
+            start=found.baseline.start,
+            end=found.baseline.end,
+            function=subject.function,
+            model=None if chosen.model == subject.model else chosen.model,
+        ),
         WindowOf(start=found.current.start, end=found.current.end, function=subject.function),
     )
     return windows if found.problem is None else replace(windows, problem=found.problem)
@@ -140,7 +230,7 @@ def windows_of(subject: Subject, baseline: WindowOf, current: WindowOf) -> Windo
 
 def problem_of(baseline: WindowOf, current: WindowOf) -> str | None:
     """Why two windows cannot be compared, or None. What is in both would make them alike."""
-    if baseline.function != current.function:
+    if (baseline.function, baseline.model) != (current.function, current.model):
         return None
     if baseline.start >= current.end:
         return "the baseline is later than the current window"
@@ -149,7 +239,7 @@ def problem_of(baseline: WindowOf, current: WindowOf) -> str | None:
 
 def _window_of(baseline: Baseline, current: Window, function: str | None) -> WindowOf:
     found = baseline.before(current)
-    return WindowOf(start=found.start, end=found.end, function=function)
+    return WindowOf(start=found.start, end=found.end, function=function, model=baseline.model)
 
 
 def _by_requests(session: Session, job: DetectDrift, last: LastRequests) -> list[Windows]:
@@ -207,6 +297,18 @@ def _reached(hours: Mapping[datetime, int], requests: int) -> datetime | None:
         if held >= requests:
             return hour
     return None
+
+
+def known_model(session: Session, name: str) -> str:
+    """What telemetry calls a model: `name` if it has been reported so, else that of the registry.
+
+    Raises `RegistryError` for one that neither has.
+    """
+    try:
+        require_seen(session, "model", name)
+    except NeverSeenError:
+        return key(resolve(session, name))
+    return name
 
 
 def _models(

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from shared.drift.effects import Effect
+from shared.drift.own_variation import TIMES
 from shared.drift.quality import QualityCheck, QualityState
-from shared.drift.quantities import number, percent
-from shared.drift.verdicts import DriftState
+from shared.drift.quantities import number, percent, probability
+from shared.drift.several_windows import SeveralWindows
+from shared.drift.verdicts import DriftState, MetricVerdict
 
 # A test that finds nothing has not shown that there is nothing.
 _SAID: Final[Mapping[str, str]] = {
@@ -90,3 +92,28 @@ def magnitude_said(effect: str, magnitude: float) -> str:
     if effect == Effect.VOLUME_RATIO:
         return f"{number(1 + magnitude)} times" if math.isfinite(magnitude) else "endlessly far"
     return percent(magnitude) if effect in _SHARES else number(magnitude)
+
+
+def matters_from(verdict: MetricVerdict) -> str:
+    """`matters from 10 %`, and why, where the baseline itself asks for more than the rule does."""
+    name, least, usual = verdict.effect_name, verdict.minimum_effect, verdict.usual_effect
+    words = f"matters from {magnitude_said(name, least)}"
+    if usual is None or not math.isclose(least, TIMES * usual):
+        return words
+    return f"{words}: twice the {magnitude_said(name, usual)} that the baseline varies by itself"
+
+
+def days_said(days: SeveralWindows | None) -> str | None:
+    """Whether the days of a baseline differ among themselves; None where that is not known."""
+    if days is None or days.p_value is None or days.ks_distance is None:
+        return None
+    test = f"k-sample Anderson-Darling over {len(days.sizes)}, p {probability(days.p_value)}"
+    if days.p_value > _SURE:
+        return f"no difference shown between the days of the baseline ({test})"
+    return (
+        f"the days of the baseline differ among themselves ({test}), the furthest from the others"
+        f" by {percent(days.ks_distance)} of values"
+    )
+
+
+_SURE: Final = 0.01

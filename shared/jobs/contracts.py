@@ -217,6 +217,8 @@ class WindowOf(BaseModel):
     end: AwareDatetime
     function: Name | None = None
     "Only this function; each by itself when left out."
+    model: Name | None = None
+    "Of this model, where that is another than the one looked at."
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -266,6 +268,12 @@ class DetectDrift(Contract):
     "Of the tests that a sweep calls significant, the share that is expected to be false."
     alerts: bool = False
     "What it finds raises and closes alerts, as that of the timetable's sweeps does."
+
+    @model_validator(mode="after")
+    def _models_are_named_once(self) -> Self:
+        if isinstance(self.current, WindowOf) and self.current.model is not None:
+            raise ValueError("the current window is of `models`; only the baseline names another")
+        return self
 
 
 class CheckQuality(Contract):

@@ -7,17 +7,21 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from itertools import groupby
+from typing import Any, Final, Self
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from shared.database import WholeNumber
-from shared.telemetry.histograms import Histogram
+from shared.telemetry.histograms import Histogram, IntArray, counts_of_runs
 from shared.telemetry.metrics import HISTOGRAMS, Metric, OfOutcome, Words
 from shared.telemetry.tables import DailyPerformance, DirtyDay, ModelPerformance
 from shared.telemetry.word_counts import WordCounts
+
+DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -161,15 +165,23 @@ def computed_at(
     return newest
 
 
+Only = Collection[tuple[str, str]]
+"Functions and models that alone are read."
+
+
 def by_model_and_function(
-    session: Session, window: Window, metrics: Sequence[Metric | OfOutcome]
+    session: Session,
+    window: Window,
+    metrics: Sequence[Metric | OfOutcome],
+    only: Only | None = None,
 ) -> dict[tuple[str, str], tuple[Sums, Mapping[Metric | OfOutcome, Histogram]]]:
     """The sums, and the histograms of `metrics`, for each model and function in the window.
 
     One statement; the errors of these sums are not counted by what they were.
     """
     wanted = (*_SUMMED, *(metric.value for metric in metrics))
-    rows = _rows(window, (Group.FUNCTION.value, *wanted), Group.MODEL, (None, None, None))
+    columns = (Group.FUNCTION.value, *wanted)
+    rows = _rows(window, columns, Group.MODEL, (None, None, None), only=only)
     of = (rows.c.name, rows.c[Group.FUNCTION.value])
     nothing = sa.literal(b"", sa.LargeBinary)
     packed = [sa.func.string_agg(rows.c[metric.value], nothing) for metric in metrics]
@@ -197,11 +209,14 @@ class Seen:
 
 
 def by_function_and_model(
-    session: Session, window: Window, metrics: Sequence[Metric | OfOutcome]
+    session: Session,
+    window: Window,
+    metrics: Sequence[Metric | OfOutcome],
+    only: Only | None = None,
 ) -> dict[tuple[str, str], Seen]:
     """As `by_model_and_function`, with errors by type, and names; by function, then model."""
     by_type, names = (
-        _counted_by_model_and_function(session, window, column)
+        _counted_by_model_and_function(session, window, column, only)
         for column in ("errors_by_type", "names")
     )
     return {
@@ -214,7 +229,7 @@ def by_function_and_model(
             histograms,
         )
         for (model, function), (sums, histograms) in by_model_and_function(
-            session, window, metrics
+            session, window, metrics, only
         ).items()
     }
 
@@ -283,6 +298,151 @@ NOTHING_SEEN: Final = Seen(_sums_of(()), dict.fromkeys(HISTOGRAMS, Histogram.emp
 "What there is of nobody."
 
 
+MOST_PIECES: Final = 28
+"Of a window, the newest."
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """What one model did within one function in each of k equal pieces of a window.
+
+    `counts` are (k, m), over the m bins of the whole window's histogram.
+    """
+
+    sums: tuple[Sums, ...]
+    counts: Mapping[Metric | OfOutcome, IntArray]
+
+
+NO_PIECES: Final = Pieces((), {})
+
+
+def in_pieces(
+    session: Session,
+    window: Window,
+    metrics: Sequence[Metric | OfOutcome],
+    length: timedelta,
+    only: Only | None = None,
+) -> dict[tuple[str, str], tuple[Seen, Pieces]]:
+    """As `by_function_and_model`, and beside the whole window its newest pieces of this length.
+
+    Pieces of a day are days (UTC) that lie in the window as a whole, and one of the hours before
+    and after them where these are a day together, as they are in a window of whole days: so a week
+    has seven. Shorter pieces end where the window does. Of a piece without rows there is none.
+    """
+    split = _Split.of(window, length, only)
+    counted = {
+        name: _counted_in_pieces(session, split, name) for name in ("errors_by_type", "names")
+    }
+    wanted = (*_SUMMED, *(metric.value for metric in metrics))
+    rows = split.rows((Group.FUNCTION.value, *wanted))
+    of = (rows.c.name, rows.c[Group.FUNCTION.value], split.piece(rows))
+    nothing = sa.literal(b"", sa.LargeBinary)
+    packed = [sa.func.string_agg(rows.c[metric.value], nothing) for metric in metrics]
+    found = session.execute(sa.select(*of, *_added(rows), *packed).group_by(*of).order_by(*of))
+    return {
+        (function, model): split.seen(
+            [tuple(part) for part in parts],
+            metrics,
+            {name: of_column.get((model, function), {}) for name, of_column in counted.items()},
+        )
+        for (model, function), parts in groupby(found, key=lambda row: (row[0], row[1]))
+    }
+
+
+@dataclass(frozen=True)
+class _Split:
+    """`number` pieces of a window from `origin` on; what is left of it is before or after them."""
+
+    window: Window
+    origin: datetime
+    length: timedelta
+    number: int
+    only: Only | None
+
+    @classmethod
+    def of(cls, window: Window, length: timedelta, only: Only | None) -> Self:
+        if length == DAY:
+            first, last = _whole_days(window)
+            number = min(max((last - first).days, 0), MOST_PIECES)
+            return cls(window, _midnight(last) - number * length, length, number, only)
+        number = min((window.end - window.start) // length, MOST_PIECES)
+        return cls(window, window.end - number * length, length, number, only)
+
+    @property
+    def _ends_are_one(self) -> bool:
+        """Whether what is before and after the pieces is as long as one of them together."""
+        length = self.window.end - self.window.start
+        return self.length == DAY and length - self.number * self.length == self.length
+
+    def rows(self, columns: Sequence[str]) -> sa.Subquery:
+        no_days_from = None if self.length == DAY else self.origin
+        everyone = (None, None, None)
+        return _rows(self.window, columns, Group.MODEL, everyone, no_days_from, self.only)
+
+    def piece(self, rows: sa.Subquery) -> sa.ColumnElement[int]:
+        """Which piece a row is of; -1 and `number` are what lies before and after them."""
+        seconds = sa.func.extract("epoch", rows.c.begins - self.origin)
+        piece = sa.func.floor(seconds / self.length.total_seconds())
+        return sa.cast(sa.func.least(sa.func.greatest(piece, -1), self.number), sa.Integer)
+
+    def seen(
+        self,
+        parts: Sequence[tuple[Any, ...]],
+        metrics: Sequence[Metric | OfOutcome],
+        counted: Mapping[str, Mapping[int, dict[str, int]]],
+    ) -> tuple[Seen, Pieces]:
+        """`parts` are (model, function, piece, sums, histograms) of each piece."""
+        begin = 3 + len(_SUMMED)
+        of_part = [
+            replace(
+                Sums(**dict(zip(_SUMMED, part[3:begin], strict=True))),
+                errors_by_type=counted["errors_by_type"].get(part[2], {}),
+                names=counted["names"].get(part[2], {}),
+            )
+            for part in parts
+        ]
+        whole = [row for row, part in enumerate(parts) if 0 <= part[2] < self.number]
+        ends = [row for row in range(len(parts)) if row not in whole] if self._ends_are_one else []
+        histograms: dict[Metric | OfOutcome, Histogram] = {}
+        counts: dict[Metric | OfOutcome, IntArray] = {}
+        for metric, packed in zip(metrics, list(zip(*parts, strict=True))[begin:], strict=True):
+            bins, of_parts = counts_of_runs(packed)
+            histograms[metric] = Histogram(bins, of_parts.sum(axis=0))
+            counts[metric] = of_parts[whole]
+            if ends:
+                counts[metric] = np.vstack((counts[metric], of_parts[ends].sum(axis=0)))
+        sums = [of_part[row] for row in whole]
+        if ends:
+            sums.append(_together([of_part[row] for row in ends]))
+        pieces = Pieces(tuple(sums), counts)
+        return Seen(_together(of_part), histograms), pieces
+
+
+def _together(parts: Sequence[Sums]) -> Sums:
+    counted: dict[str, Counter[str]] = {"errors_by_type": Counter(), "names": Counter()}
+    for part in parts:
+        for name, counts in counted.items():
+            counts.update(getattr(part, name))
+    summed = {name: sum(getattr(part, name) for part in parts) for name in _SUMMED}
+    return replace(
+        Sums(**summed),
+        errors_by_type=counted["errors_by_type"],
+        names=counted["names"],
+    )
+
+
+def _counted_in_pieces(
+    session: Session, split: _Split, column: str
+) -> dict[tuple[str, str], dict[int, dict[str, int]]]:
+    of_function = Group.FUNCTION.value
+    rows = split.rows((of_function, column))
+    found: dict[tuple[str, str], dict[int, dict[str, int]]] = {}
+    groups = (rows.c.name, rows.c[of_function], split.piece(rows))
+    for model, function, piece, kind, number in _counted(session, rows, column, groups):
+        found.setdefault((model, function), {}).setdefault(piece, {})[kind] = number
+    return found
+
+
 Filters = tuple[str | None, str | None, str | None]
 "Model, function and variant."
 
@@ -299,10 +459,10 @@ def _errors(
 
 
 def _counted_by_model_and_function(
-    session: Session, window: Window, column: str
+    session: Session, window: Window, column: str, only: Only | None
 ) -> dict[tuple[str, str], dict[str, int]]:
     of_function = Group.FUNCTION.value
-    rows = _rows(window, (of_function, column), Group.MODEL, (None, None, None))
+    rows = _rows(window, (of_function, column), Group.MODEL, (None, None, None), only=only)
     errors: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     groups = (rows.c.name, rows.c[of_function])
     for model, function, kind, found in _counted(session, rows, column, groups):
@@ -324,22 +484,38 @@ def _counted(
     return (tuple(row) for row in found)
 
 
-def _rows(window: Window, columns: Sequence[str], by: Group, filters: Filters) -> sa.Subquery:
-    """Rows that make up the window, each with its group as `name` and these columns.
+def _rows(
+    window: Window,
+    columns: Sequence[str],
+    by: Group,
+    filters: Filters,
+    no_days_from: datetime | None = None,
+    only: Only | None = None,
+) -> sa.Subquery:
+    """Rows that make up the window, each with its group as `name`, when it `begins`, and `columns`.
 
     Days that lie in it as a whole are read as days, and those that are not summed up, and the
-    ends of the window, as hours. It is one statement, so that a day that is summed meanwhile is
-    not missed in both.
+    ends of the window, as hours, as all is from `no_days_from` on. It is one statement, so that a
+    day that is summed meanwhile is not missed in both.
     """
     first, last = _whole_days(window)
+    if no_days_from is not None:
+        last = min(last, no_days_from.astimezone(UTC).date())
     hours, days = ModelPerformance.__table__, DailyPerformance.__table__
 
     def of(table: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
         wanted = zip(("model", "function", "variant"), filters, strict=True)
+        begins = (
+            hours.c.hour if table is hours else sa.cast(days.c.day, sa.TIMESTAMP(timezone=True))
+        )
         return sa.select(
-            table.c[by.value].label("name"), *(table.c[column] for column in columns)
+            table.c[by.value].label("name"),
+            begins.label("begins"),
+            *(table.c[column] for column in columns),
         ).where(
-            *conditions, *(table.c[name] == value for name, value in wanted if value is not None)
+            *conditions,
+            *(table.c[name] == value for name, value in wanted if value is not None),
+            *(() if only is None else (sa.tuple_(table.c.function, table.c.model).in_(only),)),
         )
 
     if first >= last:

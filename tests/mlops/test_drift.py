@@ -25,8 +25,9 @@ from shared.telemetry.metrics import HISTOGRAMS
 from shared.telemetry.tables import ModelPerformance, TelemetryName
 
 HOUR = datetime(2026, 11, 18, 12, tzinfo=UTC)
-BASELINE = {"start": "2026-11-11T12:00:00Z", "end": "2026-11-18T12:00:00Z", "function": "shop"}
-CURRENT = {"start": "2026-11-18T12:00:00Z", "end": "2026-11-19T12:00:00Z", "function": "shop"}
+OF_SHOP = {"function": "shop", "model": None}
+BASELINE = {"start": "2026-11-11T12:00:00Z", "end": "2026-11-18T12:00:00Z"} | OF_SHOP
+CURRENT = {"start": "2026-11-18T12:00:00Z", "end": "2026-11-19T12:00:00Z"} | OF_SHOP
 JUDGED = {
     "test": "kolmogorov_smirnov",
     "effect_name": "ks_distance",
@@ -342,6 +343,14 @@ def test_a_baseline_is_set_listed_accepted_and_removed(
             ("baseline", "set", "--accept", "--to", "2026-11-15T00:00Z"),
             "--accept, with --from or without",
         ),
+        (
+            ("baseline", "set", "--accept", "--baseline-model", "x"),
+            "leave out --baseline-model",
+        ),
+        (("run", "--requests", "50", "--baseline-model", "x"), "needs --baseline-from"),
+        (("effect", "set", "success", "1.5"), "a share of values; expected 0.001 to 1"),
+        (("effect", "set", "success", "nan"), "expected 0.001 to 1"),
+        (("effect", "set", "request_volume", "0.5"), "expected 1.05 to 100"),
         (("budget", "0"), "expected 0.001 to 100"),
         (("budget", "nan"), "expected 0.001 to 100"),
         (("run", "--baseline-from", "2026-11-01T00:00Z"), "go together"),
@@ -373,3 +382,32 @@ def test_the_budget_of_false_alarms_is_shown_and_set(told: Callable[..., Any]) -
     }
     assert told("budget", "0.5").startswith("0.5 false alarms a week are accepted")
     assert told("budget", "--json")["false_alarms_a_week"] == 0.5
+
+
+def test_where_a_metric_matters_from_is_set_listed_and_removed(
+    told: Callable[..., Any], mlops: Command
+) -> None:
+    assert "none was set" in told("effect", "list")
+    assert told("effect", "set", "error_rate", "0.02") == "error_rate matters from 2 %\n"
+    assert told("effect", "set", "request_volume", "2") == "request_volume matters from 2 times\n"
+    text = told("effect", "list")
+    assert "2 times" in text
+    assert [one["metric"] for one in told("effect", "list", "--json")] == [
+        "error_rate",
+        "request_volume",
+    ]
+    assert "as built in" in told("effect", "remove", "error_rate")
+    refused(mlops("drift", "effect", "remove", "error_rate"), Exit.NOT_FOUND, "no effect was set")
+    refused(mlops("drift", "effect", "set", "eror_rate", "0.1"), Exit.NOT_FOUND, "error_rate")
+
+
+def test_a_baseline_may_be_the_window_of_another_model(
+    told: Callable[..., Any], mlops: Command, tenant: TenantId
+) -> None:
+    put_sweep(tenant, JUDGED, model="buyer@1.2.0")
+    said = told("baseline", "set", "--model", "buyer@1.3.0", "--baseline-model", "buyer@1.2.0")
+    assert "the 7 d before of buyer@1.2.0" in said
+    assert "of buyer@1.2.0" in " ".join(told("baseline", "list").split())
+    for command in (("baseline", "set"), ("run",)):
+        answer = mlops("drift", *command, "--baseline-model", "bier@1.2.0")
+        refused(answer, Exit.FAILURE, "no model 'bier@1.2.0' is registered")

@@ -27,7 +27,7 @@ from shared.drift.showing import (
     Volume,
 )
 from shared.drift.verdicts import DriftState, MetricVerdict
-from shared.drift.wording import effect_said, magnitude_said, said
+from shared.drift.wording import days_said, effect_said, matters_from, said
 
 _STATES: Final = {
     DriftState.DRIFT: "bold red",
@@ -43,6 +43,8 @@ def draw_metric(metric: ShownMetric, width: int, signs: Signs = BLOCKS) -> list[
     require_width(width)
     name = metric.verdict.metric_name
     lines = _verdict(name, metric, metric.effect, change(metric.shape), width, signs)
+    if (told := days_said(metric.days)) is not None:
+        lines[-1:] = [*wrapped([told], width), Text()]
     if isinstance(metric.shape, Distribution):
         lines += draw_distribution(metric.shape, width, signs)
     elif isinstance(metric.shape, Categories):
@@ -105,8 +107,7 @@ def _grounds(verdict: MetricVerdict, effect: float | None) -> list[str]:
     name = verdict.effect_name.value
     parts = []
     if effect is not None and verdict.state not in NOT_JUDGED:
-        least = magnitude_said(name, verdict.minimum_effect)
-        parts.append(f"{effect_said(name, effect)} (matters from {least})")
+        parts.append(f"{effect_said(name, effect)} ({matters_from(verdict)})")
     if verdict.p_value is not None:
         parts.append(
             f"adjusted p {probability(verdict.p_value)}"

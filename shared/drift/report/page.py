@@ -41,6 +41,7 @@ from shared.drift.wording import (
     checked_said,
     effect_said,
     magnitude_said,
+    matters_from,
     quality_said,
     said,
 )
@@ -338,7 +339,7 @@ def _grounds(verdict: MetricVerdict, effect: float | None, changed: str | None) 
         sentence=verdict.reason
         or "; ".join(
             part
-            for part in (changed, f"{words or 'effect unknown'} (matters from {minimum})")
+            for part in (changed, f"{words or 'effect unknown'} ({matters_from(verdict)})")
             if part is not None
         ),
         meter=None if effect is None else round(min(effect / verdict.minimum_effect / 2, 1), 3),

@@ -162,3 +162,12 @@ def test_small_tables_do_not_alarm_too_often():
                 if p is not None and p <= 0.05:
                     size += left.pmf(a) * right.pmf(b)
         assert size <= 0.062, (n1, n2, share)
+
+
+@pytest.mark.parametrize("most", [2**62, 2**63 - 1, 2**63, 2**70])
+def test_more_values_than_can_be_summed_are_a_reason(most: int) -> None:
+    reason = "the baseline window holds 2**62 values or more"
+    assert compare_shares((5, most), (5, 5)).reason == reason
+    assert compare_categories(WindowPair.from_categories({"a": most}, {"a": 5})).reason == reason
+    both = compare_shares((most, most), (most, most))
+    assert (both.reason, both.tests[0].p_value) == (reason, None)
