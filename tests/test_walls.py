@@ -165,6 +165,7 @@ REMOVED = (
     "dirty_days",
     "dirty_hours",
     "drift_baselines",
+    "drift_effects",
     "error_messages",
     "event_batches",
     "llm_model_costs",
