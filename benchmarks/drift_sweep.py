@@ -1,5 +1,8 @@
 """A sweep over 50 functions and 6 metrics, the last 24 hours against the 28 days before them.
 
+And the same with all that is monitored unless somebody says otherwise, and with what was found told
+as alerts, as the sweeps of the timetable do.
+
 A sweep reads rollups and no events, so the rollups of four weeks are written as they would have
 been made: the values of an hour are drawn, counted by the same histograms, copied into
 `model_performance`, and days that are over are added up by the product itself. To be sure of that,
@@ -23,15 +26,17 @@ import sqlalchemy as sa
 
 from benchmarks.measure import Figure, MeasurementError, interleaved
 from benchmarks.services import measured_services
+from shared.alerts.drifting import tell_of_drift
 from shared.database import TenantId, tenant_session
 from shared.drift.sweep import detect
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.local.ephemeral import TemporaryServices
 from shared.telemetry.days import mark_days, sum_past_days
+from shared.telemetry.errors import ErrorCategory
 from shared.telemetry.features.built_in import MONITORED
-from shared.telemetry.features.watching import unwatch
+from shared.telemetry.features.watching import unwatch, watch
 from shared.telemetry.histograms import Histogram
-from shared.telemetry.metrics import SHARE_UNIT, Metric, Share
+from shared.telemetry.metrics import SHARE_UNIT, Metric, OfOutcome, Share
 from shared.telemetry.rollups import roll_up_dirty_hours
 from shared.telemetry.tables import ModelPerformance
 from shared.tenancy.tenants import create_tenant
@@ -53,6 +58,7 @@ FEWER = 10
 "So many times fewer events has the other tenant."
 DIFFERENT = 1_000
 "Hours that are drawn; which of them a function has in an hour is drawn as well."
+MODELS = ("large", "small")
 PAGES = 5
 "One event of so many is a page load, the others are model calls."
 LIMIT_SECONDS = 2.0
@@ -83,18 +89,33 @@ def figures() -> Iterator[Figure]:
             f"the same with {few.events:.1e} events, with a limit of {FLAT} times",
             1 / FLAT,
         )
+        many.all_metrics()
+        seconds = interleaved(many.sweep, many.told_sweep, ROUNDS)
+        work = f"{FUNCTIONS} functions x {len(MONITORED)} metrics, median of {ROUNDS}"
+        yield Figure("sweep_50_all", seconds.ours, LIMIT_SECONDS, "s", f"limit ({work})", 1)
+        yield Figure(
+            "sweep_50_all_told",
+            seconds.other,
+            LIMIT_SECONDS,
+            "s",
+            f"limit ({work}, alerts raised and closed)",
+            1,
+        )
 
 
-def sweep(tenant: TenantId, now: datetime) -> int:
-    """Detect drift up to `now` and store it; how many metrics were judged. All that depends on
-    how a sweep is asked for stands here."""
+def sweep(tenant: TenantId, now: datetime, *, told: bool) -> int:
+    """Detect drift up to `now`, store it, and tell of it if asked; how many metrics were judged.
+    All that depends on how a sweep is asked for stands here."""
     middle = now - timedelta(hours=CURRENT_HOURS)
     job = DetectDrift(
         baseline=WindowOf(start=middle - timedelta(hours=BASELINE_HOURS), end=middle),
         current=WindowOf(start=middle, end=now),
     )
     with tenant_session(tenant) as session:
-        return len(detect(session, job, uuid.uuid4()).findings)
+        found = detect(session, job, uuid.uuid4())
+        if told:
+            tell_of_drift(session, found)
+        return len(found.findings)
 
 
 @dataclass(frozen=True)
@@ -108,6 +129,8 @@ class Hour:
     input_tokens: Ints
     output_tokens: Ints
     failed: npt.NDArray[np.bool_]
+    asked: Ints
+    "Which of `MODELS`."
     load_ms: Ints
     dom_nodes: Ints
 
@@ -126,6 +149,7 @@ def draw(rng: np.random.Generator, events: int) -> Hour:
         rng.integers(500, 20_000, calls),
         rng.integers(5, 900, calls),
         rng.random(calls) < 0.05,
+        rng.integers(len(MODELS), size=calls),
         lognormal(6.5, 0.6, pages),
         lognormal(6, 0.5, pages),
     )
@@ -139,12 +163,19 @@ def rollup(hour: Hour) -> dict[str, object]:
             (Metric.LLM_LATENCY, hour.latency_ms),
             (Metric.PAGE_LOAD, hour.load_ms),
             (Metric.QUERY_LENGTH, hour.query_length),
+            (OfOutcome.QUERY_LENGTH_OF_SUCCESSES, hour.query_length[~hour.failed]),
+            (OfOutcome.QUERY_LENGTH_OF_ERRORS, hour.query_length[hour.failed]),
             (Metric.CONFIDENCE, hour.confidence),
             (Metric.TOKENS, hour.input_tokens + hour.output_tokens),
             (Metric.DOM_NODES, hour.dom_nodes),
         )
     }
+    failed = int(hour.failed.sum())
+    asked = np.bincount(hour.asked, minlength=len(MODELS)).tolist()
     return counted | {
+        "names": {f"llm_call.{name}": n for name, n in zip(MODELS, asked, strict=True) if n},
+        "errors_by_type": {"llm_call.TimeoutError": failed} if failed else {},
+        "errors_by_category": {ErrorCategory.TIMEOUT.value: failed} if failed else {},
         "page_loads": hour.load_ms.size,
         "llm_calls": hour.failed.size,
         "llm_errors": int(hour.failed.sum()),
@@ -173,16 +204,28 @@ class _Stored:
     def __init__(self, servers: TemporaryServices, now: datetime, an_hour: int) -> None:
         self._url = servers.superuser_url
         self._database = urlsplit(servers.database_url).path.lstrip("/")
-        self._now, self._an_hour = now, an_hour
+        self._now, self._an_hour, self._metrics = now, an_hour, len(METRICS)
         self._tenant = create_tenant(f"sweep-{uuid.uuid4()}")
         self.events = (CURRENT_HOURS + BASELINE_HOURS) * FUNCTIONS * an_hour
         self._write()
         self._only_the_metrics()
 
     def sweep(self) -> None:
-        judged = sweep(self._tenant, self._now)
-        if judged != FUNCTIONS * len(METRICS):
-            raise MeasurementError(f"{judged} metrics judged; not {FUNCTIONS} x {len(METRICS)}")
+        self._sweep(told=False)
+
+    def told_sweep(self) -> None:
+        self._sweep(told=True)
+
+    def all_metrics(self) -> None:
+        with tenant_session(self._tenant) as session:
+            for feature in MONITORED:
+                watch(session, feature.name)
+        self._metrics = len(MONITORED)
+
+    def _sweep(self, *, told: bool) -> None:
+        judged = sweep(self._tenant, self._now, told=told)
+        if judged != FUNCTIONS * self._metrics:
+            raise MeasurementError(f"{judged} metrics judged; not {FUNCTIONS} x {self._metrics}")
 
     def check_an_hour(self) -> None:
         """Raises `MeasurementError` if an hour's events are not summed to what was written."""
@@ -257,7 +300,8 @@ def _store_events(
 ) -> None:
     columns = (
         "tenant_id, event_id, occurred_at, kind, model, function, variant, success, latency_ms,"
-        " query_length, confidence, input_tokens, output_tokens, dom_nodes"
+        " query_length, confidence, input_tokens, output_tokens, dom_nodes, llm_model, error_type,"
+        " error_category, error_shape"
     )
     key = (_model(function), function, "")
     calls = zip(
@@ -267,6 +311,8 @@ def _store_events(
         (hour.confidence / SHARE_UNIT).tolist(),
         hour.input_tokens.tolist(),
         hour.output_tokens.tolist(),
+        [None] * hour.failed.size,
+        [MODELS[which] for which in hour.asked.tolist()],
         strict=True,
     )
     loads = zip(hour.load_ms.tolist(), hour.dom_nodes.tolist(), strict=True)
@@ -275,8 +321,14 @@ def _store_events(
         cursor.copy(f"COPY mlops.events ({columns}) FROM STDIN") as copy,
     ):
         for failed, *values in calls:
-            copy.write_row((tenant, uuid.uuid4(), at, "llm_call", *key, not failed, *values, None))
+            error = ("TimeoutError", ErrorCategory.TIMEOUT.value, "TimeoutError")
+            of_error = error if failed else (None, None, None)
+            copy.write_row(
+                (tenant, uuid.uuid4(), at, "llm_call", *key, not failed, *values, *of_error)
+            )
         for load_ms, nodes in loads:
             copy.write_row(
-                (tenant, uuid.uuid4(), at, "page_load", *key, True, load_ms, *[None] * 4, nodes)
+                (tenant, uuid.uuid4(), at, "page_load", *key, True, load_ms)
+                + (None,) * 4
+                + (nodes, *(None,) * 4)
             )

@@ -81,8 +81,13 @@ def _kolmogorov_smirnov_exact(distance: float, n: int) -> float:
         # Powers of n = 140 leave a float's range.
         scale = float(raised[k - 1, k - 1])
         raised, log_raised = raised / scale, log_raised + math.log(scale)
-    fraction = math.fsum(math.log(i / n) for i in range(1, n + 1))
-    return -math.expm1(math.log(float(power[k - 1, k - 1])) + log_power + fraction)
+    return -math.expm1(math.log(float(power[k - 1, k - 1])) + log_power + _log_all_apart(n))
+
+
+@lru_cache(maxsize=_MATRIX_UP_TO)
+def _log_all_apart(n: int) -> float:
+    """log(n! / n**n), term by term: the difference of its logarithms would lose digits."""
+    return math.fsum(math.log(i / n) for i in range(1, n + 1))
 
 
 def normal_two_sided_sf(z: float) -> float:

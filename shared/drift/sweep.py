@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
@@ -134,9 +135,15 @@ def _store(session: Session, sweep: SweepResult) -> None:
     connection = session.connection().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
     with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-        for finding in sweep.findings:
-            for row in _rows_of(finding):
-                copy.write_row([row[name] for name in _STORED])
+        for windows, findings in groupby(sweep.findings, key=lambda finding: finding.windows):
+            of_windows = {
+                "baseline": windows.baseline.model_dump_json(),
+                "current": windows.current.model_dump_json(),
+            }
+            for finding in findings:
+                for row in _rows_of(finding):
+                    values = row | of_windows
+                    copy.write_row([values[name] for name in _STORED])
     session.execute(_STORE, {"sweep_id": sweep.sweep_id})
 
 
@@ -173,8 +180,6 @@ def _rows_of(finding: MetricFinding) -> Iterator[dict[str, Any]]:
     of_metric = {
         "function": finding.function,
         "model": finding.model,
-        "baseline": finding.windows.baseline.model_dump_json(),
-        "current": finding.windows.current.model_dump_json(),
         "metric": finding.metric,
         "threshold": verdict.threshold,
         "verdict": verdict.state.value,

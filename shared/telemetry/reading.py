@@ -394,8 +394,8 @@ class _Split:
         """`parts` are (model, function, piece, sums, histograms) of each piece."""
         begin = 3 + len(_SUMMED)
         of_part = [
-            replace(
-                Sums(**dict(zip(_SUMMED, part[3:begin], strict=True))),
+            Sums(
+                **dict(zip(_SUMMED, part[3:begin], strict=True)),
                 errors_by_type=counted["errors_by_type"].get(part[2], {}),
                 names=counted["names"].get(part[2], {}),
             )
@@ -424,11 +424,7 @@ def _together(parts: Sequence[Sums]) -> Sums:
         for name, counts in counted.items():
             counts.update(getattr(part, name))
     summed = {name: sum(getattr(part, name) for part in parts) for name in _SUMMED}
-    return replace(
-        Sums(**summed),
-        errors_by_type=counted["errors_by_type"],
-        names=counted["names"],
-    )
+    return Sums(**summed, errors_by_type=counted["errors_by_type"], names=counted["names"])
 
 
 def _counted_in_pieces(

@@ -889,3 +889,28 @@ def test_show_says_whether_the_days_of_a_baseline_hold_one_distribution(session:
         (one.verdict.minimum_effect, one.verdict.usual_effect) for one in (of["llm_latency_ms"],)
     }
     assert least == pytest.approx(2 * usual)
+
+
+def test_windows_of_each_its_own_hold_what_is_read_of_it_alone(session: Session) -> None:
+    functions = [f"function-{number}" for number in range(5)]
+    for number, function in enumerate(functions):
+        for hour in range(12):
+            at = NOON - timedelta(hours=hour + 1)
+            values = {"tokens": latencies(10 * number + hour, n=40)}
+            calls = 20 * (number + 1)
+            roll_up(session, at, values, function=function, llm_calls=calls, llm_errors=2)
+
+    def sizes(function: str | None) -> dict[tuple[str, str], tuple[int, int]]:
+        job = DetectDrift(current=LastRequests(requests=60, until=NOON, function=function))
+        return {
+            (finding.function, finding.metric): (
+                finding.verdict.n_baseline,
+                finding.verdict.n_current,
+            )
+            for finding in detect(session, job, uuid4()).findings
+            if finding.metric in ("tokens", "error_rate")
+        }
+
+    together = sizes(None)
+    assert together["function-0", "error_rate"] == (60, 60)
+    assert together == {of: found for one in functions for of, found in sizes(one).items()}
