@@ -114,6 +114,17 @@ def one_line_errors() -> Iterator[None]:
         raise complain(*told) from None
 
 
+def require_name(option: str, name: str | None) -> None:
+    """End the command unless `name`, if it is given, could be one of telemetry: also a variable of
+    the shell that is not set is no name, where leaving the option out means every one."""
+    if name is not None and not (1 <= len(name) <= 200 and min(name) > "\x1f"):
+        raise complain(
+            f"{option} {name[:60]!r}: expected 1 to 200 characters, none of them a control"
+            " character",
+            Exit.USAGE,
+        )
+
+
 @contextmanager
 def looking_up() -> Iterator[None]:
     """What is only looked up in here, and is not there, is exit code 5.

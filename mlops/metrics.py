@@ -378,15 +378,32 @@ class MetricsCollector:
 def _keep_query(fields: dict[str, Any]) -> None:
     """The beginning of the query's text, to be measured by the thread, and its whole length.
 
-    Of what is no text only its class is kept: the thread says which it was.
+    Of messages of a chat their texts. What else there is is left out, as if it had not been given:
+    the call itself counts.
     """
     query = fields["query"]
-    if not isinstance(query, str):
-        fields["query"] = type(query)
+    texts = (query,) if isinstance(query, str) else _texts_of(query)
+    if not texts:
+        del fields["query"]
         return
     if fields.get("query_length") is None:
-        fields["query_length"] = len(query)
-    fields["query"] = query[:MEASURED_CHARACTERS]
+        fields["query_length"] = sum(map(len, texts)) + len(texts) - 1
+    # Cut before it is joined: texts may be long.
+    fields["query"] = "\n".join(text[:MEASURED_CHARACTERS] for text in texts)[:MEASURED_CHARACTERS]
+
+
+def _texts_of(messages: Any) -> tuple[str, ...]:
+    """The texts of messages as chats have them: `{"content": "..."}`, or the texts themselves."""
+    if type(messages) not in (list, tuple):
+        return ()
+    contents = (
+        message.get("content") if type(message) is dict else message
+        for message in messages[:_MOST_MESSAGES]
+    )
+    return tuple(content for content in contents if isinstance(content, str))
+
+
+_MOST_MESSAGES: Final = 1_000
 
 
 def _tell_error(fields: dict[str, Any], error: object) -> None:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops.console import Exit, Json, complain, note, one_line_errors, print_json, print_table, say
+from mlops.console import (
+    Exit,
+    Json,
+    complain,
+    note,
+    one_line_errors,
+    print_json,
+    print_table,
+    require_name,
+    say,
+)
 from mlops.times import hours_between, moment_of
 
 if TYPE_CHECKING:
@@ -18,14 +28,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="What a function and model is compared with.")
 
-Function = Annotated[str, typer.Option(help="Of this one; every one without its own if left out.")]
-Model = Annotated[str, typer.Option(help="Of this one; every one without its own if left out.")]
+_OF = typer.Option(help="Of this one; every one without its own if left out.")
+Function = Annotated[str | None, _OF]
+Model = Annotated[str | None, _OF]
 
 
 @app.command("set")
 def set_baseline(
-    function: Function = "",
-    model: Model = "",
+    function: Function = None,
+    model: Model = None,
     previous: Annotated[
         int | None,
         typer.Option(min=1, max=24 * 366, help="So many hours right before the current window."),
@@ -63,6 +74,7 @@ def set_baseline(
         from shared.telemetry.seen import NeverSeenError, require_seen
         from shared.tenancy.tenants import current_tenant
 
+        function, model = _subject(function, model)
         fixed = (start is not None or end is not None) and not accept
         if baseline_model is not None and not fixed and previous is None and not accept:
             previous = baselines.DEFAULT_LENGTH // timedelta(hours=1)
@@ -137,8 +149,17 @@ def _changed_within(
     return max(within, default=None)
 
 
+def _subject(function: str | None, model: str | None) -> tuple[str, str]:
+    """As baselines name it: what is left out is every one."""
+    from shared.drift.baselines import EVERY
+
+    require_name("--function", function)
+    require_name("--model", model)
+    return function or EVERY, model or EVERY
+
+
 @app.command("remove")
-def remove(function: Function = "", model: Model = "") -> None:
+def remove(function: Function = None, model: Model = None) -> None:
     """Go back to what holds for every function and model.
 
     Example: mlops drift baseline remove --function checkout
@@ -148,6 +169,7 @@ def remove(function: Function = "", model: Model = "") -> None:
         from shared.drift import baselines
         from shared.tenancy.tenants import current_tenant
 
+        function, model = _subject(function, model)
         subject = baselines.subject(function, model)
         with tenant_session(current_tenant()) as session:
             if not baselines.remove_baseline(session, function, model):

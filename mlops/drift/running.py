@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.console import Exit, Json, complain, one_line_errors, print_json
+from mlops.console import Exit, Json, complain, one_line_errors, print_json, require_name
 from mlops.drift.tables import described, print_findings
 from mlops.times import hours_between, moment_of
 
@@ -62,7 +62,17 @@ def run(
         from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
         from shared.tenancy.tenants import current_tenant
 
-        end = whole_hour_from(datetime.now(UTC) if until is None else moment_of("--until", until))
+        now = whole_hour_from(datetime.now(UTC))
+        end = now if until is None else whole_hour_from(moment_of("--until", until))
+        if end > now:
+            raise complain(f"--until {until} is still to come", Exit.USAGE)
+        for option, name in (
+            ("--function", function),
+            ("--baseline-function", baseline_function),
+            ("--baseline-model", baseline_model),
+            *(("--model", one) for one in model or ()),
+        ):
+            require_name(option, name)
         if (baseline_from is None) != (baseline_to is None):
             raise complain("--baseline-from and --baseline-to go together", Exit.USAGE)
         baseline = None

@@ -113,10 +113,8 @@ def _flag(value: Any) -> Any:
     return flag if flag is None or isinstance(flag, bool) else _name(flag)
 
 
-def _measures(query: str | type) -> dict[str, Any] | str:
-    """What is measured of a text; of anything else its class, and never what it holds."""
-    if isinstance(query, type):
-        return _cut(f"of a {query.__name__}, which is no text", _NAME_LENGTH)
+def _measures(query: str) -> dict[str, Any]:
+    """What is measured of a text, and never what it says."""
     found = measure_text(query)
     return {
         "characters": found.measured,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypedDict
 from uuid import UUID
@@ -56,8 +56,8 @@ class LlmCall(Failing, total=False):
     output_tokens: int | None
     "All of them, reasoning included."
     reasoning_tokens: int | None
-    query: str | None
-    "The text, which is measured in this process and neither sent nor stored."
+    query: str | Sequence[Mapping[str, Any] | str] | None
+    "A text or messages of a chat, measured in this process and neither sent nor stored."
     query_length: int | None
     "Characters; those of `query` if left out."
     confidence: float | None

@@ -139,8 +139,11 @@ def set_baseline(session: Session, function: str, model: str, baseline: Baseline
     no function or model can have.
     """
     for name in (function, model, baseline.model or ""):
-        if len(name.encode()) > NAME_BYTES or not (name.isprintable() and len(name) <= 200):
-            raise BaselineError(f"{name[:60]!r}: expected a name of 1 to 200 characters")
+        if len(name.encode()) > NAME_BYTES or len(name) > 200 or min(name, default=" ") < " ":
+            raise BaselineError(
+                f"{name[:60]!r}: expected a name of 1 to 200 characters, none of them a control"
+                " character"
+            )
     if baseline.window is not None:
         now = session.execute(sa.select(sa.func.now())).scalar_one()
         if baseline.window.end > now:

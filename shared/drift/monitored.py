@@ -33,9 +33,14 @@ from shared.telemetry.metrics import (
 )
 from shared.telemetry.reading import Pieces, Seen, Sums
 
+LEAST_OF_A_SHARE: Final = 10
+"Tasks, or calls and actions, that each window needs."
+
 RULES: Final[Mapping[str, MetricRule]] = {
+    # Of few tasks the exact test still knows, and some functions have no more in a day.
+    Share.SUCCESS: MetricRule(minimum_values=LEAST_OF_A_SHARE),
     # Errors are rare: five in a hundred more is what people are woken for.
-    Share.ERROR_RATE: MetricRule(minimum_effect=0.05),
+    Share.ERROR_RATE: MetricRule(minimum_effect=0.05, minimum_values=LEAST_OF_A_SHARE),
     **dict.fromkeys(Category, CATEGORY_RULE),
     **dict.fromkeys(Relation, OUTCOME_RULE),
     Volume.REQUESTS: VOLUME_RULE,
@@ -121,7 +126,9 @@ class _OwnVariation:
         few = len(self._seen) < own_variation.LEAST_PIECES
         if self._whole is None or few or comparison.reason is not None:
             return rule
-        distances = self._distances(name, self._whole, rule.minimum_values)
+        # The shares of a handful differ by chance alone.
+        least = max(rule.minimum_values, DEFAULT_RULE.minimum_values)
+        distances = self._distances(name, self._whole, least)
         return rule if distances is None else own_variation.allowed_for(rule, distances)
 
     def _distances(self, name: str, whole: Seen, least: int) -> Floats | None:

@@ -45,12 +45,15 @@ NO_QUERY: Final = compare_vocabulary(*(Vocabulary.empty(),) * 2)
 
 
 def vocabularies(session: Session, window: Window, texts: Texts) -> dict[Key, Vocabulary]:
-    """The words of each function and model, which have so many texts."""
+    """The words of each function and model, which have so many texts.
+
+    Where an hour is summed again between the reading of both, a word may be in more of them.
+    """
     some = [key for key, number in texts.items() if number]
     found = word_counts(session, window, Words.QUERY_VOCABULARY, some) if some else {}
     nothing = WordCounts.empty()
     return {
-        key: Vocabulary(number, counts.hashes, counts.texts)
+        key: Vocabulary(max(number, counts.texts.max(initial=0)), counts.hashes, counts.texts)
         for key, number in texts.items()
         for counts in (found.get(key, nothing),)
     }

@@ -20,6 +20,7 @@ from shared.drift.monitored import compared, compared_distributions, histograms_
 from shared.drift.query_words import NO_QUERY, compare_words
 from shared.drift.tables import DriftDetection, SweepKind
 from shared.drift.verdicts import MetricVerdict, judge
+from shared.drift.watching import rate_of_a_sweep
 from shared.drift.windows import Windows, look
 from shared.drift.wording import effect_said, matters_from
 from shared.jobs.contracts import DetectDrift
@@ -70,6 +71,10 @@ class SweepResult:
     findings: tuple[MetricFinding, ...]
 
 
+BY_HAND_RATE: Final = 0.05
+"The false discovery rate of a sweep that alarms nobody."
+
+
 def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     """Compare the windows of the job, judge all metrics as one family, and store every test.
 
@@ -91,12 +96,13 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
         pairs += [(looked_at.windows, metric) for metric in found]
     own = [feature for feature in features if feature.name not in BY_NAME]
     pairs += compared_features(session, job, own, minimum_effects)
-    verdicts = judge([metric for _, metric in pairs], job.false_discovery_rate)
+    rate = job.false_discovery_rate or (rate_of_a_sweep(session) if job.alerts else BY_HAND_RATE)
+    verdicts = judge([metric for _, metric in pairs], rate)
     findings = tuple(
         MetricFinding(windows, verdict)
         for (windows, _), verdict in zip(pairs, verdicts, strict=True)
     )
-    sweep = SweepResult(sweep_id, job.false_discovery_rate, findings)
+    sweep = SweepResult(sweep_id, rate, findings)
     if findings:
         _store(session, sweep)
         _note_newest(session, sweep, SweepKind.TIMETABLE if job.alerts else SweepKind.BY_HAND)

@@ -169,6 +169,10 @@ def _shortfall(metric: ComparedMetric) -> tuple[DriftState, str] | None:
         return DriftState.INSUFFICIENT, comparison.reason
     if metric.rule.effect not in comparison.effects:
         return DriftState.INSUFFICIENT, f"{metric.rule.effect.value} cannot be told"
+    if all(test.p_value is None for test in comparison.tests):
+        # Nothing was tested, which is not the same as nothing found.
+        reasons = [test.reason for test in comparison.tests if test.reason is not None]
+        return DriftState.INSUFFICIENT, next(iter(reasons), "no test could be made")
     return None
 
 

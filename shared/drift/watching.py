@@ -48,12 +48,17 @@ def watch_for_drift(now: datetime) -> int:
             if _waits(session, current):
                 # A part of a day would be taken for the day; health tells of the backlog.
                 continue
-            rate = false_discovery_rate(SWEEPS_A_WEEK, false_alarms_a_week(session))
+            rate = rate_of_a_sweep(session)
             job = DetectDrift(current=current, false_discovery_rate=rate, alerts=True)
             for asked_for in (job, CheckQuality(current=current)):
                 enqueue(session, asked_for, idempotency_key=f"hour:{hour.isoformat()}")
             asked += 1
     return asked
+
+
+def rate_of_a_sweep(session: Session) -> float:
+    """The false discovery rate of a sweep that alarms, so that the tenant's budget is kept."""
+    return false_discovery_rate(SWEEPS_A_WEEK, false_alarms_a_week(session))
 
 
 def _has_rollups(session: Session, start: datetime, end: datetime) -> bool:

@@ -264,8 +264,9 @@ class DetectDrift(Contract):
     baseline: WindowOf | None = None
     "The one that was set for each function and model when left out."
     models: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
-    false_discovery_rate: Annotated[float, Field(gt=0, le=0.5)] = 0.05
-    "Of the tests that a sweep calls significant, the share that is expected to be false."
+    false_discovery_rate: Annotated[float, Field(gt=0, le=0.5)] | None = None
+    """Of the tests that a sweep calls significant, the share that is expected to be false. When
+    left out 5 %, or with `alerts` what the tenant's budget of false alarms allows."""
     alerts: bool = False
     "What it finds raises and closes alerts, as that of the timetable's sweeps does."
 

@@ -348,6 +348,12 @@ def test_a_baseline_is_set_listed_accepted_and_removed(
             "leave out --baseline-model",
         ),
         (("run", "--requests", "50", "--baseline-model", "x"), "needs --baseline-from"),
+        # A variable of the shell that is not set is not every function.
+        (("baseline", "set", "--function", "", "--accept"), "--function '': expected 1 to 200"),
+        (("baseline", "remove", "--model", ""), "--model '': expected 1 to 200"),
+        (("run", "--function", ""), "--function '': expected 1 to 200"),
+        (("run", "--model", "a\x01b"), "none of them a control character"),
+        (("run", "--until", "2199-01-01T00:00Z"), "is still to come"),
         (("effect", "set", "success", "1.5"), "a share of values; expected 0.001 to 1"),
         (("effect", "set", "success", "nan"), "expected 0.001 to 1"),
         (("effect", "set", "request_volume", "0.5"), "expected 1.05 to 100"),

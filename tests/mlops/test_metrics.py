@@ -266,15 +266,27 @@ def test_of_a_long_query_no_more_is_held_than_is_measured(
     assert (event["query_length"], event["query_measures"]["characters"]) == (7 * 10**6, 4_000)
 
 
-def test_what_is_no_text_is_refused_and_does_not_leave_the_process_either(
+def test_messages_of_a_chat_are_measured_as_their_texts(
     metrics: MetricsCollector, receiver: Any
 ) -> None:
-    for query in ([{"role": "user", "content": "my secret"}], b"my secret", Hostile()):
+    messages = [{"role": "system", "content": "Book."}, {"role": "user", "content": "A flight"}]
+    metrics.record_llm_call(query=messages)
+    metrics.record_llm_call(query="Book.\nA flight")
+    metrics.record_llm_call(query=[{"content": "x" * 3_000}] * 1_000)
+    first, second, third = sent(metrics, receiver)
+    assert first["query_measures"] == second["query_measures"]
+    assert first["query_length"] == second["query_length"] == 14
+    assert third["query_length"] == 3_000 * 1_000 + 999
+
+
+def test_a_query_that_is_no_text_is_left_out_and_the_call_counts(
+    metrics: MetricsCollector, receiver: Any
+) -> None:
+    for query in (b"my secret", Hostile(), [], [{"content": [{"text": "my secret"}]}]):
         metrics.record_llm_call(query=query)  # type: ignore[arg-type]
     events = sent(metrics, receiver)
-    assert [event["query_measures"] for event in events] == [
-        f"of a {name}, which is no text" for name in ("list", "bytes", "Hostile")
-    ]
+    assert len(events) == 4
+    assert not any("query_measures" in event or "query_length" in event for event in events)
     assert "my secret" not in str(events)
 
 

@@ -25,6 +25,7 @@ from shared.drift.budget import BudgetError, set_false_alarms_a_week
 from shared.drift.drawing.metric import draw_metric
 from shared.drift.effects import Effect
 from shared.drift.minimum_effects import remove_minimum_effect, set_minimum_effect
+from shared.drift.query_words import vocabularies
 from shared.drift.reading import findings_of, newest_findings
 from shared.drift.recalling import recalled
 from shared.drift.showing import Distribution, NewWords, Volume, quantile
@@ -158,6 +159,29 @@ def test_every_test_is_stored_with_all_its_numbers(session: Session) -> None:
     decisive = {row.effect_name: row.minimum_effect for row in rows}
     assert decisive.pop(Effect.KS_DISTANCE) == 0.1
     assert set(decisive.values()) == {None}
+
+
+def test_of_a_share_a_few_tasks_are_enough(session: Session) -> None:
+    roll_up(session, JOB.baseline.start, {}, tasks=139, successes=112)
+    roll_up(session, JOB.current.start, {}, tasks=23, successes=5)
+    found = findings(detect(session, JOB, uuid4()))[WALKER, "success"]
+    assert found.verdict.state is DriftState.DRIFT
+
+
+def test_a_sweep_that_alarms_keeps_the_budget_if_it_says_nothing_else(session: Session) -> None:
+    roll_up(session, JOB.current.start, {"tokens": [1]})
+    for alerts, said, rate in ((True, None, 1 / 168), (False, None, 0.05), (True, 0.2, 0.2)):
+        job = JOB.model_copy(update={"alerts": alerts, "false_discovery_rate": said})
+        assert detect(session, job, uuid4()).false_discovery_rate == pytest.approx(rate)
+
+
+def test_an_hour_that_is_summed_again_amid_a_sweep_does_not_end_it(session: Session) -> None:
+    few, counted = of_queries(queries(1, 40))
+    roll_up(session, JOB.current.start, few, **counted)
+    # Fewer texts were seen before than there are words in them now.
+    window = Window(JOB.current.start, JOB.current.end)
+    ((_, found),) = vocabularies(session, window, {("shop", WALKER): 3}).items()
+    assert found.texts >= found.counts.max() > 3
 
 
 def test_a_window_without_data_is_no_data_and_a_small_one_insufficient(session: Session) -> None:

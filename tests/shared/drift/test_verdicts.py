@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -121,6 +123,16 @@ def test_what_cannot_be_judged_is_never_stable(baseline, current, state, reason)
     assert (verdict.state, verdict.reason) == (state, reason)
     assert not verdict.drift_detected
     assert verdict.p_value is None
+
+
+def test_what_was_not_tested_is_not_taken_for_unchanged():
+    found = metric(normal(1, 200), normal(2, 200, mean=0.4))
+    untested = [
+        replace(test, p_value=None, reason="one outcome alone") for test in found.comparison.tests
+    ]
+    comparison = replace(found.comparison, tests=tuple(untested))
+    (verdict,) = judge([replace(found, comparison=comparison)])
+    assert (verdict.state, verdict.reason) == (DriftState.INSUFFICIENT, "one outcome alone")
 
 
 def test_a_metric_that_cannot_be_judged_is_not_counted_in_the_family():
