@@ -1,8 +1,8 @@
-"""Whole hours, which rollups, windows and the timetable are made of."""
+"""Whole hours (UTC), which rollups, windows and the timetable are made of. Times are aware."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 HOUR: Final = timedelta(hours=1)
@@ -10,7 +10,7 @@ HOUR: Final = timedelta(hours=1)
 
 def hour_of(at: datetime) -> datetime:
     """The beginning of the hour that `at` is in."""
-    return at.replace(minute=0, second=0, microsecond=0)
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def next_hour(at: datetime) -> datetime:

@@ -6,7 +6,7 @@ A period is replaced and never added to, so summing it twice gives the same rows
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.costs.tables import LlmModelCost
+from shared.hours import HOUR, hour_of
 from shared.telemetry.gaps import GAP_IN_SQL
 
 
@@ -52,10 +53,10 @@ def aggregate(session: Session, hours: Iterable[datetime]) -> None:
     To be called in the transaction in which the hours were rolled up: nobody changes them then,
     and their events are there.
     """
-    hours = {hour.astimezone(UTC).replace(minute=0, second=0, microsecond=0) for hour in hours}
+    hours = {hour_of(hour) for hour in hours}
     for hour in sorted(hours):
         session.execute(sa.delete(LlmModelCost).where(LlmModelCost.hour == hour))
-        session.execute(_BILL, {"start": hour, "end": hour + timedelta(hours=1)})
+        session.execute(_BILL, {"start": hour, "end": hour + HOUR})
     days = {hour.date() for hour in hours}
     if not days:
         return

@@ -50,7 +50,7 @@ def forecast_period(
 
     None where no call was ever reported. Hours count once they are over.
     """
-    hour = hour_of(now.astimezone(UTC))
+    hour = hour_of(now)
     begun = first_hour(session)
     if begun is None:
         return None

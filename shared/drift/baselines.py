@@ -17,7 +17,7 @@ from shared.drift.quantities import minute, period
 from shared.drift.tables import DriftBaseline, DriftDetection, DriftSubject, SweepKind
 from shared.hours import HOUR, hour_of, whole_hour_from
 from shared.telemetry.events import NAME_BYTES
-from shared.telemetry.reading import Window
+from shared.telemetry.reading import DAY, Window
 from shared.tenancy.tenants import audit
 
 DEFAULT_LENGTH: Final = timedelta(days=7)
@@ -27,8 +27,6 @@ LONGEST: Final = timedelta(days=366)
 
 JUDGED_AFTER: Final = timedelta(hours=6)
 "So much has to come after a window that was accepted before anything is compared with it."
-
-_DAY: Final = timedelta(days=1)
 
 EVERY: Final = ""
 "The function or model of a baseline that is of every one without a baseline of its own."
@@ -113,7 +111,7 @@ class Baseline:
             return ComparedWindows(baseline, current, told)
         since = Window(baseline.end, current.end)
         length = since.end - since.start
-        days = -(-length // _DAY) * _DAY
+        days = -(-length // DAY) * DAY
         if since.start - days >= baseline.start:
             baseline = Window(since.start - days, since.start - days + length)
         return ComparedWindows(baseline, since)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple, Self
 
 import numpy as np
@@ -21,6 +21,7 @@ from shared.drift.comparison import Comparison
 from shared.drift.effects import Effect, Floats
 from shared.drift.statistics import TestResult
 from shared.drift.verdicts import MetricRule
+from shared.hours import HOUR, hour_of
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -33,7 +34,6 @@ MOST_WEEKS: Final = 8
 VOLUME_RULE: Final = MetricRule(minimum_effect=0.5, minimum_values=6, effect=Effect.VOLUME_RATIO)
 "Half as much again, or a third less, matters; at least six hours on both sides."
 
-_HOUR: Final = timedelta(hours=1)
 _LEAST_OF_A_WEEK: Final = 0.5
 _ROUNDS: Final = 50
 
@@ -75,31 +75,31 @@ class HourlyRequests:
         """
         _require_hour(starts_at)
         _require_hour(ends_at)
-        size = (ends_at - starts_at) // _HOUR
+        size = (ends_at - starts_at) // HOUR
         if size < 0:
             raise ValueError(f"hours from {starts_at.isoformat()} to {ends_at.isoformat()}")
         counts, known = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.bool_)
         for hour in alive:
             _require_hour(hour)
             if starts_at <= hour < ends_at:
-                known[(hour - starts_at) // _HOUR] = True
+                known[(hour - starts_at) // HOUR] = True
         for hour, count in requests.items():
             _require_hour(hour)
             if starts_at <= hour < ends_at:
-                counts[(hour - starts_at) // _HOUR] = count
-                known[(hour - starts_at) // _HOUR] = True
+                counts[(hour - starts_at) // HOUR] = count
+                known[(hour - starts_at) // HOUR] = True
         return cls(starts_at, counts, known)
 
     def at_level(self, level: float, before: datetime) -> Self:
         """As if the hours before `before` had brought `level` times as much."""
-        first = min(max((before - self.starts_at) // _HOUR, 0), self.requests.size)
+        first = min(max((before - self.starts_at) // HOUR, 0), self.requests.size)
         requests = self.requests.copy()
         requests[:first] = np.rint(requests[:first] * level).astype(np.int64)
         return type(self)(self.starts_at, requests, self.known)
 
     def until(self, end: datetime) -> Self:
         """The hours up to `end`."""
-        size = min(max((end - self.starts_at) // _HOUR, 0), self.requests.size)
+        size = min(max((end - self.starts_at) // HOUR, 0), self.requests.size)
         return type(self)(self.starts_at, self.requests[:size], self.known[:size])
 
 
@@ -247,7 +247,7 @@ def expected_hours(series: HourlyRequests, hours: int = 24) -> tuple[ExpectedHou
         reach = float(stdtrit(degrees, 0.975)) * np.sqrt(variance)
     return tuple(
         ExpectedHour(
-            series.starts_at + (now.start + i) * _HOUR,
+            series.starts_at + (now.start + i) * HOUR,
             int(series.requests[now.start + i]) if current_known[i] else None,
             *(
                 (float(mean), max(float(mean - half), 0.0), float(mean + half))
@@ -392,5 +392,5 @@ def _signed_root(observed: int, before: float, share: float) -> float:
 def _require_hour(at: datetime) -> None:
     if at.tzinfo is None or at.utcoffset() != timedelta(0):
         raise ValueError(f"time {at.isoformat()}; expected UTC")
-    if at.astimezone(UTC) != at.astimezone(UTC).replace(minute=0, second=0, microsecond=0):
+    if at != hour_of(at):
         raise ValueError(f"time {at.isoformat()}; expected the beginning of an hour")

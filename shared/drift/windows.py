@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from shared.drift.baselines import DEFAULT, Baseline, SetBaseline, baseline_of, baselines
 from shared.drift.own_variation import LEAST_PIECES
-from shared.hours import whole_hour_from
+from shared.hours import HOUR, whole_hour_from
 from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
 from shared.registry.models import key, resolve
 from shared.telemetry.metrics import Metric, OfOutcome
@@ -32,8 +32,6 @@ from shared.telemetry.tables import ModelPerformance
 
 LONGEST_LOOK_BACK: Final = timedelta(days=35)
 "For windows that are counted in requests."
-
-_HOUR: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, order=True)
@@ -257,7 +255,7 @@ def _by_requests(session: Session, job: DetectDrift, last: LastRequests) -> list
         chosen = baseline_of(own, subject.function, subject.model)
         if job.baseline is None and chosen is DEFAULT:
             earlier = {hour: n for hour, n in hours.items() if hour < current.start}
-            begin = _reached(earlier, last.requests) or min(earlier, default=current.start - _HOUR)
+            begin = _reached(earlier, last.requests) or min(earlier, default=current.start - HOUR)
             baseline = WindowOf(start=begin, end=current.start, function=subject.function)
             windows = Windows(subject, baseline, current)
         else:

@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
+from shared.hours import hour_of
 from shared.telemetry.events import UNKNOWN, Name, Rejected
 from shared.telemetry.reading import Window
 from shared.telemetry.tables import EventFault
@@ -66,11 +67,6 @@ class Arrived(NamedTuple):
 
 
 Faults = Counter[Arrived]
-
-
-def hour_of(at: datetime) -> datetime:
-    """The hour (UTC) that an aware time lies in."""
-    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def out_of_range(refused: Iterable[Rejected], received_at: datetime) -> Faults:

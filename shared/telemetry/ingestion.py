@@ -24,6 +24,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
+from shared.hours import hour_of
 from shared.redaction import redacted, redacted_json
 from shared.telemetry.arrivals import (
     LATE_AFTER,
@@ -31,7 +32,6 @@ from shared.telemetry.arrivals import (
     Arrived,
     Faults,
     count_faults,
-    hour_of,
     out_of_range,
 )
 from shared.telemetry.errors import categorize, folded

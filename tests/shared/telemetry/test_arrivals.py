@@ -12,9 +12,10 @@ import redis
 import sqlalchemy as sa
 
 from shared.database import TenantId, tenant_session
+from shared.hours import hour_of
 from shared.jobs.contracts import JobMessage
 from shared.jobs.tables import JobRow
-from shared.telemetry.arrivals import FaultsOfHour, faults, hour_of
+from shared.telemetry.arrivals import FaultsOfHour, faults
 from shared.telemetry.batches import accept, pack
 from shared.telemetry.ingestion import CallCost, ingest
 from shared.telemetry.reading import Window
