@@ -91,10 +91,13 @@ def ingest(
     received = received_at or now
     with _uncollected():
         events, rejected = parse_events(lines, now, _earliest(session, now))
+        # Before any row is written: who waits for names while others wait for its rows would
+        # never get them.
+        refused_names = _beyond_the_caps(session, out_of_range(rejected, received))
         counts = store(session, events, price, received)
     new = put_aside(session, rejected)
     if new:
-        count_faults(session, received, _named(session, out_of_range(new, received)))
+        count_faults(session, received, _renamed(out_of_range(new, received), refused_names))
     return IngestCounts(counts.stored, counts.duplicates, tuple(rejected))
 
 
@@ -148,20 +151,23 @@ def _duplicates(rows: Sequence[Sequence[Any]], stored: Sequence[sa.Row[Any]]) ->
     return +came
 
 
-def _named(session: Session, faults: Faults) -> Faults:
-    """With the names beyond the caps replaced, as those of stored events are."""
+def _beyond_the_caps(session: Session, faults: Faults) -> Names:
     used = frozenset(
         pair for one in faults for pair in (("model", one.model), ("function", one.function))
     )
-    refused = beyond_the_caps(session, used) if used else used
-    named = Faults()
+    return beyond_the_caps(session, used) if used else used
+
+
+def _renamed(faults: Faults, refused: Names) -> Faults:
+    """With the names beyond the caps replaced, as those of stored events are."""
+    renamed = Faults()
     for one, n in faults.items():
         model, function = (
             OTHER if (field, name) in refused else name
             for field, name in (("model", one.model), ("function", one.function))
         )
-        named[one.of(model, function)] += n
-    return named
+        renamed[one.of(model, function)] += n
+    return renamed
 
 
 @contextmanager
@@ -206,7 +212,8 @@ def put_aside(session: Session, rejected: Sequence[Rejected]) -> list[Rejected]:
             "reason": refused.reason,
             "line": _shown(refused.line),
         }
-        for digest, refused in by_digest.items()
+        # In the order of the key: two batches with the same lines cannot wait for each other.
+        for digest, refused in sorted(by_digest.items(), key=itemgetter(0))
     ]
     new = session.scalars(
         insert(RejectedEvent).on_conflict_do_nothing().returning(RejectedEvent.digest), rows
