@@ -27,15 +27,12 @@ from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
 from shared.hours import hour_of
-from shared.telemetry.events import UNKNOWN, Name, Rejected
+from shared.telemetry.events import OF_NO_AGENT, UNKNOWN, Name, Rejected
 from shared.telemetry.reading import Window
 from shared.telemetry.tables import EventFault
 from shared.tenancy.tables import Tenant
 
 LATE_AFTER: Final = timedelta(hours=1)
-
-MEASURED: Final = ("metric", "system")
-"Kinds that are in no rollup of an agent."
 
 
 class Fault(StrEnum):
@@ -76,7 +73,7 @@ def out_of_range(refused: Iterable[Rejected], received_at: datetime) -> Faults:
     """
     found = Faults()
     for one in refused:
-        if one.out_of_range is None or one.out_of_range.partition(".")[0] in MEASURED:
+        if one.out_of_range is None or one.out_of_range.partition(".")[0] in OF_NO_AGENT:
             continue
         # Its line was read before, and nothing was wrong with it but its numbers.
         sent = _Sent.model_validate_json(one.line)

@@ -323,6 +323,9 @@ Event = Annotated[
 
 KINDS: Final = ("llm_call", "action", "page_load", "task_start", "task_end", "metric", "system")
 
+OF_NO_AGENT: Final = ("metric", "system")
+"Kinds that are rolled up into `custom_metrics`, and into nothing that is of a model's agents."
+
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)
 
 

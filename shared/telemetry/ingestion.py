@@ -28,14 +28,19 @@ from shared.hours import hour_of
 from shared.redaction import redacted, redacted_json
 from shared.telemetry.arrivals import (
     LATE_AFTER,
-    MEASURED,
     Arrived,
     Faults,
     count_faults,
     out_of_range,
 )
 from shared.telemetry.errors import categorize, folded
-from shared.telemetry.events import Event, LlmCallEvent, Rejected, parse_events
+from shared.telemetry.events import (
+    OF_NO_AGENT,
+    Event,
+    LlmCallEvent,
+    Rejected,
+    parse_events,
+)
 from shared.telemetry.names import CAPS, OTHER, Names, beyond_the_caps
 from shared.telemetry.queries import pack_query
 from shared.telemetry.tables import EventRow, RejectedEvent
@@ -144,7 +149,7 @@ def _duplicates(rows: Sequence[Sequence[Any]], stored: Sequence[sa.Row[Any]]) ->
     came = Faults(
         Arrived.again(row[_MODEL], row[_FUNCTION], hour_of(row[_OCCURRED_AT]))
         for row in rows
-        if row[_KIND] not in MEASURED
+        if row[_KIND] not in OF_NO_AGENT
     )
     taken = {Arrived.again(row.model, row.function, row.hour): row.of_agents for row in stored}
     came.subtract(taken)
@@ -292,9 +297,9 @@ _STORE: Final = sa.text(
         RETURNING occurred_at, kind, model, function
     )
     SELECT date_trunc('hour', occurred_at) AS hour, model, function, count(*) AS events,
-        count(*) FILTER (WHERE kind NOT IN {MEASURED}) AS of_agents,
+        count(*) FILTER (WHERE kind NOT IN {OF_NO_AGENT}) AS of_agents,
         count(*) FILTER (
-            WHERE occurred_at < CAST(:late_before AS timestamptz) AND kind NOT IN {MEASURED}
+            WHERE occurred_at < CAST(:late_before AS timestamptz) AND kind NOT IN {OF_NO_AGENT}
         ) AS late
     FROM stored GROUP BY 1, 2, 3
     """  # noqa: S608 (column names of the mapping)

@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from shared.database import tenant_of
 from shared.telemetry.days import mark_days
 from shared.telemetry.errors import ErrorCategory
+from shared.telemetry.events import OF_NO_AGENT
 from shared.telemetry.histograms import packed_runs
 from shared.telemetry.metrics import HISTOGRAMS, SHARE_UNIT, Metric, OfOutcome, Words
 from shared.telemetry.queries import Queries, unpack_queries
@@ -323,7 +324,7 @@ def _roll_up(session: Session, hour: datetime) -> None:
     found = session.execute(_SUMS, window).mappings().all()
     for clear in _CLEAR:
         session.execute(clear, window)
-    if any(row["kind"] in _MEASURED for row in found):
+    if any(row["kind"] in OF_NO_AGENT for row in found):
         session.execute(_CUSTOM, window)
     by_type, by_category = _no_errors(), _no_errors()
     if any(row["errors"] for row in found):
@@ -337,7 +338,7 @@ def _roll_up(session: Session, hour: datetime) -> None:
             by_category[key][error.error_category or ErrorCategory.OTHER] += error.number
     groups: defaultdict[Key, Kinds] = defaultdict(dict)
     for row in found:
-        if row["kind"] not in _MEASURED:
+        if row["kind"] not in OF_NO_AGENT:
             groups[row["model"], row["function"], row["variant"]][row["kind"]] = row
     if not groups:
         return
@@ -372,9 +373,6 @@ def _names(kinds: Kinds) -> dict[str, int]:
         names |= {f"{kind}.{name}": number for name, number in most.items()}
     return names
 
-
-_MEASURED: Final = ("metric", "system")
-"Kinds that are rolled up into `custom_metrics`."
 
 _NOTHING: Final = dict.fromkeys(
     ("events", "judged", "succeeded", "priced", "simulated", "counted"), 0
