@@ -283,12 +283,12 @@ class CheckQuality(Contract):
     queue: ClassVar[Queue] = Queue.DRIFT
     job: Literal["check_quality"] = "check_quality"
     current: WindowOf
-    "Of every function."
+    "Of every function and model."
 
     @model_validator(mode="after")
-    def _of_every_function(self) -> Self:
-        if self.current.function is not None:
-            raise ValueError("the window of this job names no function: all are checked")
+    def _of_everything(self) -> Self:
+        if self.current.function is not None or self.current.model is not None:
+            raise ValueError("the window of this job names no function or model: all are checked")
         return self
 
 

@@ -42,6 +42,20 @@ def test_every_contract_has_a_json_schema_that_accepts_its_own_json() -> None:
             },
             "baseline: the end of a window must be after its start",
         ),
+        *(
+            (
+                {
+                    "job": "check_quality",
+                    "current": {
+                        "start": "2026-01-02T00:00:00Z",
+                        "end": "2026-01-03T00:00:00Z",
+                        field: "buyer",
+                    },
+                },
+                "names no function or model: all are checked",
+            )
+            for field in ("function", "model")
+        ),
     ],
 )
 def test_a_malformed_job_is_refused_in_one_line_that_names_the_field(
