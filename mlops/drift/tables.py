@@ -169,7 +169,10 @@ def _period(window: WindowOf, sweep: SubjectSweep) -> str:
     from shared.drift.quantities import period
 
     said = period(window.start.astimezone(UTC), window.end.astimezone(UTC))
-    return said if window.function in (None, sweep.function) else f"{said} of {window.function}"
+    others = [] if window.function in (None, sweep.function) else [f"function {window.function}"]
+    if window.model is not None:
+        others.append(f"model {window.model}")
+    return " of ".join((said, ", ".join(others))) if others else said
 
 
 def _minute(at: datetime) -> str:
