@@ -64,7 +64,8 @@ def set_minimum_effect(session: Session, metric: str, told: float) -> SetEffect:
         .on_conflict_do_update(index_elements=["tenant_id", "metric"], set_=values)
         .returning(DriftEffect.changed_at)
     ).one()
-    audit(session, "drift.effect.set", metric, {"from": magnitude_said(rule.effect, magnitude)})
+    said = magnitude_said(rule.effect, magnitude)
+    audit(session, "drift.effect.set", metric, {"matters_from": said})
     return SetEffect(metric, magnitude, rule.effect, changed_at)
 
 
