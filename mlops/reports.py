@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mlops.console import Json, one_line_errors, out, print_json, print_table, say
-
-if TYPE_CHECKING:
-    pass
 
 _WIDE = 110
 

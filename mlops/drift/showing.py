@@ -244,6 +244,7 @@ def _budget(session: Session, now: datetime) -> FalseAlarmBudget:
     """What false alarms are accepted, and how many alarms there were: a share of them is false."""
     import sqlalchemy as sa
 
+    from shared.alerts.drifting import KIND
     from shared.alerts.tables import Alert
     from shared.drift.budget import WEEK, false_alarms_a_week
     from shared.drift.false_alarms import expected_false_alarms, false_discovery_rate
@@ -253,7 +254,7 @@ def _budget(session: Session, now: datetime) -> FalseAlarmBudget:
     # What one sweep finds is one alarm, however many metrics it names: they share their data.
     raised = session.scalar(
         sa.select(sa.func.count(sa.distinct(Alert.raised_at))).where(
-            Alert.kind == "drift", Alert.raised_at >= now - WEEK
+            Alert.kind == KIND, Alert.raised_at >= now - WEEK
         )
     )
     rate = false_discovery_rate(SWEEPS_A_WEEK, false_alarms_a_week(session))
