@@ -8,7 +8,6 @@ from shared.drift.concept import BinnedOutcomes, compare_outcomes
 from shared.drift.effects import Effect
 from shared.drift.own_variation import allowed_for, of_categories, of_outcomes, of_values
 from shared.drift.verdicts import (
-    DEFAULT_RULE,
     ComparedMetric,
     DriftState,
     MetricRule,
@@ -128,7 +127,3 @@ def test_a_level_that_wanders_alarms_less_often() -> None:
 def test_a_lasting_shift_is_found_where_days_are_alike() -> None:
     rates = np.where(HOURS >= 20 * 24, 0.15, 0.05)
     assert [episodes(rates, seed, rule=True) for seed in range(3)] == [1, 1, 1]
-
-
-def test_an_unset_rule_has_no_usual_effect() -> None:
-    assert DEFAULT_RULE.usual_effect is None

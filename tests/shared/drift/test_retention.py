@@ -53,7 +53,7 @@ def test_old_findings_go_and_what_somebody_goes_by_stays(tenant: TenantId) -> No
     with tenant_session(tenant) as session:
         # The last that was ever said of a function that is gone.
         newest_of_gone = put_finding(session, tenant, 300, "gone")
-        accepted, alarmed, old, recent = (
+        accepted, alarmed, _, recent = (
             put_finding(session, tenant, days) for days in (90, 80, 70, 5)
         )
         end = NOW - timedelta(days=90)
@@ -68,7 +68,6 @@ def test_old_findings_go_and_what_somebody_goes_by_stays(tenant: TenantId) -> No
     assert forget_old_findings([tenant]) == 1
     with tenant_session(tenant) as session:
         assert kept(session) == {newest_of_gone, accepted, alarmed, recent}
-        assert old not in kept(session)
         resolve_alert(session, fingerprint, "as it was")
     assert forget_old_findings([tenant]) == 1
     with tenant_session(tenant) as session:
@@ -80,6 +79,6 @@ def test_other_tenants_keep_theirs(tenant: TenantId) -> None:
         put_finding(session, tenant, 400)
         put_finding(session, tenant, 399)
     # Nothing of this tenant is closed, so nothing of it is old.
-    assert forget_old_findings() >= 0
+    forget_old_findings()
     with tenant_session(tenant) as session:
         assert len(kept(session)) == 2
