@@ -51,11 +51,7 @@ def quality(
             require_seen(session, "function", function)
             require_seen(session, "model", model)
             fresh = look(session, now)
-            found = {
-                subject: checked
-                for subject, checked in check_functions(session, window).items()
-                if function in (None, subject.function) and model in (None, subject.model)
-            }
+            found = check_functions(session, window, function, model)
     if as_json:
         described = {"window": asdict(window), "functions": _described(found)}
         print_json(freshness.described(fresh) | described)
@@ -85,11 +81,10 @@ def with_quality(
 
     window = last_hours(now, _DAY)
     checks: dict[str, list[ShownQuality]] = {one.function: [] for one in functions}
-    for subject, checked in check_functions(session, window).items():
-        if function in (None, subject.function) and model in (None, subject.model):
-            checks.setdefault(subject.function, []).extend(
-                ShownQuality(subject.model, finding) for finding in checked.findings
-            )
+    for subject, checked in check_functions(session, window, function, model).items():
+        checks.setdefault(subject.function, []).extend(
+            ShownQuality(subject.model, finding) for finding in checked.findings
+        )
     swept = {one.function: one for one in functions}
     return [
         replace(

@@ -83,8 +83,12 @@ class Checked:
     findings: tuple[QualityFinding, ...]
 
 
-def check_functions(session: Session, current: Window) -> Mapping[Subject, Checked]:
+def check_functions(
+    session: Session, current: Window, function: str | None = None, model: str | None = None
+) -> Mapping[Subject, Checked]:
     """Each function and model of which anything came in the window, against its baseline.
+
+    A filter that is None is none.
 
     Fields that neither window has are not asked for. A share is broken only if it is certain
     though the events of an hour hang together (`quality_by_hour`).
@@ -94,11 +98,12 @@ def check_functions(session: Session, current: Window) -> Mapping[Subject, Check
     now = held.seen(current)
     came = held.faults(current)
     found = {}
-    for function, model in sorted(now.keys() | (came.keys() if came else set())):
-        baseline = baseline_of(own, function, model)
+    for subject in sorted(Subject(*key) for key in now.keys() | (came.keys() if came else set())):
+        if function not in (None, subject.function) or model not in (None, subject.model):
+            continue
+        baseline = baseline_of(own, subject.function, subject.model)
         before = baseline.before(current)
-        subject = Subject(function, model)
-        usual = Subject(function, baseline.model or model)
+        usual = Subject(subject.function, baseline.model or subject.model)
         named = held.refused_fields(usual, before) | held.refused_fields(subject, current)
         old, new = _held_by_either(
             held.counts(usual, before, named), held.counts(subject, current, named)
