@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -48,15 +48,22 @@ class Course:
 
 
 def courses(
-    session: Session, window: Window, function: str | None = None, model: str | None = None
+    session: Session,
+    window: Window,
+    function: str | None = None,
+    model: str | None = None,
+    metrics: Collection[str] | None = None,
 ) -> tuple[Course, ...]:
     """The changes of level in a window of whole hours (aware), by function, model and metric.
 
     Shares by the hour, and the medians of what is measured, each against what such hours usually
-    have (see `seasons`), so that neither the day nor the weekend is a change. Raises
-    `DetectorUnavailableError` without `river`.
+    have (see `seasons`), so that neither the day nor the weekend is a change. A filter that is
+    None is none. Raises `DetectorUnavailableError` without `river`.
     """
-    shares, medians = _by_hour(session, window, function, model)
+    followed = [one for one in (*Share, *MEASURED) if metrics is None or one in metrics]
+    if not followed:
+        return ()
+    shares, medians = _by_hour(session, window, function, model, followed)
     found = [
         Course(*key, tuple(changes_of_share(counted, detector) for detector in Detector))
         for key, counted in shares.items()
@@ -174,13 +181,18 @@ Key = tuple[Subject, str]
 
 
 def _by_hour(
-    session: Session, window: Window, function: str | None, model: str | None
+    session: Session,
+    window: Window,
+    function: str | None,
+    model: str | None,
+    followed: Collection[Share | Metric],
 ) -> tuple[Mapping[Key, Counted], Mapping[Key, Series]]:
     """The shares, and the medians of what is measured, of each function, model and metric."""
     table = ModelPerformance
+    measured = [metric for metric in MEASURED if metric in followed]
     packed = [
         sa.func.string_agg(getattr(table, metric), sa.literal(b"", sa.LargeBinary))
-        for metric in MEASURED
+        for metric in measured
     ]
     counts = (
         table.tasks,
@@ -206,9 +218,9 @@ def _by_hour(
             (Share.SUCCESS, successes, tasks),
             (Share.ERROR_RATE, errors, done),
         ):
-            if whole >= LEAST_OF_AN_HOUR:
+            if share in followed and whole >= LEAST_OF_AN_HOUR:
                 shares[subject, share.value][at] = int(part), int(whole)
-        for metric, counted in zip(MEASURED, histograms, strict=True):
+        for metric, counted in zip(measured, histograms, strict=True):
             histogram = Histogram.from_bytes(counted)
             middle = histogram.quantile(0.5)
             if middle is not None and histogram.total >= LEAST_OF_AN_HOUR:

@@ -138,15 +138,14 @@ def shown_changes(
     end = next_hour(now)
     found = []
     for (function, model), metrics in moved.items():
-        for course in courses(session, Window(end - CHANGES, end), function, model):
-            if course.metric in metrics:
-                newest = [_change(course, report) for report in course.reports if report.changes]
-                newest.sort(key=lambda change: change.detected_at)
-                found += [
-                    change
-                    for n, change in enumerate(newest)
-                    if n == 0 or abs(change.changed_at - newest[0].changed_at) > _SAME_CHANGE
-                ]
+        for course in courses(session, Window(end - CHANGES, end), function, model, metrics):
+            newest = [_change(course, report) for report in course.reports if report.changes]
+            newest.sort(key=lambda change: change.detected_at)
+            found += [
+                change
+                for n, change in enumerate(newest)
+                if n == 0 or abs(change.changed_at - newest[0].changed_at) > _SAME_CHANGE
+            ]
     return tuple(found)
 
 
