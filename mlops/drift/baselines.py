@@ -98,12 +98,6 @@ def set_baseline(
                 since = None if start is None else moment_of("--from", start)
                 accepted = accept_as_normal(session, function, model, since)
                 chosen, closed = accepted.baseline, accepted.closed
-                changed_at = None if since else _changed_within(session, function, model, chosen)
-                if changed_at is not None:
-                    note(
-                        f"a level changed at {minute(changed_at)} UTC: what was before is accepted"
-                        f" too, unless `--from {changed_at:%Y-%m-%dT%H:%MZ}` leaves it out"
-                    )
             else:
                 if previous is not None:
                     kind, length = baselines.BaselineKind.PREVIOUS, timedelta(hours=previous)
@@ -121,6 +115,15 @@ def set_baseline(
                 except NeverSeenError as never:
                     # It may be one that is still to come.
                     note(never)
+        if accept and start is None:
+            # Once it is accepted: this takes a while, and the timetable's sweeps would wait.
+            with tenant_session(current_tenant()) as session:
+                changed_at = _changed_within(session, function, model, chosen)
+            if changed_at is not None:
+                note(
+                    f"a level changed at {minute(changed_at)} UTC: what was before is accepted"
+                    f" too, unless `--from {changed_at:%Y-%m-%dT%H:%MZ}` leaves it out"
+                )
         say(f"{baselines.subject(function, model)}: {baselines.said(chosen)}")
         if chosen.judged_from is not None:
             say(
