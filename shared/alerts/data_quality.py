@@ -10,6 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.alerts.bare import bare
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.tables import Alert
 from shared.drift.quality import QualityCheck, QualityFinding, QualityState
@@ -53,7 +54,7 @@ def tell_of_quality(session: Session, found: Mapping[Subject, Checked]) -> dict[
                     KIND,
                     fingerprint,
                     Severity.WARNING,
-                    f"{checked_said(finding.column, finding.check)} of {subject}: {finding.reason}",
+                    _message(subject, finding),
                     _details(subject, checked, finding, before),
                 )
                 raised += 1
@@ -99,6 +100,11 @@ def _is_over(finding: QualityFinding, checked: Checked, before: Mapping[str, Any
         return finding.value > 1
     allowed = before["allowed"]
     return allowed is None or finding.value <= allowed
+
+
+def _message(subject: Subject, finding: QualityFinding) -> str:
+    what = checked_said(finding.column, finding.check)
+    return f"{bare(what)} of {bare(str(subject))}: {bare(finding.reason)}"
 
 
 def _details(

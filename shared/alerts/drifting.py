@@ -13,6 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.alerts.bare import bare
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.tables import Alert
 from shared.drift.baselines import (
@@ -29,10 +30,8 @@ from shared.drift.sweep import MetricFinding, SweepResult
 from shared.drift.verdicts import DriftState
 from shared.jobs.contracts import WriteCard
 from shared.jobs.submission import enqueue
-from shared.redaction import redacted_name
 from shared.registry.models import RegistryError, resolve
 from shared.tenancy.tenants import actor
-from shared.visible import visible
 
 
 def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
@@ -141,30 +140,21 @@ def summed_up(sweep: SweepResult) -> dict[str, Any]:
 KIND: Final = "drift"
 
 
-# An alert is sent on to where a name may be taken for markup.
-_NO_MARKUP: Final = str.maketrans("<>[]`&", "()()'+")
-
-
 def _message(finding: MetricFinding) -> str:
     """What drifts and how far, and the command that shows more of it."""
-    metric, subject = _bare(finding.metric), _bare(str(finding.windows.subject))
+    metric, subject = bare(finding.metric), bare(str(finding.windows.subject))
     return f"{metric} of {subject} drifts: {finding.explanation}; {_command(finding)}"
-
-
-def _bare(name: str) -> str:
-    """A name without secrets, markup, and what a terminal would obey."""
-    return visible(redacted_name(name)).translate(_NO_MARKUP)
 
 
 def _command(finding: MetricFinding) -> str:
     """For a shell to take. A name that cannot be said as it is is left out: it shows more then."""
     command = ["mlops", "drift", "show"]
-    if finding.metric == _bare(finding.metric):
+    if finding.metric == bare(finding.metric):
         command.append(finding.metric)
     else:
         command[-1] = "list"
     for option, name in (("--function", finding.function), ("--model", finding.model)):
-        if name and name == _bare(name):
+        if name and name == bare(name):
             command += [option, name]
     return shlex.join(command)
 

@@ -82,6 +82,17 @@ def test_that_the_baseline_got_used_to_a_fault_does_not_end_it(session: Session)
     assert tell(session, used_to_it, hours=101, by_hand=True)["alerts_resolved"] == 1
 
 
+def test_a_message_holds_no_markup_that_a_sender_has_put_into_a_name(session: Session) -> None:
+    subject = Subject("<b>shop", "[buyer](evil)@1")
+    day = Window(END - timedelta(days=1), END)
+    names = missing(
+        QualityState.BROKEN, 0.4, check=QualityCheck.NEW_CATEGORIES, reason="40 of 100: '`&co`\x1b'"
+    )
+    tell_of_quality(session, {subject: Checked(day, day, False, (names,))})
+    said = "confidence new names of (buyer)(evil)@1 in (b)shop: 40 of 100: ''+co'\\x1b'"
+    assert alerts(session) == [(said, 1, True)]
+
+
 def test_a_metric_that_is_not_watched_raises_no_alert(session: Session) -> None:
     unwatch(session, "confidence")
     assert tell(session, BROKEN)["alerts_raised"] == 0
