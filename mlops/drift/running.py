@@ -111,4 +111,5 @@ def run(
         empty="nothing to compare: no rollups in either window; `mlops monitor health` says what"
         " telemetry there is",
         with_empty=all_metrics,
+        newest=True,
     )

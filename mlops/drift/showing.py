@@ -79,6 +79,7 @@ def list_findings(
         empty="no sweep yet: beat asks for one every hour once there is telemetry, and"
         " `mlops drift run` at once",
         with_empty=all_metrics,
+        newest=newest,
     )
     if found:
         say(

@@ -32,11 +32,17 @@ def described(finding: StoredFinding) -> dict[str, Any]:
 
 
 def print_findings(
-    found: Sequence[StoredFinding], title: str, *, empty: str, with_empty: bool = False
+    found: Sequence[StoredFinding],
+    title: str,
+    *,
+    empty: str,
+    with_empty: bool = False,
+    newest: bool = False,
 ) -> None:
     """The worst first; below, what could not be judged, and why.
 
-    What neither window has anything of is only counted, unless `with_empty`.
+    What neither window has anything of is only counted, unless `with_empty`, with the command that
+    names it: with `newest` of the newest sweep, by hand or not, else of the timetable's.
     """
     from shared.drift.showing import NOT_JUDGED
     from shared.drift.windows import Subject
@@ -66,7 +72,8 @@ def print_findings(
         say(f"{reason}: {', '.join(metrics)}")
     never = sum(_never_sent(one) for one in found)
     if never and not with_empty:
-        say(f"{never} more have no data in either window: `mlops drift list --all` names them")
+        command = "mlops drift list --newest --all" if newest else "mlops drift list --all"
+        say(f"{never} more have no data in either window: `{command}` names them")
 
 
 def print_sweeps(sweeps: Sequence[SubjectSweep], found: Sequence[StoredFinding]) -> None:
