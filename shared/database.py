@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +13,7 @@ from typing import Any, NewType
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -138,6 +139,28 @@ def _session(tenant: str) -> Iterator[Session]:
             f" set_config('app.tenant', '{tenant}', true), set_config('TimeZone', 'UTC', true)"
         )
         yield session
+
+
+def among(
+    columns: Sequence[sa.ColumnElement[Any]], rows: Collection[Sequence[Any]]
+) -> sa.ColumnElement[bool]:
+    """Whether `columns` hold one of `rows`, which PostgreSQL looks up in a hash.
+
+    `IN` with a list of rows compares each row of the table with all of them, and takes 65,535
+    values at most.
+    """
+    lists = zip(*rows, strict=True) if rows else ((),) * len(columns)
+    listed = (
+        sa.func.unnest(
+            *(
+                sa.literal(list(values), postgresql.ARRAY(column.type))
+                for column, values in zip(columns, lists, strict=True)
+            )
+        )
+        .table_valued(*(sa.column(f"of_{n}", one.type) for n, one in enumerate(columns)))
+        .render_derived()
+    )
+    return sa.tuple_(*columns).in_(sa.select(*listed.c))
 
 
 def tenant_of(session: Session) -> TenantId:

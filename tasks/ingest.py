@@ -9,14 +9,18 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.costs.pricing import call_cost, tenant_prices
 from shared.jobs.contracts import IngestBatch, IngestEvents
+from shared.jobs.execution import Record, in_transaction
+from shared.jobs.leases import Lease
+from shared.jobs.tables import JobRow
 from shared.telemetry.batches import BatchError, take
 from shared.telemetry.events import Rejected
 from shared.telemetry.ingestion import ingest, put_aside
-from tasks.declaring import transactional_task
+from tasks.declaring import job_task, transactional_task
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +28,20 @@ REASONS_KEPT = 10
 "How many of a batch's refused events the job's result names."
 
 
-def store_events(session: Session, job: IngestEvents) -> Mapping[str, Any]:
-    """Store the events of a job that holds them itself."""
-    now = datetime.now(UTC)
-    return _stored(session, [json.dumps(event).encode() for event in job.events], now)
+def store_events(
+    session: Session, job: IngestEvents, received_at: datetime | None = None
+) -> Mapping[str, Any]:
+    """Store the events of a job that holds them itself; they came when it was asked for."""
+    lines = [json.dumps(event).encode() for event in job.events]
+    return _stored(session, lines, received_at or datetime.now(UTC))
+
+
+def _store_as_asked(job: IngestEvents, lease: Lease) -> Record:
+    def step(session: Session, job: IngestEvents) -> Mapping[str, Any]:
+        asked = sa.select(JobRow.created_at).where(JobRow.id == lease.claim.job_id)
+        return store_events(session, job, session.scalars(asked).one())
+
+    return in_transaction(step)(job, lease)
 
 
 def store_batch(session: Session, job: IngestBatch) -> Mapping[str, Any]:
@@ -63,5 +77,5 @@ def _result(stored: int, duplicates: int, rejected: Sequence[Rejected]) -> Mappi
     }
 
 
-ingest_events = transactional_task(IngestEvents, store_events)
+ingest_events = job_task(IngestEvents, lambda _: _store_as_asked)
 ingest_batch = transactional_task(IngestBatch, store_batch)

@@ -11,6 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.database import among
 from shared.drift.tables import DriftDetection, DriftSubject, SweepKind
 from shared.drift.verdicts import DriftState
 from shared.jobs.contracts import WindowOf
@@ -111,10 +112,12 @@ def newest_findings(
 ) -> tuple[StoredFinding, ...]:
     """What the sweeps of `newest_sweeps` said."""
     sweeps = newest_sweeps(session, function, model, preferred)
+    table = DriftDetection.__table__
     return _found(
         session,
-        sa.tuple_(DriftDetection.sweep_id, DriftDetection.function, DriftDetection.model).in_(
-            [(one.sweep_id, one.function, one.model) for one in sweeps]
+        among(
+            [table.c.sweep_id, table.c.function, table.c.model],
+            [(one.sweep_id, one.function, one.model) for one in sweeps],
         ),
         *_filters(DriftDetection.__table__, None, None, metric),
     )

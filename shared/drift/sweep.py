@@ -191,7 +191,12 @@ def _rows_of(finding: MetricFinding) -> Iterator[dict[str, Any]]:
         "verdict": verdict.state.value,
         "reason": finding.explanation,
     }
-    for test, adjusted in zip(verdict.tests, verdict.adjusted_p_values, strict=True):
+    tests = list(zip(verdict.tests, verdict.adjusted_p_values, strict=True))
+    if all(test.p_value is None for test in verdict.tests):
+        # Nothing was tested: one row says so, and not one for each test that could not be made.
+        tests.sort(key=lambda one: one[0].effect_name is not verdict.effect_name)
+        del tests[1:]
+    for test, adjusted in tests:
         decides = test.effect_name is verdict.effect_name
         yield of_metric | {
             "test": test.name,

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
-from shared.database import WholeNumber
+from shared.database import WholeNumber, among
 from shared.telemetry.histograms import Histogram, IntArray, counts_of_runs
 from shared.telemetry.metrics import HISTOGRAMS, Metric, OfOutcome, Words
 from shared.telemetry.tables import DailyPerformance, DirtyDay, ModelPerformance
@@ -244,7 +244,7 @@ def word_counts(
     packed = sa.func.string_agg(rows.c[words.value], sa.literal(b"", sa.LargeBinary))
     found = session.execute(
         sa.select(*key, packed)
-        .where(sa.tuple_(*key).in_(list(of)), sa.func.octet_length(rows.c[words.value]) > 0)
+        .where(among(key, of), sa.func.octet_length(rows.c[words.value]) > 0)
         .group_by(*key)
     )
     return {(function, model): WordCounts.from_bytes(counts) for function, model, counts in found}
@@ -511,7 +511,7 @@ def _rows(
         ).where(
             *conditions,
             *(table.c[name] == value for name, value in wanted if value is not None),
-            *(() if only is None else (sa.tuple_(table.c.function, table.c.model).in_(only),)),
+            *(() if only is None else (among((table.c.function, table.c.model), only),)),
         )
 
     if first >= last:
