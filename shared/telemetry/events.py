@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from operator import ge
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, get_args
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -320,6 +320,9 @@ Event = Annotated[
     | SystemEvent,
     Field(discriminator="kind"),
 ]
+
+FIELDS: Final = frozenset().union(*(kind.model_fields for kind in get_args(get_args(Event)[0])))
+"Of an event of any kind."
 
 KINDS: Final = ("llm_call", "action", "page_load", "task_start", "task_end", "metric", "system")
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +23,6 @@ from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
 from shared.hours import hour_of
-from shared.redaction import redacted, redacted_json
 from shared.telemetry.arrivals import (
     LATE_AFTER,
     Arrived,
@@ -43,11 +40,9 @@ from shared.telemetry.events import (
 )
 from shared.telemetry.names import CAPS, OTHER, Names, beyond_the_caps
 from shared.telemetry.queries import pack_query
+from shared.telemetry.refused_lines import shown
 from shared.telemetry.tables import EventRow, RejectedEvent
 from shared.tenancy.tables import Tenant
-
-LINE_SHOWN: Final = 2_000
-"So much is kept of the line of an event that was refused."
 
 
 @dataclass(frozen=True)
@@ -198,7 +193,7 @@ def _earliest(session: Session, now: datetime) -> datetime:
 
 
 def put_aside(session: Session, rejected: Sequence[Rejected]) -> list[Rejected]:
-    """Keep what could not be stored, once however often it is sent, without its secrets.
+    """Keep what could not be stored, once however often it is sent, without its secrets and queries.
 
     Returns those that were not there before, each once.
     """
@@ -215,7 +210,7 @@ def put_aside(session: Session, rejected: Sequence[Rejected]) -> list[Rejected]:
             "digest": digest,
             "event": refused.event,
             "reason": refused.reason,
-            "line": _shown(refused.line),
+            "line": shown(refused.line),
         }
         # In the order of the key: two batches with the same lines cannot wait for each other.
         for digest, refused in sorted(by_digest.items(), key=itemgetter(0))
@@ -224,29 +219,6 @@ def put_aside(session: Session, rejected: Sequence[Rejected]) -> list[Rejected]:
         insert(RejectedEvent).on_conflict_do_nothing().returning(RejectedEvent.digest), rows
     )
     return [by_digest[digest] for digest in new]
-
-
-# A sender that has read of the collector's keyword, but does not measure.
-_QUERY: Final = re.compile(r'("query(?:_measures)?"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.DOTALL)
-
-
-def _shown(line: bytes) -> str:
-    """The beginning of a line, as text that can be stored, without secrets and queries."""
-    text = line[: 2 * LINE_SHOWN].decode("utf-8", "backslashreplace")
-    if len(line) <= 2 * LINE_SHOWN:
-        text = _without_fields(text)
-    said = redacted(_QUERY.sub(r'\1"[not stored]"', text).replace("\x00", "\\x00"))
-    return said[:LINE_SHOWN].encode("utf-8", "backslashreplace").decode()
-
-
-def _without_fields(line: str) -> str:
-    """The line without what its fields' names tell to be secret, as it came if there is none."""
-    try:
-        event = json.loads(line)
-        shown = redacted_json(event)
-    except (ValueError, RecursionError):
-        return line
-    return line if shown == event else json.dumps(shown, ensure_ascii=False)
 
 
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]

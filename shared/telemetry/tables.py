@@ -105,7 +105,7 @@ class RejectedEvent(Base):
     event: Mapped[str]
     reason: Mapped[str]
     line: Mapped[str]
-    "Its beginning, without secrets."
+    "Its beginning, without secrets and queries: see `refused_lines`."
 
 
 class EventFault(Base):
