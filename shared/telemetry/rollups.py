@@ -369,7 +369,9 @@ def _names(kinds: Kinds) -> dict[str, int]:
         counts = Counter(together.split(_BETWEEN_NAMES) if together else ())
         most = dict(counts.most_common(NAMES_AN_HOUR))
         others = counts.total() - sum(most.values())
-        most |= {OTHER_NAMES: others} if others else {}
+        if others:
+            # A sender may call one of its own so.
+            most[OTHER_NAMES] = most.get(OTHER_NAMES, 0) + others
         names |= {f"{kind}.{name}": number for name, number in most.items()}
     return names
 
