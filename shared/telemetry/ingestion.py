@@ -193,7 +193,7 @@ def _earliest(session: Session, now: datetime) -> datetime:
 
 
 def put_aside(session: Session, rejected: Sequence[Rejected]) -> list[Rejected]:
-    """Keep what could not be stored, once however often it is sent, without its secrets and queries.
+    """Keep what could not be stored, once however often it is sent, as `shown` does.
 
     Returns those that were not there before, each once.
     """
