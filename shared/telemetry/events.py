@@ -7,6 +7,7 @@ event. Unknown is None, never zero.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -80,6 +81,26 @@ LARGEST_VALUE: Final = 1e150
 "Of a metric, either way: its square must still be a number."
 
 
+NAME_LENGTH: Final = 200
+
+# C0, DEL and C1, the separators of lines and paragraphs, what turns the direction of text around:
+# none can be seen, and all change what is seen of what stands beside. Other blanks may be.
+_IN_NO_NAME: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+_OF_NAME: Final = f"^[^{_IN_NO_NAME}]*$"
+_FITS: Final = re.compile(f"[^{_IN_NO_NAME}]*")
+
+
+def is_name(text: str) -> bool:
+    """Whether an event may have `text` as a name, such as that of its model or function."""
+    if not (0 < len(text) <= NAME_LENGTH and _FITS.fullmatch(text)):
+        return False
+    try:
+        return len(text.encode()) <= NAME_BYTES
+    except UnicodeEncodeError:
+        # Half of a surrogate pair is no text.
+        return False
+
+
 def _name(text: str) -> str:
     if not text.isascii() and len(text.encode()) > NAME_BYTES:
         raise ValueError(f"a name has at most {NAME_BYTES} bytes")
@@ -88,13 +109,13 @@ def _name(text: str) -> str:
 
 Name = Annotated[
     str,
-    Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$"),
+    Field(min_length=1, max_length=NAME_LENGTH, pattern=_OF_NAME),
     AfterValidator(_name),
 ]
 Count = Annotated[int, Field(ge=0, le=10**9)]
 Milliseconds = Annotated[int, Field(ge=0, le=10**9)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Variant = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$"), AfterValidator(_name)]
+Variant = Annotated[str, Field(max_length=NAME_LENGTH, pattern=_OF_NAME), AfterValidator(_name)]
 Url = Annotated[
     str,
     BeforeValidator(location_only),
@@ -404,10 +425,19 @@ def _named(line: bytes, index: int) -> str:
         return f"#{index}"
 
 
+_NO_NAME: Final = (
+    "A name has no control characters, no separators of lines or paragraphs, and nothing that"
+    " turns the direction of text around"
+)
+
+
 def _reason(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+    found = error.errors(include_url=False, include_input=False)
+    if found[0]["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return f"kind: expected one of {', '.join(KINDS)}"
+    said = one_line(error)
+    if found[0].get("ctx", {}).get("pattern") == _OF_NAME:
+        said = said.replace(found[0]["msg"], _NO_NAME, 1)
     # A field's name is the sender's text, and the reason is stored and printed.
-    shown = redacted(one_line(error))[:_REASON_LENGTH]
+    shown = redacted(said)[:_REASON_LENGTH]
     return "".join(character if character.isprintable() else "?" for character in shown)

@@ -19,6 +19,7 @@ from shared.telemetry.events import (
     LlmCallEvent,
     PageLoadEvent,
     Rejected,
+    is_name,
     location_only,
     parse_events,
 )
@@ -135,6 +136,38 @@ def test_a_bad_event_is_refused_with_a_reason_and_the_rest_is_kept(case: str) ->
     assert reason in refused.reason
     assert len(refused.reason) <= 300
     assert refused.reason.isprintable()
+
+
+NAMES = {
+    "buyer@1.2.0": True,
+    "a\N{NO-BREAK SPACE}b \N{IDEOGRAPHIC SPACE}c": True,
+    "\N{DEVANAGARI LETTER KA}\N{DEVANAGARI SIGN VIRAMA}\N{ZERO WIDTH JOINER}": True,
+    "x" * 200: True,
+    "x" * 201: False,
+    "\N{HEAVY BLACK HEART}" * 167: False,
+    "": False,
+    "a\nb": False,
+    "a\n": False,
+    "a\x7f": False,
+    "a\x85b": False,
+    "a\N{LINE SEPARATOR}b": False,
+    "a\N{PARAGRAPH SEPARATOR}b": False,
+    "\N{RIGHT-TO-LEFT OVERRIDE}cba": False,
+    "a\N{FIRST STRONG ISOLATE}": False,
+    "a\ud800": False,
+}
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_what_is_a_name_is_one_everywhere(name: str) -> None:
+    assert is_name(name) is NAMES[name]
+    for event in (call(model=name), call(attributes={name: 1})):
+        assert bool(parsed(event)[0]) is NAMES[name]
+
+
+def test_a_name_that_cannot_be_seen_is_refused_with_what_it_may_not_have() -> None:
+    _, (refused,) = parsed(call(variant="a\x9bb"))
+    assert refused.reason.startswith("llm_call.variant: A name has no control characters, no")
 
 
 def test_a_refused_event_is_named_by_its_identifier_or_its_place() -> None:
