@@ -42,7 +42,11 @@ class Fault(StrEnum):
 
 
 class Arrived(NamedTuple):
-    """What is counted together. `happened` is an hour; `field` is `kind.field`, or empty."""
+    """What is counted together. `field` is `kind.field`, or empty.
+
+    `happened` is the hour of what is late, and of the others that in which they came: nobody asks
+    when those happened, and a sender that repeats a year has one row of it.
+    """
 
     fault: Fault
     model: str
@@ -55,8 +59,8 @@ class Arrived(NamedTuple):
         return cls(Fault.LATE, model, function, "", happened)
 
     @classmethod
-    def again(cls, model: str, function: str, happened: datetime) -> Arrived:
-        return cls(Fault.AGAIN, model, function, "", happened)
+    def again(cls, model: str, function: str, received_at: datetime) -> Arrived:
+        return cls(Fault.AGAIN, model, function, "", hour_of(received_at))
 
     def of(self, model: str, function: str) -> Arrived:
         """The same of another model and function."""
@@ -105,6 +109,15 @@ def count_faults(session: Session, received_at: datetime, faults: Faults) -> Non
     session.execute(statement, rows)
 
 
+def remove_old_faults(session: Session) -> int:
+    """Remove the tenant's counts of hours that no check can read; return how many rows.
+
+    Those are from before its events, more than 35 days and the longest baseline ago, and from
+    before any window that was set as a baseline.
+    """
+    return int(session.scalar(sa.text("SELECT mlops.remove_old_event_faults()")) or 0)
+
+
 @dataclass
 class FaultsOfHour:
     """What came in one hour, of one function and model."""
@@ -128,7 +141,8 @@ def faults(
 ) -> dict[tuple[str, str], Mapping[datetime, FaultsOfHour]] | None:
     """By function and model, and by the hour in which they came; who has none is not there.
 
-    None if part of the window is from before faults were counted.
+    None if part of the window is from before faults were counted, or from before those that are
+    kept.
     """
     counted_from, made_at = session.execute(sa.select(Tenant.faults_from, Tenant.created_at)).one()
     # Before there was a tenant nothing came.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def store(
     if received_at is not None:
         faults = _late(stored)
         if total < len(rows):
-            faults |= _duplicates(rows, stored)
+            faults |= _duplicates(rows, stored, received_at)
         if faults:
             count_faults(session, received_at, faults)
     return IngestCounts(total, len(events) - total)
@@ -139,16 +140,16 @@ def _late(stored: Sequence[sa.Row[Any]]) -> Faults:
     )
 
 
-def _duplicates(rows: Sequence[Sequence[Any]], stored: Sequence[sa.Row[Any]]) -> Faults:
+def _duplicates(
+    rows: Sequence[Sequence[Any]], stored: Sequence[sa.Row[Any]], received_at: datetime
+) -> Faults:
     """What was in the batch, and is not among what was stored of it."""
-    came = Faults(
-        Arrived.again(row[_MODEL], row[_FUNCTION], hour_of(row[_OCCURRED_AT]))
-        for row in rows
-        if row[_KIND] not in OF_NO_AGENT
+    came = Counter(
+        (row[_MODEL], row[_FUNCTION]) for row in rows if row[_KIND] not in OF_NO_AGENT
     )
-    taken = {Arrived.again(row.model, row.function, row.hour): row.of_agents for row in stored}
-    came.subtract(taken)
-    return +came
+    for row in stored:
+        came[row.model, row.function] -= row.of_agents
+    return Faults({Arrived.again(*each, received_at): n for each, n in came.items() if n > 0})
 
 
 def _beyond_the_caps(session: Session, faults: Faults) -> Names:
@@ -304,9 +305,7 @@ def _copy(session: Session, rows: Sequence[Sequence[Any]]) -> None:
 _EMPTY: Final = dict.fromkeys(COPIED_COLUMNS)
 _values = itemgetter(*COPIED_COLUMNS)
 _PLACES: Final = {name: COPIED_COLUMNS.index(name) for name in CAPS}
-_OCCURRED_AT, _KIND, _MODEL, _FUNCTION = (
-    COPIED_COLUMNS.index(name) for name in ("occurred_at", "kind", "model", "function")
-)
+_KIND, _MODEL, _FUNCTION = (COPIED_COLUMNS.index(name) for name in ("kind", "model", "function"))
 
 
 def _row(event: Event, price: PriceCall) -> list[Any]:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.database import TenantId, system_session, tenant_session
+from shared.telemetry.arrivals import remove_old_faults
 from shared.telemetry.features.retention import remove_superseded_values
 from shared.telemetry.tables import EventBatch, RejectedEvent
 from shared.tenancy.tables import Tenant
@@ -72,7 +73,8 @@ def drop_closed_days() -> int:
 def keep_no_longer(now: datetime, tenants: Collection[TenantId] | None = None) -> int:
     """`close_old_hours` and what follows from it, for all tenants unless they are given.
 
-    Values of features go as events do, but for the last of each entity.
+    Values of features go as events do, but for the last of each entity. So do counts of faults,
+    once no check can read them.
 
     Returns how many events were removed one by one.
 
@@ -91,6 +93,7 @@ def keep_no_longer(now: datetime, tenants: Collection[TenantId] | None = None) -
             # Once a day: it looks at every value.
             if close_old_hours(session, now) != before:
                 remove_superseded_values(session)
+                remove_old_faults(session)
         if before is not None:
             closed[tenant] = before
     removed = 0

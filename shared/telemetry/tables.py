@@ -126,7 +126,7 @@ class EventFault(Base):
     field: Mapped[str] = mapped_column(primary_key=True)
     "Whose value was out of range, as `kind.field`; empty of the other faults."
     happened: Mapped[datetime] = mapped_column(primary_key=True)
-    "The hour in which they happened."
+    "The hour in which they happened if they were late; of other faults that of `hour`."
     n: Mapped[int]
 
 

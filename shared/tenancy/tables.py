@@ -24,7 +24,7 @@ class Tenant(Base):
     events_from: Mapped[datetime | None]
     "Events from before were removed: their hours are closed, and are not summed again."
     faults_from: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    "Faults of what came before (`mlops.event_faults`) were not counted."
+    "Faults of what came before (`mlops.event_faults`) were not counted, or are not kept."
 
 
 class ApiKey(Base):

@@ -127,6 +127,15 @@ def test_what_is_refused_for_its_range_is_counted_by_field_and_once(tenant: Tena
     assert "checkout" in names
 
 
+def test_a_sender_that_repeats_months_leaves_one_row_of_it(tenant: TenantId) -> None:
+    months = [call(NOW - timedelta(days=days)) for days in range(0, 90, 3)]
+    send(tenant, *months, received_at=NOW - timedelta(hours=5))
+    send(tenant, *months)
+    with tenant_session(tenant) as session:
+        again = session.scalars(sa.select(EventFault).where(EventFault.fault == "again"))
+        assert [(row.n, row.happened) for row in again] == [(30, hour_of(NOW))]
+
+
 @pytest.mark.parametrize("n", [1, 40])
 def test_what_is_wrong_is_a_handful_of_rows_however_many_events(tenant: TenantId, n: int) -> None:
     send(tenant, *[call(NOW - timedelta(hours=2)) for _ in range(n)])

@@ -11,10 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from shared.database import TenantId, tenant_session
+from shared.drift.baselines import Baseline, BaselineKind, remove_baseline, set_baseline
+from shared.telemetry.arrivals import Arrived, Faults, count_faults, faults, remove_old_faults
 from shared.telemetry.ingestion import CallCost, IngestCounts, ingest
+from shared.telemetry.reading import Window
 from shared.telemetry.retention import close_old_hours, keep_for, keep_no_longer
 from shared.telemetry.rollups import roll_up_dirty_hours
-from shared.telemetry.tables import DirtyHour, EventRow, ModelPerformance
+from shared.telemetry.tables import DirtyHour, EventFault, EventRow, ModelPerformance
 from shared.tenancy.tables import Tenant
 from shared.tenancy.tenants import create_tenant
 
@@ -141,3 +144,47 @@ def test_a_clock_that_is_ahead_closes_nothing_that_is_kept(with_old_events: Tena
         keep_no_longer(NOW + timedelta(days=400), [with_old_events])
     assert len(ages(with_old_events, EventRow.occurred_at)) == 4
     assert send(with_old_events, 80).stored == 1
+
+
+def test_counts_of_what_was_wrong_go_once_no_check_reads_them(services: object) -> None:
+    older = TenantId(uuid4())
+    ages_of = 300, 100, 60, 20
+    at = {
+        days: (NOW - timedelta(days=days)).replace(minute=0, second=0, microsecond=0)
+        for days in ages_of
+    }
+    hour = {days: Window(start, start + timedelta(hours=1)) for days, start in at.items()}
+    with tenant_session(older) as session:
+        long_ago = NOW - timedelta(days=400)
+        session.add(
+            Tenant(id=older, name=f"older-{older}", created_at=long_ago, faults_from=long_ago)
+        )
+        session.flush()
+        for start in at.values():
+            count_faults(session, start, Faults({Arrived.again("buyer@1", "shop", start): 1}))
+        keep_for(session, 1)
+        fixed = Baseline(BaselineKind.FIXED, window=hour[100])
+        set_baseline(session, "shop", "", fixed)
+    keep_no_longer(NOW, [older])
+    assert ages(older, EventFault.hour) == [20, 60, 100]
+    with tenant_session(older) as session:
+        assert faults(session, hour[100])
+        # What was removed is not known, and not nothing.
+        assert faults(session, hour[300]) is None
+        remove_baseline(session, "shop", "")
+        length = timedelta(days=30)
+        set_baseline(session, "shop", "", Baseline(BaselineKind.PREVIOUS, length))
+        assert remove_old_faults(session) == 1
+        remove_baseline(session, "shop", "")
+        assert remove_old_faults(session) == 1
+        assert faults(session, hour[20])
+        assert faults(session, hour[60]) is None
+    assert ages(older, EventFault.hour) == [20]
+
+
+def test_counts_stay_while_events_of_their_time_do(tenant: TenantId) -> None:
+    with tenant_session(tenant) as session:
+        start = (NOW - timedelta(days=60)).replace(minute=0, second=0, microsecond=0)
+        count_faults(session, start, Faults({Arrived.again("buyer@1", "shop", start): 1}))
+    keep_no_longer(NOW, [tenant])
+    assert ages(tenant, EventFault.hour) == [60]
