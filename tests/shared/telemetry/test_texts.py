@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from zlib import crc32
 
 from hypothesis import given, settings
@@ -29,17 +30,48 @@ def test_hashes_are_the_same_for_ever():
     assert measure_text("find cheap flights").hashes == (1917, 25604, 46570)
 
 
-@given(st.text(max_size=60))
-@settings(max_examples=60)
+LEFT_OUT = re.compile("[\u00ad\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+ANY = st.text(max_size=60) | st.text(
+    alphabet="aEé1 -_\u0301\u0930\u093f\u200d\ufe0f❤İ", max_size=20
+)
+
+
+@given(ANY)
+@settings(max_examples=100)
 def test_any_text_is_measured_as_its_characters_say(text):
     found = measure_text(text)
-    assert found.characters == found.measured == len(text)
-    words = re.findall(r"[^\W_]+", text.lower())
+    composed = unicodedata.normalize("NFC", text.lower())
+    assert (found.characters, found.measured) == (len(text), len(composed))
+    in_words = (
+        c if c.isalnum() or (c > "\x7f" and unicodedata.category(c)[0] == "M") else " "
+        for c in LEFT_OUT.sub("", composed)
+    )
+    words = "".join(in_words).split(" ")
+    words = [word for word in words if word]
     assert (found.words, found.word_characters) == (len(words), sum(map(len, words)))
     assert found.letters == sum(not c.isdecimal() for c in "".join(words))
     assert found.words <= found.word_characters <= found.measured
     assert len(set(found.hashes)) == len(found.hashes) <= MOST_WORDS
     assert all(0 <= word < WORD_HASHES for word in found.hashes)
+
+
+@given(ANY)
+@settings(max_examples=100)
+def test_a_text_has_the_same_words_however_its_accents_are_written(text):
+    composed, decomposed = (
+        measure_text(unicodedata.normalize(form, text)) for form in ("NFC", "NFD")
+    )
+    assert composed[1:] == decomposed[1:]
+
+
+def test_marks_are_part_of_their_words():
+    accents = measure_text(unicodedata.normalize("NFD", "Café déjà fermé"))
+    assert accents.words == 3
+    assert accents.hashes == tuple(sorted(map(hash_of, ("café", "déjà", "fermé"))))
+    assert measure_text("मुझे दिल्ली से मुंबई").words == 4
+    # Joiners, and what says how a sign is to look, are no words, and end none.
+    assert measure_text("می\u200cخواهم").hashes == measure_text("میخواهم").hashes  # noqa: RUF001
+    assert measure_text("I ❤\ufe0f you 👩\u200d👧").words == 2
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=127), min_size=1, max_size=60))
