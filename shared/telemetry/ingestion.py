@@ -23,7 +23,6 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
-from shared.hours import hour_of
 from shared.telemetry.arrivals import (
     LATE_AFTER,
     Arrived,
@@ -144,9 +143,7 @@ def _duplicates(
     rows: Sequence[Sequence[Any]], stored: Sequence[sa.Row[Any]], received_at: datetime
 ) -> Faults:
     """What was in the batch, and is not among what was stored of it."""
-    came = Counter(
-        (row[_MODEL], row[_FUNCTION]) for row in rows if row[_KIND] not in OF_NO_AGENT
-    )
+    came = Counter((row[_MODEL], row[_FUNCTION]) for row in rows if row[_KIND] not in OF_NO_AGENT)
     for row in stored:
         came[row.model, row.function] -= row.of_agents
     return Faults({Arrived.again(*each, received_at): n for each, n in came.items() if n > 0})
