@@ -9,6 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.alerts.names import fingerprint
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.tables import Alert
 from shared.costs.anomalies import CostRule, CostState, CostVerdict
@@ -36,7 +37,7 @@ def tell_of_anomalies(
         hours += len(subject.hours)
         for rule in TOLD:
             verdicts = [v for hour in subject.hours for v in hour.all if v.rule is rule]
-            fingerprint = f"cost_anomaly:{rule.value}:{subject.model}:{subject.function}"
+            name = fingerprint(KIND, rule.value, subject.model, subject.function)
             newest = next((v for v in reversed(verdicts) if _is_finding(v)), None)
             if newest is None:
                 continue
@@ -44,14 +45,14 @@ def tell_of_anomalies(
                 raise_alert(
                     session,
                     KIND,
-                    fingerprint,
+                    name,
                     Severity.INFO if rule is CostRule.FIVE_TIMES else Severity.WARNING,
                     f"{subject.model}, {subject.function}: {newest.explanation}",
                     _details(subject, newest),
                 )
                 raised += 1
             else:
-                resolved += resolve_alert(session, fingerprint, newest.explanation)
+                resolved += resolve_alert(session, name, newest.explanation)
     resolved += _close_what_fell_silent(session, calling, since)
     return {"hours": hours, "alerts_raised": raised, "alerts_resolved": resolved}
 
@@ -76,11 +77,11 @@ def _close_what_fell_silent(session: Session, calling: Collection[Subject], sinc
         )
     ).all()
     closed = 0
-    for fingerprint, details in alerts:
+    for name, details in alerts:
         before = datetime.fromisoformat(details["hour"]) < since
         if before and (details["model"], details["function"]) not in calling:
             because = f"no call was made since {since:%Y-%m-%d %H:%M} UTC"
-            closed += resolve_alert(session, fingerprint, because)
+            closed += resolve_alert(session, name, because)
     return closed
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.alerts.bare import bare
+from shared.alerts.names import bare, command, fingerprint
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.tables import Alert
 from shared.drift.quality import QualityCheck, QualityFinding, QualityState
@@ -40,10 +40,10 @@ def tell_of_quality(session: Session, found: Mapping[Subject, Checked]) -> dict[
     for subject, checked in found.items():
         for finding in checked.findings:
             states[finding.state.value] += 1
-            fingerprint = (
-                f"{KIND}:{subject.function}:{subject.model}:{finding.column or ''}:{finding.check}"
+            name = fingerprint(
+                KIND, subject.function, subject.model, finding.column or "", finding.check
             )
-            before = open_ones.get(fingerprint)
+            before = open_ones.get(name)
             if before and checked.current.end < datetime.fromisoformat(before["current_end"]):
                 continue
             if finding.column in BY_NAME and finding.column not in watched:
@@ -52,14 +52,14 @@ def tell_of_quality(session: Session, found: Mapping[Subject, Checked]) -> dict[
                 raise_alert(
                     session,
                     KIND,
-                    fingerprint,
+                    name,
                     Severity.WARNING,
                     _message(subject, finding),
                     _details(subject, checked, finding, before),
                 )
                 raised += 1
             elif before is not None and _is_over(finding, checked, before):
-                resolved += resolve_alert(session, fingerprint, finding.reason)
+                resolved += resolve_alert(session, name, finding.reason)
     return {
         "functions": len(found),
         "states": dict(states),
@@ -80,6 +80,15 @@ def _open_alerts(session: Session) -> dict[str, dict[str, Any]]:
         Alert.kind == KIND, Alert.resolved_at.is_(None)
     )
     return {row.fingerprint: row.details for row in session.execute(query)}
+
+
+def _message(subject: Subject, finding: QualityFinding) -> str:
+    """What is wrong with which field, and the command that shows more of it."""
+    said = f"{checked_said(finding.column, finding.check)} of {subject}: {finding.reason}"
+    more = command(
+        ("mlops", "drift", "quality"), {"--function": subject.function, "--model": subject.model}
+    )
+    return f"{bare(said)}; {more}"
 
 
 def _is_broken(finding: QualityFinding) -> bool:

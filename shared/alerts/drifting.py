@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.alerts.bare import bare
+from shared.alerts.names import bare, command, fingerprint
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.tables import Alert
 from shared.drift.baselines import (
@@ -49,8 +48,8 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
     newest = _newest_windows(session)
     for finding in sweep.findings:
         current = finding.windows.current
-        fingerprint = f"drift:{finding.function}:{finding.model}:{finding.metric}"
-        if current.end < newest.get(fingerprint, current.end):
+        name = fingerprint(KIND, finding.function, finding.model, finding.metric)
+        if current.end < newest.get(name, current.end):
             continue
         if finding.verdict.state is DriftState.DRIFT:
             if _was_accepted(own, finding):
@@ -59,7 +58,7 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
             alert = raise_alert(
                 session,
                 KIND,
-                fingerprint,
+                name,
                 Severity.WARNING,
                 _message(finding),
                 _details(sweep, finding),
@@ -67,8 +66,8 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
             raised += 1
             if alert.times_seen == 1:
                 begun.setdefault(finding.model, alert.id)
-        elif finding.verdict.state is DriftState.STABLE and fingerprint in newest:
-            resolved += resolve_alert(session, fingerprint, finding.explanation)
+        elif finding.verdict.state is DriftState.STABLE and name in newest:
+            resolved += resolve_alert(session, name, finding.explanation)
     asked = sum(_asked_for_card(session, model, alert) for model, alert in begun.items())
     return summed_up(sweep) | {
         "alerts_raised": raised,
@@ -119,11 +118,11 @@ def accept_as_normal(
         Alert.kind == KIND, Alert.resolved_at.is_(None)
     )
     closed = 0
-    for fingerprint, of_function, of_model in session.execute(query).all():
+    for name, of_function, of_model in session.execute(query).all():
         # Who has a more particular baseline is not compared with this one.
         of = None if of_function is None else baseline_of(own, of_function, of_model or EVERY)
         if of == baseline:
-            closed += resolve_alert(session, fingerprint, because)
+            closed += resolve_alert(session, name, because)
     return Accepted(baseline, closed)
 
 
@@ -147,16 +146,12 @@ def _message(finding: MetricFinding) -> str:
 
 
 def _command(finding: MetricFinding) -> str:
-    """For a shell to take. A name that cannot be said as it is is left out: it shows more then."""
-    command = ["mlops", "drift", "show"]
-    if finding.metric == bare(finding.metric):
-        command.append(finding.metric)
-    else:
-        command[-1] = "list"
-    for option, name in (("--function", finding.function), ("--model", finding.model)):
-        if name and name == bare(name):
-            command += [option, name]
-    return shlex.join(command)
+    """What shows more of it: all metrics, where this one's name cannot be said as it is."""
+    sayable = finding.metric == bare(finding.metric)
+    return command(
+        ("mlops", "drift", *(("show", finding.metric) if sayable else ("list",))),
+        {"--function": finding.function, "--model": finding.model},
+    )
 
 
 @dataclass(frozen=True)
@@ -201,7 +196,7 @@ def _newest_windows(session: Session) -> dict[str, datetime]:
     query = sa.select(Alert.fingerprint, ends).where(
         Alert.kind == KIND, Alert.resolved_at.is_(None), ends.is_not(None)
     )
-    return {fingerprint: datetime.fromisoformat(end) for fingerprint, end in session.execute(query)}
+    return {name: datetime.fromisoformat(end) for name, end in session.execute(query)}
 
 
 def _details(sweep: SweepResult, finding: MetricFinding) -> dict[str, Any]:

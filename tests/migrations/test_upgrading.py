@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from migrations.run import configuration, upgrade
+from shared.alerts.names import fingerprint
 from shared.database import Base, psycopg_url
 from shared.evaluation.protocol import PAGE_ACTIONS
 from shared.local.ephemeral import TemporaryServices
@@ -264,6 +266,48 @@ def test_drift_that_was_found_before_keeps_its_function_and_its_alert_is_closed(
         assert connection.scalars(kinds).all() == ["timetable", "by_hand"]
         closed = sa.text("SELECT resolved_at IS NOT NULL FROM mlops.alerts")
         assert connection.scalar(closed)
+
+
+def test_open_alerts_of_names_with_colons_are_found_again_under_their_new_name(
+    database: str, services: TemporaryServices
+) -> None:
+    engine = sa.create_engine(psycopg_url(database), poolclass=sa.NullPool)
+    tenant = uuid.uuid4()
+    with engine.begin() as connection:
+        at_version(connection, "0014")
+    subject = {"function": "a:b", "model": "50%", "metric": "tokens"}
+    before = {
+        "drift:a:b:50%:tokens": ("drift", subject),
+        "drift:shop:buyer@1:tokens": ("drift", subject | {"function": "shop", "model": "buyer@1"}),
+        "drift:x:y": ("drift", {}),
+        "data_quality:a:b:50%::late": ("data_quality", subject | {"field": None, "check": "late"}),
+        "cost_anomaly:five_times:50%:a:b": ("cost_anomaly", subject | {"rule": "five_times"}),
+    }
+    with as_superuser(database, services).begin() as connection:
+        connection.execute(
+            sa.text("INSERT INTO mlops.tenants (id, name) VALUES (:t, 'before')"), {"t": tenant}
+        )
+        for name, (kind, details) in before.items():
+            connection.execute(
+                sa.text(
+                    "INSERT INTO mlops.alerts (id, tenant_id, kind, fingerprint, severity, message,"
+                    " details, times_seen) VALUES (gen_random_uuid(), :t, :kind, :name, 'warning',"
+                    " 'it moved', CAST(:details AS jsonb), 1)"
+                ),
+                {"t": tenant, "kind": kind, "name": name, "details": json.dumps(details)},
+            )
+
+    upgrade(database, services.database_url)
+
+    with as_superuser(database, services).begin() as connection:
+        found = connection.scalars(sa.text("SELECT fingerprint FROM mlops.alerts")).all()
+    assert set(found) == {
+        fingerprint("drift", "a:b", "50%", "tokens"),
+        "drift:shop:buyer@1:tokens",
+        "drift:x:y",
+        fingerprint("data_quality", "a:b", "50%", "", "late"),
+        fingerprint("cost_anomaly", "five_times", "50%", "a:b"),
+    }
 
 
 def test_actions_that_were_stored_before_are_summed_by_name_as_new_ones(

@@ -20,6 +20,7 @@ from shared.telemetry.reading import Window
 
 END = datetime(2026, 11, 18, 12, tzinfo=UTC)
 SHOP = Subject("shop", "buyer@1")
+DAY = Window(END - timedelta(days=1), END)
 
 
 def missing(
@@ -64,7 +65,10 @@ def test_what_stays_broken_is_one_alert_until_it_is_good(session: Session) -> No
     # Nothing of it came, so nothing is said of it.
     tell_of_quality(session, {})
     tell(session, missing(QualityState.BROKEN, 0.5), hours=5)
-    said = "confidence missing of buyer@1 in shop: 0.5 are missing"
+    said = (
+        "confidence missing of buyer@1 in shop: 0.5 are missing;"
+        " mlops drift quality --function shop --model buyer@1"
+    )
     assert alerts(session) == [(said, 2, True)]
     # What looks further back leaves it.
     tell(session, missing(QualityState.GOOD, 0.0), hours=-9)
@@ -135,3 +139,25 @@ def test_what_a_new_function_never_sent_is_not_missing(session: Session) -> None
     assert tell(session, missing(QualityState.BROKEN, 0.9, usual=None))["alerts_raised"] == 0
     late = missing(QualityState.BROKEN, 0.9, usual=None, check=QualityCheck.LATE, column=None)
     assert tell(session, late)["alerts_raised"] == 1
+
+
+def test_a_message_holds_no_markup_and_nothing_that_a_terminal_obeys(session: Session) -> None:
+    new = missing(QualityState.BROKEN, 0.3, check=QualityCheck.NEW_CATEGORIES, reason="'<b>\x1b'")
+    odd = Subject("<i>shop", "buyer@1")
+    tell_of_quality(session, {odd: Checked(DAY, DAY, False, (new,))})
+    assert alerts(session)[0][0] == (
+        "confidence new names of buyer@1 in (i)shop: '(b)\\x1b';"
+        " mlops drift quality --model buyer@1"
+    )
+
+
+def test_subjects_whose_names_run_together_have_an_alert_each(session: Session) -> None:
+    good = missing(QualityState.GOOD, 0.0)
+    told = tell_of_quality(
+        session,
+        {
+            Subject("a:b", "c"): Checked(DAY, DAY, False, (BROKEN,)),
+            Subject("a", "b:c"): Checked(DAY, DAY, False, (good,)),
+        },
+    )
+    assert (told["alerts_raised"], told["alerts_resolved"]) == (1, 0)

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.alerts.names import fingerprint
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.database import TenantId, tenant_session
 from shared.drift.baselines import Baseline, BaselineKind, set_baseline
@@ -18,9 +19,10 @@ from shared.telemetry.reading import Window
 from shared.telemetry.retention import keep_for, keep_no_longer
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+SHOP = "a shop: 50% off"
 
 
-def put_finding(session: Session, tenant: TenantId, days_ago: int, function: str = "shop") -> UUID:
+def put_finding(session: Session, tenant: TenantId, days_ago: int, function: str = SHOP) -> UUID:
     at = NOW - timedelta(days=days_ago)
     window = WindowOf(start=at - timedelta(days=1), end=at).model_dump(mode="json")
     sweep = uuid4()
@@ -58,17 +60,17 @@ def test_old_findings_go_and_what_somebody_goes_by_stays(tenant: TenantId) -> No
         )
         end = NOW - timedelta(days=90)
         window = Window(end - timedelta(days=1), end)
-        set_baseline(session, "shop", "", Baseline(BaselineKind.ACCEPTED, window=window))
+        set_baseline(session, SHOP, "", Baseline(BaselineKind.ACCEPTED, window=window))
         details = {"sweep_id": str(alarmed)}
-        fingerprint = "drift:shop:buyer@1:tokens"
-        raise_alert(session, "drift", fingerprint, Severity.WARNING, "moved", details)
+        name = fingerprint("drift", SHOP, "buyer@1", "tokens")
+        raise_alert(session, "drift", name, Severity.WARNING, "moved", details)
         keep_for(session, 30)
     assert forget_old_findings([tenant]) == 0
     keep_no_longer(NOW, [tenant])
     assert forget_old_findings([tenant]) == 1
     with tenant_session(tenant) as session:
         assert kept(session) == {newest_of_gone, accepted, alarmed, recent}
-        resolve_alert(session, fingerprint, "as it was")
+        resolve_alert(session, name, "as it was")
     assert forget_old_findings([tenant]) == 1
     with tenant_session(tenant) as session:
         assert kept(session) == {newest_of_gone, accepted, recent}
