@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -24,10 +24,12 @@ from shared.drift.baselines import (
     baseline_of,
     baselines,
 )
+from shared.drift.earlier_baseline import Against, found_against
+from shared.drift.effects import Effect, magnitude
 from shared.drift.showing import OpenAlert
 from shared.drift.sweep import MetricFinding, SweepResult
-from shared.drift.verdicts import DriftState
-from shared.jobs.contracts import WriteCard
+from shared.drift.verdicts import DriftState, MetricVerdict
+from shared.jobs.contracts import WindowOf, WriteCard
 from shared.jobs.submission import enqueue
 from shared.registry.models import RegistryError, resolve
 from shared.tenancy.tenants import actor
@@ -39,17 +41,22 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
     The first sweep of an episode also asks for a new card of its model, if that is registered.
 
     A warning, and a window without enough data, neither raise nor resolve: unknown is not stable.
-    A sweep that looks further back than an alert's newest one leaves that alert as it is.
+    Nor is a difference that would matter and is not significant, or too few values to have shown
+    what was seen before; nor is it an end that a baseline which moves on with time has seen the
+    drift by now: then the values must be as in the baseline of the alert's first sweep. A sweep
+    that looks further back than an alert's newest one leaves that alert as it is.
     """
     session.execute(_ONE_AT_A_TIME)
     own = baselines(session)
     raised = resolved = 0
     begun: dict[str, UUID] = {}
-    newest = _newest_windows(session)
+    quiet: list[tuple[_Open, MetricFinding]] = []
+    open_ones = _open_ones(session)
     for finding in sweep.findings:
         current = finding.windows.current
         name = fingerprint(KIND, finding.function, finding.model, finding.metric)
-        if current.end < newest.get(name, current.end):
+        before = open_ones.get(name)
+        if before is not None and current.end < before.seen_to:
             continue
         if finding.verdict.state is DriftState.DRIFT:
             if _was_accepted(own, finding):
@@ -61,13 +68,15 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
                 name,
                 Severity.WARNING,
                 _message(finding),
-                _details(sweep, finding),
+                _details(sweep, finding, before),
             )
             raised += 1
             if alert.times_seen == 1:
                 begun.setdefault(finding.model, alert.id)
-        elif finding.verdict.state is DriftState.STABLE and name in newest:
-            resolved += resolve_alert(session, name, finding.explanation)
+        elif before is not None and _shows_none(finding, before):
+            quiet.append((before, finding))
+    for name, because in _ended(session, quiet, own, sweep.false_discovery_rate):
+        resolved += resolve_alert(session, name, because)
     asked = sum(_asked_for_card(session, model, alert) for model, alert in begun.items())
     return summed_up(sweep) | {
         "alerts_raised": raised,
@@ -190,17 +199,100 @@ def _asked_for_card(session: Session, model: str, alert_id: UUID) -> bool:
     return True
 
 
-def _newest_windows(session: Session) -> dict[str, datetime]:
-    """The end of the newest window that each open alert of drift was seen in."""
-    ends = Alert.details["current"]["end"].astext
-    query = sa.select(Alert.fingerprint, ends).where(
-        Alert.kind == KIND, Alert.resolved_at.is_(None), ends.is_not(None)
+@dataclass(frozen=True)
+class _Open:
+    """An alert of drift that nothing has closed."""
+
+    name: str
+    raised_at: datetime
+    details: Mapping[str, Any]
+
+    @property
+    def seen_to(self) -> datetime:
+        """The end of the newest window that it was seen in."""
+        return datetime.fromisoformat(self.details["current"]["end"])
+
+    @property
+    def first_baseline(self) -> dict[str, Any]:
+        """Of its first sweep; of one from an earlier version of this that of the newest."""
+        first: dict[str, Any] = self.details.get("first_baseline", self.details["baseline"])
+        return first
+
+
+def _open_ones(session: Session) -> dict[str, _Open]:
+    query = sa.select(Alert.fingerprint, Alert.raised_at, Alert.details).where(
+        Alert.kind == KIND,
+        Alert.resolved_at.is_(None),
+        Alert.details["current"]["end"].astext.is_not(None),
+        Alert.details["baseline"]["end"].astext.is_not(None),
     )
-    return {name: datetime.fromisoformat(end) for name, end in session.execute(query)}
+    return {name: _Open(name, *rest) for name, *rest in session.execute(query)}
 
 
-def _details(sweep: SweepResult, finding: MetricFinding) -> dict[str, Any]:
+def _shows_none(finding: MetricFinding, before: _Open) -> bool:
+    """Whether it says that what the alert is of is over, and not only that nothing was shown."""
     verdict = finding.verdict
+    if verdict.state is not DriftState.STABLE or verdict.effect_size is None:
+        return False
+    if magnitude(verdict.effect_name, verdict.effect_size) >= verdict.minimum_effect:
+        return False
+    # Of requests a small number is what was found, and not a lack of values.
+    return verdict.effect_name is Effect.VOLUME_RATIO or _would_show(verdict, before.details)
+
+
+def _would_show(verdict: MetricVerdict, before: Mapping[str, Any]) -> bool:
+    """Whether windows of this size would have shown what was seen in those of the alert.
+
+    The logarithm of a p-value grows with n m / (n + m) where the effect is the same: that of
+    Kolmogorov and Smirnov is near 2 exp(-2 n m / (n + m) D^2).
+    """
+    p_value = before["p_value"]
+    then = _worth(before["n_baseline"], before["n_current"])
+    if p_value is None or not then:
+        return True
+    size = _worth(verdict.n_baseline, verdict.n_current) / then
+    return bool(p_value**size <= max(verdict.threshold, _SHOWN))
+
+
+_SHOWN: Final = 0.05
+"""A sweep is so strict as many tests at once ask for; this is of one."""
+
+
+def _worth(n: int, m: int) -> float:
+    return n * m / (n + m) if n and m else 0.0
+
+
+def _ended(
+    session: Session,
+    quiet: Sequence[tuple[_Open, MetricFinding]],
+    own: Sequence[SetBaseline],
+    alpha: float,
+) -> Iterator[tuple[str, str]]:
+    """The alerts that are over, and why: also against what their first sweep compared with."""
+    again: list[tuple[_Open, Against]] = []
+    for before, finding in quiet:
+        first = WindowOf.model_validate(before.first_baseline)
+        moved = first != finding.windows.baseline and _moves(own, finding, before.raised_at)
+        if moved:
+            again.append((before, (finding, first)))
+        else:
+            yield before.name, finding.explanation
+    found = found_against(session, [against for _, against in again], alpha) if again else ()
+    for (before, _), finding in zip(again, found, strict=True):
+        if _shows_none(finding, before):
+            yield before.name, finding.explanation
+
+
+def _moves(own: Sequence[SetBaseline], finding: MetricFinding, raised_at: datetime) -> bool:
+    """Whether the baseline moves on with time, and nobody has chosen it since."""
+    normal = baseline_of(own, finding.function, finding.model)
+    chosen = [one.changed_at for one in own if one.baseline is normal]
+    return normal.kind is BaselineKind.PREVIOUS and all(at < raised_at for at in chosen)
+
+
+def _details(sweep: SweepResult, finding: MetricFinding, before: _Open | None) -> dict[str, Any]:
+    verdict = finding.verdict
+    baseline = finding.windows.baseline.model_dump(mode="json")
     return {
         "sweep_id": str(sweep.sweep_id),
         "function": finding.function,
@@ -213,6 +305,8 @@ def _details(sweep: SweepResult, finding: MetricFinding) -> dict[str, Any]:
         "minimum_effect": verdict.minimum_effect,
         "n_baseline": verdict.n_baseline,
         "n_current": verdict.n_current,
-        "baseline": finding.windows.baseline.model_dump(mode="json"),
+        "baseline": baseline,
+        # While it drifts, a baseline that moves on gets used to it.
+        "first_baseline": baseline if before is None else before.first_baseline,
         "current": finding.windows.current.model_dump(mode="json"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -109,6 +110,15 @@ def look(
     return [held.looked_at(each) for each in chosen]
 
 
+def look_at(
+    session: Session, windows: Sequence[Windows], histograms: Sequence[Metric | OfOutcome]
+) -> list[LookedAt]:
+    """What was seen in windows of certain subjects, in their order; nobody else's are read."""
+    held = _Held(session, histograms)
+    held.expect_no_more_than(windows)
+    return [held.looked_at(each) for each in windows]
+
+
 Read = tuple[datetime, datetime, timedelta | None]
 "A window, and the length of its pieces, if those are read."
 
@@ -122,7 +132,7 @@ class _Held:
 
     def __init__(self, session: Session, histograms: Sequence[Metric | OfOutcome]) -> None:
         self._wanted: dict[Read, set[tuple[str, str]]] = {}
-        self._few = 0
+        self._few: float = 0
 
         @cache
         def seen(start: datetime, end: datetime) -> Mapping[Subject, Seen]:
@@ -154,6 +164,11 @@ class _Held:
                 ((now.start, now.end, None), (now.function or "", model)),
             ):
                 self._wanted.setdefault(read, set()).add(subject)
+
+    def expect_no_more_than(self, windows: Sequence[Windows]) -> None:
+        """Say that nobody else will be asked for, however many these are."""
+        self.expect(windows)
+        self._few = math.inf
 
     def _only(self, read: Read) -> list[tuple[str, str]] | None:
         wanted = self._wanted.get(read)
