@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from shared.alerts.data_quality import tell_of_quality
+from shared.alerts.data_quality import lost_fields, tell_of_quality
 from shared.alerts.drifting import summed_up, tell_of_drift
 from shared.drift.rollup_quality import check_functions
 from shared.drift.sweep import detect
@@ -33,7 +33,8 @@ def sweep(job: DetectDrift, lease: Lease) -> Record:
 
 def check(session: Session, job: CheckQuality) -> Mapping[str, Any]:
     """Check all functions and models, and tell of what is broken."""
-    found = check_functions(session, Window(job.current.start, job.current.end))
+    current = Window(job.current.start, job.current.end)
+    found = check_functions(session, current, lost_fields(session))
     return tell_of_quality(session, found)
 
 

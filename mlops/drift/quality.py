@@ -39,6 +39,7 @@ def quality(
     Example: mlops drift quality --hours 6
     """
     with one_line_errors():
+        from shared.alerts.data_quality import lost_fields
         from shared.costs.freshness import freshness as look
         from shared.database import tenant_session
         from shared.drift.rollup_quality import check_functions
@@ -51,7 +52,7 @@ def quality(
             require_seen(session, "function", function)
             require_seen(session, "model", model)
             fresh = look(session, now)
-            found = check_functions(session, window, function, model)
+            found = check_functions(session, window, lost_fields(session), function, model)
     if as_json:
         described = {"window": asdict(window), "functions": _described(found)}
         print_json(freshness.described(fresh) | described)
@@ -76,12 +77,14 @@ def with_quality(
 
     Those that no sweep has looked at come last. A filter that is None is none.
     """
+    from shared.alerts.data_quality import lost_fields
     from shared.drift.rollup_quality import check_functions
     from shared.drift.showing import FunctionDrift, Period, ShownQuality
 
     window = last_hours(now, _DAY)
     checks: dict[str, list[ShownQuality]] = {one.function: [] for one in functions}
-    for subject, checked in check_functions(session, window, function, model).items():
+    found = check_functions(session, window, lost_fields(session), function, model)
+    for subject, checked in found.items():
         checks.setdefault(subject.function, []).extend(
             ShownQuality(subject.model, finding) for finding in checked.findings
         )

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from shared.alerts.names import bare, command, fingerprint
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.tables import Alert
-from shared.drift.quality import QualityCheck, QualityFinding, QualityState
-from shared.drift.rollup_quality import Checked
+from shared.drift.quality import LIMITS, QualityCheck, QualityFinding, QualityState
+from shared.drift.rollup_quality import Checked, Lost
 from shared.drift.windows import Subject
 from shared.drift.wording import checked_said
 from shared.telemetry.features.built_in import BY_NAME
@@ -68,6 +68,21 @@ def tell_of_quality(session: Session, found: Mapping[Subject, Checked]) -> dict[
     }
 
 
+def lost_fields(session: Session) -> Lost:
+    """The fields that open alerts say are missing, and what share was usual when those were raised.
+
+    For `check_functions`, which would forget them.
+    """
+    lost: dict[Subject, dict[str, float]] = {}
+    for details in _open_alerts(session).values():
+        allowed = details["allowed"]
+        if details["check"] == QualityCheck.MISSING and allowed is not None:
+            subject = Subject(details["function"], details["model"])
+            usual = max(allowed - LIMITS[QualityCheck.MISSING].rise, 0.0)
+            lost.setdefault(subject, {})[details["field"]] = usual
+    return lost
+
+
 # Of two checks of a tenant at once the second sees what the first has raised.
 _ONE_AT_A_TIME: Final = sa.text(
     "SELECT pg_advisory_xact_lock("
@@ -109,11 +124,6 @@ def _is_over(finding: QualityFinding, checked: Checked, before: Mapping[str, Any
         return finding.value > 1
     allowed = before["allowed"]
     return allowed is None or finding.value <= allowed
-
-
-def _message(subject: Subject, finding: QualityFinding) -> str:
-    what = checked_said(finding.column, finding.check)
-    return f"{bare(what)} of {bare(str(subject))}: {bare(finding.reason)}"
 
 
 def _details(

@@ -12,6 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.alerts import data_quality
 from shared.alerts.names import bare, command, fingerprint
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.tables import Alert
@@ -116,6 +117,8 @@ def accept_as_normal(
 ) -> Accepted:
     """Call normal what the newest sweep saw, and close the alerts of it at once.
 
+    Those of drift and of the data itself, which have one baseline.
+
     Raises `BaselineError` as `baselines.accept` does.
     """
     session.execute(_ONE_AT_A_TIME)
@@ -124,7 +127,7 @@ def accept_as_normal(
     because = f"accepted as the new baseline by {actor()}"
     named = Alert.details["function"].astext, Alert.details["model"].astext
     query = sa.select(Alert.fingerprint, *named).where(
-        Alert.kind == KIND, Alert.resolved_at.is_(None)
+        Alert.kind.in_((KIND, data_quality.KIND)), Alert.resolved_at.is_(None)
     )
     closed = 0
     for name, of_function, of_model in session.execute(query).all():

@@ -83,16 +83,27 @@ class Checked:
     findings: tuple[QualityFinding, ...]
 
 
+Lost = Mapping[Subject, Mapping[str, float]]
+"Fields that were told to be missing and are not back yet, with the share that was usual before."
+
+
 def check_functions(
-    session: Session, current: Window, function: str | None = None, model: str | None = None
+    session: Session,
+    current: Window,
+    lost: Lost | None = None,
+    function: str | None = None,
+    model: str | None = None,
 ) -> Mapping[Subject, Checked]:
     """Each function and model of which anything came in the window, against its baseline.
 
     A filter that is None is none.
 
-    Fields that neither window has are not asked for. A share is broken only if it is certain
-    though the events of an hour hang together (`quality_by_hour`).
+    Fields that neither window has are not asked for, unless they were `lost`. A share is broken
+    only if it is certain though the events of an hour hang together (`quality_by_hour`). What was
+    lost was certain, and is measured against what was usual then: a baseline that moves on with
+    time has soon lost it as well, or is so uneven by that that nothing is certain.
     """
+    lost = lost or {}
     own = baselines(session)
     held = _Held(session)
     now = held.seen(current)
@@ -105,10 +116,9 @@ def check_functions(
         before = baseline.before(current)
         usual = Subject(subject.function, baseline.model or subject.model)
         named = held.refused_fields(usual, before) | held.refused_fields(subject, current)
-        old, new = _held_by_either(
-            held.counts(usual, before, named), held.counts(subject, current, named)
-        )
-        findings = check_quality(old if old.events else None, new)
+        old, new = held.counts(usual, before, named), held.counts(subject, current, named)
+        held_old, held_new = _held_by_either(old, new)
+        findings = check_quality(held_old if held_old.events else None, held_new)
         broken = {one.column for one in findings if one.state is QualityState.BROKEN}
         if broken:
             first = max(before.start, before.end - LONGEST_BY_HOUR)
@@ -118,12 +128,38 @@ def check_functions(
                 held.by_hour(usual, Window(first, before.end), metrics, named),
                 held.by_hour(subject, current, metrics, named),
             )
-            findings = confirmed(findings, (old, new), hours)
+            findings = confirmed(findings, (held_old, held_new), hours)
+        set_by_hand = baseline.kind is not BaselineKind.PREVIOUS
+        for field, share in lost.get(subject, {}).items():
+            still = _missing(field, None if set_by_hand else share, old, new)
+            others = (one for one in findings if _of(one) != (field, QualityCheck.MISSING))
+            findings = (*others, *still)
         if came is None:
             findings = (*_NOT_COUNTED, *findings)
-        set_by_hand = baseline.kind is not BaselineKind.PREVIOUS
         found[subject] = Checked(current, before, set_by_hand, findings)
     return found
+
+
+def _of(finding: QualityFinding) -> tuple[str | None, QualityCheck]:
+    return finding.column, finding.check
+
+
+def _missing(
+    field: str, usual: float | None, old: FunctionCounts, new: FunctionCounts
+) -> tuple[QualityFinding, ...]:
+    """How much of a field is missing, against the share that was usual, or the baseline's own."""
+    before, now = (one.columns.get(field) for one in (old, new))
+    if before is None or now is None:
+        # One of the windows has no events at all.
+        return ()
+    share = before.missing or 0
+    if usual is not None:
+        share = round(usual * before.events)
+    counts = (
+        FunctionCounts(of.events, {field: ColumnCounts(column.events, missing)})
+        for of, column, missing in ((old, before, share), (new, now, now.missing))
+    )
+    return check_quality(next(counts), next(counts))
 
 
 _NOT_COUNTED: Final = tuple(

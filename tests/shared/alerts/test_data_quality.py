@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.alerts.data_quality import tell_of_quality
+from shared.alerts.data_quality import lost_fields, tell_of_quality
 from shared.alerts.tables import Alert
 from shared.drift.quality import QualityCheck, QualityFinding, QualityState
 from shared.drift.rollup_quality import Checked
@@ -86,15 +86,17 @@ def test_that_the_baseline_got_used_to_a_fault_does_not_end_it(session: Session)
     assert tell(session, used_to_it, hours=101, by_hand=True)["alerts_resolved"] == 1
 
 
-def test_a_message_holds_no_markup_that_a_sender_has_put_into_a_name(session: Session) -> None:
-    subject = Subject("<b>shop", "[buyer](evil)@1")
-    day = Window(END - timedelta(days=1), END)
-    names = missing(
-        QualityState.BROKEN, 0.4, check=QualityCheck.NEW_CATEGORIES, reason="40 of 100: '`&co`\x1b'"
+def test_fields_that_open_alerts_say_are_missing_go_on_being_asked_for(session: Session) -> None:
+    tell(
+        session,
+        missing(QualityState.BROKEN, 0.4, usual=0.25),
+        missing(QualityState.BROKEN, 0.1, column="tokens", check=QualityCheck.OUT_OF_RANGE),
     )
-    tell_of_quality(session, {subject: Checked(day, day, False, (names,))})
-    said = "confidence new names of (buyer)(evil)@1 in (b)shop: 40 of 100: ''+co'\\x1b'"
-    assert alerts(session) == [(said, 1, True)]
+    # Later the baseline holds the fault as well, which the alert does not take for usual.
+    tell(session, missing(QualityState.BROKEN, 1.0, usual=0.5), hours=1)
+    assert lost_fields(session) == {SHOP: {"confidence": pytest.approx(0.25)}}
+    tell(session, missing(QualityState.GOOD, 0.25), hours=2)
+    assert lost_fields(session) == {}
 
 
 def test_a_metric_that_is_not_watched_raises_no_alert(session: Session) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.alerts.drifting import accept_as_normal, tell_of_drift
+from shared.alerts.raising import Severity, raise_alert
 from shared.alerts.tables import Alert
 from shared.drift.baselines import EVERY, Baseline, BaselineKind, set_baseline
 from shared.drift.effects import Effect
@@ -122,8 +123,12 @@ def test_who_says_what_is_normal_ends_it(session: Session, accepted: bool) -> No
     put_days(session, -8, 0, 1.0)
     put_days(session, 0, 9, 2.5)
     look(session, 1)
+    for function in ("shop", "search"):
+        of = {"function": function, "model": WALKER}
+        raise_alert(session, "data_quality", function, Severity.WARNING, "tokens missing", of)
     if accepted:
-        assert accept_as_normal(session, "shop", EVERY).closed == 1
+        # That of its drift, and that of its data.
+        assert accept_as_normal(session, "shop", EVERY).closed == 2
     else:
         set_baseline(session, "shop", EVERY, Baseline(BaselineKind.PREVIOUS, 6 * DAY))
         assert look(session, 9) == (DriftState.STABLE, 0, 1)

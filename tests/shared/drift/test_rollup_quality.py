@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.database import TenantId
-from shared.drift.baselines import Baseline, BaselineKind, set_baseline
+from shared.drift.baselines import EVERY, Baseline, BaselineKind, set_baseline
 from shared.drift.quality import QualityCheck, QualityFinding, QualityState
-from shared.drift.rollup_quality import Checked, check_functions
+from shared.drift.rollup_quality import Checked, Lost, check_functions
 from shared.drift.windows import Subject
 from shared.telemetry.arrivals import Arrived, Fault, Faults, count_faults
 from shared.telemetry.histograms import Histogram
@@ -78,6 +78,36 @@ def test_a_field_that_is_lost_is_broken(session: Session, tenant: TenantId) -> N
     put_hours(session, tenant, -9, 0, llm_calls=20)
     lost = found_in(session)["confidence", "missing"]
     assert (lost.state, lost.value, lost.baseline) == (QualityState.BROKEN, 9 / 24, 0.0)
+
+
+def test_a_field_that_is_lost_stays_so_when_its_baseline_has_lost_it(
+    session: Session, tenant: TenantId
+) -> None:
+    put_hours(session, tenant, -10 * 24, -5 * 24, llm_calls=20, confidence=packed(20))
+    put_hours(session, tenant, -5 * 24, 0, llm_calls=20)
+
+    def missing(current: Window, lost: Lost | None) -> list[QualityFinding]:
+        found = check_functions(session, current, lost)[SHOP].findings
+        return [f for f in found if (f.column, f.check) == ("confidence", QualityCheck.MISSING)]
+
+    told = {SHOP: {"confidence": 0.0}}
+    # Half of the week before, or all of it where that is set to be short.
+    for hours in (168, 48):
+        set_baseline(session, EVERY, EVERY, Baseline(BaselineKind.PREVIOUS, timedelta(hours=hours)))
+        (lost,) = missing(DAY, told)
+        assert (lost.state, lost.value, lost.baseline) == (QualityState.BROKEN, 1.0, 0.0)
+    assert missing(DAY, None) == []
+    assert missing(DAY, {SHOP: {"page_load_ms": 0.0}}) == []
+    # Where somebody has said what is normal it is that.
+    normal = Baseline(BaselineKind.FIXED, window=Window(NOW - timedelta(days=3), DAY.start))
+    set_baseline(session, EVERY, EVERY, normal)
+    (lost,) = missing(DAY, told)
+    assert (lost.state, lost.baseline) == (QualityState.GOOD, 1.0)
+    # It is back.
+    set_baseline(session, EVERY, EVERY, Baseline(BaselineKind.PREVIOUS, timedelta(days=7)))
+    put_hours(session, tenant, 0, 24, llm_calls=20, confidence=packed(20))
+    (back,) = missing(Window(NOW, NOW + timedelta(days=1)), told)
+    assert (back.state, back.value) == (QualityState.GOOD, 0.0)
 
 
 def test_what_comes_late_again_or_out_of_range_is_broken_if_it_is_so_for_hours(
