@@ -154,7 +154,12 @@ KIND: Final = "drift"
 def _message(finding: MetricFinding) -> str:
     """What drifts and how far, and the command that shows more of it."""
     metric, subject = bare(finding.metric), bare(str(finding.windows.subject))
-    return f"{metric} of {subject} drifts: {finding.explanation}; {_command(finding)}"
+    return f"{metric} of {subject} drifts: {_told(finding)}; {_command(finding)}"
+
+
+def _told(finding: MetricFinding) -> str:
+    """The explanation, in which a category may be named, and a share be said with a sign."""
+    return bare(finding.explanation.replace("<", "below ").replace(">", "above "))
 
 
 def _command(finding: MetricFinding) -> str:

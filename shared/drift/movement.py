@@ -33,7 +33,7 @@ def change(shape: Shape | None) -> str | None:
     if isinstance(shape, Volume):
         return _of_volume(shape)
     if isinstance(shape, NewWords):
-        return _of_words(shape)
+        return new_words(shape.unseen, shape.expected)
     return None
 
 
@@ -50,12 +50,24 @@ def furthest_apart(shape: Distribution) -> str | None:
 
 def change_at_same_inputs(concept: ShownConcept) -> str | None:
     """`-12.0 points at the same inputs; other inputs explain -3.1 points more`, or None."""
-    if concept.difference is None:
+    return points(concept.difference, concept.explained_by_inputs)
+
+
+def points(difference: float | None, explained_by_inputs: float | None) -> str | None:
+    """`change_at_same_inputs` of its two numbers, which are shares."""
+    if difference is None:
         return None
-    told = f"{100 * concept.difference:+.1f} points at the same inputs"
-    if concept.explained_by_inputs is None:
+    told = f"{100 * difference:+.1f} points at the same inputs"
+    if explained_by_inputs is None:
         return told
-    return f"{told}; other inputs explain {100 * concept.explained_by_inputs:+.1f} points more"
+    return f"{told}; other inputs explain {100 * explained_by_inputs:+.1f} points more"
+
+
+def new_words(unseen: float | None, expected: float | None) -> str | None:
+    """`12.3 % of words are new, 4.1 % expected` of two shares, or None."""
+    if unseen is None or expected is None:
+        return None
+    return f"{percent(unseen)} of words are new, {percent(expected)} expected"
 
 
 def calibration(concept: ShownConcept) -> str | None:
@@ -96,12 +108,6 @@ def _of_volume(shape: Volume) -> str | None:
     if shape.low is None or shape.high is None:
         return told
     return f"{told} ({number(shape.low)} to {number(shape.high)} in 19 of 20 weeks)"
-
-
-def _of_words(shape: NewWords) -> str | None:
-    if shape.unseen is None or shape.expected is None:
-        return None
-    return f"{percent(shape.unseen)} of words are new, {percent(shape.expected)} expected"
 
 
 def _of_categories(shape: Categories) -> str | None:

@@ -56,6 +56,8 @@ class StoredFinding:
     tests: tuple[StoredTest, ...]
     usual_effect: float | None = None
     "How far days of the baseline were from the rest of it."
+    change: str | None = None
+    "From what to what, where it drifts or is about to; `reason` begins with it."
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,7 @@ def _finding(rows: list[DriftDetection]) -> StoredFinding:
             for row in rows
         ),
         usual_effect=None if decisive is None else decisive.usual_effect,
+        change=first.change,
     )
 
 

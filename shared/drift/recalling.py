@@ -19,22 +19,20 @@ from shared.drift.concept import CalibrationError, calibration_error, compare_ou
 from shared.drift.effects import Effect, magnitude
 from shared.drift.hourly_requests import RequestVolume, request_volumes
 from shared.drift.level_changes import Course, courses
-from shared.drift.monitored import CATEGORIES, RELATIONS, RULES, SHARES, bin_names, outcomes
+from shared.drift.monitored import RELATIONS, RULES, bin_names, outcomes
 from shared.drift.own_variation import LEAST_PIECES
 from shared.drift.quantities import percent, quantity
 from shared.drift.query_words import texts_of, vocabularies
 from shared.drift.reading import StoredFinding
 from shared.drift.sequential import ChangeReport
 from shared.drift.several_windows import SeveralWindows, anderson_darling_several
+from shared.drift.shapes import shape_of, shape_of_volume
 from shared.drift.showing import (
-    Categories,
-    Distribution,
     FunctionDrift,
     NewWords,
     OutcomeBin,
     PastSweep,
     Period,
-    Proportion,
     Shape,
     ShownChange,
     ShownConcept,
@@ -42,9 +40,6 @@ from shared.drift.showing import (
     Tally,
     VolumeHour,
     WordTally,
-)
-from shared.drift.showing import (
-    Category as ShownCategory,
 )
 from shared.drift.showing import (
     Volume as ShownVolume,
@@ -58,10 +53,8 @@ from shared.drift.windows import piece_length
 from shared.hours import next_hour
 from shared.jobs.contracts import WindowOf
 from shared.telemetry.features.built_in import BY_NAME
-from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import (
     SHARE_UNIT,
-    Category,
     Metric,
     OfOutcome,
     Relation,
@@ -85,10 +78,6 @@ CHANGES: Final = timedelta(days=28)
 "Within which changes of level are looked for."
 
 _SAME_CHANGE: Final = timedelta(hours=6)
-_SHARES_OF_ONE: Final = (Metric.CONFIDENCE, Metric.QUALITY, Metric.QUERY_NON_LETTERS)
-"Counted in ten-thousandths."
-_SCALES: Final = {**dict.fromkeys(_SHARES_OF_ONE, 1 / SHARE_UNIT), Metric.QUERY_WORD_LENGTH: 0.01}
-"What one of the counted integers is, where that is not one."
 
 
 def recalled(
@@ -231,14 +220,7 @@ class _Held:
 def _volume(requests: RequestVolume) -> ShownVolume:
     found = requests.compared
     hours = () if found.expected is None else expected_hours(requests.series, requests.hours)
-    return ShownVolume(
-        found.observed,
-        found.expected,
-        found.low,
-        found.high,
-        found.weeks,
-        tuple(VolumeHour(*hour) for hour in hours),
-    )
+    return shape_of_volume(found, tuple(VolumeHour(*hour) for hour in hours))
 
 
 def _metric(finding: StoredFinding, held: _Held, history: tuple[PastSweep, ...]) -> ShownMetric:
@@ -262,31 +244,7 @@ def _shape(finding: StoredFinding, held: _Held) -> Shape | None:
         return held.requests(finding)
     if name == Words.QUERY_VOCABULARY:
         return _new_words(finding, held)
-    old, new = held.seen(finding.baseline, finding), held.seen(finding.current, finding)
-    if name in list(Metric):
-        metric = Metric(name)
-        share = metric in _SHARES_OF_ONE
-        return Distribution.of_histograms(
-            Histogram.empty() if old is None else old.histograms[metric],
-            Histogram.empty() if new is None else new.histograms[metric],
-            "" if share else BY_NAME[name].unit,
-            scale=_SCALES.get(metric, 1.0),
-            largest=1.0 if share else float("inf"),
-        )
-    if name in list(Share):
-        count = SHARES[Share(name)]
-        return Proportion(*(Tally(had, without + had) for without, had in (count(old), count(new))))
-    if name in list(Category):
-        names = CATEGORIES[Category(name)]
-        before, after = names(old), names(new)
-        return Categories(
-            tuple(
-                ShownCategory(one, before.get(one, 0), after.get(one, 0))
-                for one in sorted(before.keys() | after.keys())
-            )
-        )
-    # The values of a tenant's own feature are not in the rollups.
-    return None
+    return shape_of(name, held.seen(finding.baseline, finding), held.seen(finding.current, finding))
 
 
 def _new_words(finding: StoredFinding, held: _Held) -> NewWords:

@@ -17,11 +17,12 @@ from shared.drift.features import compared_features
 from shared.drift.hourly_requests import NO_REQUEST, request_volumes
 from shared.drift.minimum_effects import chosen_effects
 from shared.drift.monitored import compared, compared_distributions, histograms_for
+from shared.drift.moved import moved
 from shared.drift.query_words import NO_QUERY, compare_words
 from shared.drift.tables import DriftDetection, SweepKind
-from shared.drift.verdicts import MetricVerdict, judge
+from shared.drift.verdicts import DriftState, MetricVerdict, judge
 from shared.drift.watching import rate_of_a_sweep
-from shared.drift.windows import Windows, look
+from shared.drift.windows import Subject, Windows, look
 from shared.drift.wording import effect_said, matters_from
 from shared.jobs.contracts import DetectDrift
 from shared.telemetry.features.built_in import BY_NAME
@@ -35,6 +36,8 @@ class MetricFinding:
 
     windows: Windows
     verdict: MetricVerdict
+    change: str | None = None
+    "From what to what, of a metric that drifts or is about to; None of others, or if not known."
 
     @property
     def function(self) -> str:
@@ -50,15 +53,16 @@ class MetricFinding:
 
     @property
     def explanation(self) -> str:
-        """The verdict's reason, or the numbers that it rests on."""
+        """The verdict's reason, or what changed and the numbers that this rests on."""
         verdict = self.verdict
         if verdict.reason is not None:
             return verdict.reason
         name, size = verdict.effect_name, verdict.effect_size
-        moved = "unknown" if size is None else effect_said(name, magnitude(name, size))
+        effect = "unknown" if size is None else effect_said(name, magnitude(name, size))
         p_value = "unknown" if verdict.p_value is None else f"{verdict.p_value:.2g}"
+        told = effect if self.change is None else f"{self.change}; {effect}"
         return (
-            f"{moved} ({matters_from(verdict)}),"
+            f"{told} ({matters_from(verdict)}),"
             f" adjusted p {p_value} (significant to {verdict.threshold:.2g}),"
             f" n {verdict.n_baseline} and {verdict.n_current}"
         )
@@ -98,8 +102,17 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     pairs += compared_features(session, job, own, minimum_effects)
     rate = job.false_discovery_rate or (rate_of_a_sweep(session) if job.alerts else BY_HAND_RATE)
     verdicts = judge([metric for _, metric in pairs], rate)
+    held = {each.windows.subject: each for each in seen}
+
+    def changed(subject: Subject, verdict: MetricVerdict) -> str | None:
+        looked_at = held.get(subject)
+        if looked_at is None or verdict.state not in (DriftState.DRIFT, DriftState.WARNING):
+            return None
+        volume = requests.get(subject, NO_REQUEST).compared
+        return moved(verdict.metric_name, looked_at, volume, words.get(subject, NO_QUERY))
+
     findings = tuple(
-        MetricFinding(windows, verdict)
+        MetricFinding(windows, verdict, changed(windows.subject, verdict))
         for (windows, _), verdict in zip(pairs, verdicts, strict=True)
     )
     sweep = SweepResult(sweep_id, rate, findings)
@@ -189,6 +202,7 @@ def _rows_of(finding: MetricFinding) -> Iterator[dict[str, Any]]:
         "metric": finding.metric,
         "threshold": verdict.threshold,
         "verdict": verdict.state.value,
+        "change": finding.change,
         "reason": finding.explanation,
     }
     tests = list(zip(verdict.tests, verdict.adjusted_p_values, strict=True))

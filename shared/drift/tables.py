@@ -65,6 +65,8 @@ class DriftDetection(Base):
     usual_effect: Mapped[float | None]
     "How far days of the baseline were from the rest of it, by the effect that decides."
     verdict: Mapped[str]
+    change: Mapped[str | None]
+    "From what to what, of a metric that drifts or is about to. The reason begins with it."
     reason: Mapped[str]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -154,6 +155,9 @@ def test_every_test_is_stored_with_all_its_numbers(session: Session) -> None:
         assert row.p_adjusted is not None
         assert row.p_value <= row.p_adjusted < 0.05
         assert row.effect_size is not None
+        assert row.change is not None
+        assert re.match(r"median 18\d ms to 3\d\d ms, 95 % 3\d\d ms to \d\d\d ms$", row.change)
+        assert row.reason.startswith(f"{row.change}; at least ")
         assert "matters from 10 %" in row.reason
         assert datetime.fromisoformat(row.current["start"]) == NOON
     decisive = {row.effect_name: row.minimum_effect for row in rows}
@@ -301,7 +305,8 @@ def test_drift_raises_one_alert_until_it_is_stable_again(session: Session) -> No
     assert look(4)["alerts_resolved"] == 1
     assert open_alerts() == []
     message = session.scalars(sa.select(Alert.message)).one()
-    assert message.startswith("step_latency_ms of walker@1.0.0 in shop drifts: at least ")
+    assert message.startswith("step_latency_ms of walker@1.0.0 in shop drifts: median 1")
+    assert "; at least " in message
     assert message.endswith(
         "; mlops drift show step_latency_ms --function shop --model walker@1.0.0"
     )
@@ -394,6 +399,8 @@ def test_other_errors_are_drift_though_there_are_as_many(session: Session) -> No
         roll_up(session, hour, {}, llm_calls=1000, llm_errors=100, errors_by_type=errors)
     found = findings(detect(session, JOB, uuid4()))
     assert found[WALKER, "error_rate"].verdict.state is DriftState.STABLE
+    assert found[WALKER, "error_rate"].change is None
+    assert found[WALKER, "error_types"].change == "action.not_found 10 % to 90 %"
     moved = found[WALKER, "error_types"].verdict
     assert moved.state is DriftState.DRIFT
     assert (moved.effect_name, moved.effect_size) == (Effect.TOTAL_VARIATION, pytest.approx(0.8))
@@ -436,6 +443,7 @@ def test_other_words_in_queries_are_drift_and_those_that_are_always_new_are_none
     assert (moved.n_baseline, moved.n_current) == (900, 300)
     assert moved.effect_name is Effect.UNSEEN_WORDS
     assert "of words new beyond what is usual (matters from 5 %)" in found["shop"].explanation
+    assert re.match(r"[\d.]+ % of words are new, [\d.]+ % expected; ", found["shop"].explanation)
     shown = {
         one.function: one.metrics[0].shape
         for one in recalled(
@@ -525,6 +533,7 @@ def test_a_relation_drifts_though_what_it_relates_does_not(session: Session) -> 
     found = findings(detect(session, JOB, uuid4()))
     assert found[WALKER, "success"].verdict.state is DriftState.STABLE
     assert found[WALKER, "error_given_query_length"].verdict.state is DriftState.STABLE
+    assert "points at the same inputs" in (found[WALKER, "success_given_confidence"].change or "")
     moved = found[WALKER, "success_given_confidence"].verdict
     assert moved.state is DriftState.DRIFT
     assert moved.effect_name is Effect.OUTCOME_MOVEMENT
@@ -566,12 +575,15 @@ def test_requests_are_compared_with_the_same_hours_of_earlier_weeks(session: Ses
                 ModelPerformance.function == function, ModelPerformance.hour >= sunday
             )
         )
-    found = {
-        finding.function: finding.verdict.state
+    gone = {
+        finding.function: finding
         for finding in detect(session, job, uuid4()).findings
         if finding.metric == "request_volume"
     }
-    assert found == {"shop": DriftState.DRIFT, "search": DriftState.DRIFT}
+    assert {one.verdict.state for one in gone.values()} == {DriftState.DRIFT}
+    # No surge: what is told first says so.
+    assert gone.keys() == {"shop", "search"}
+    assert all(re.match(r"0 requests, \d+ expected", one.explanation) for one in gone.values())
     # A function that is new has no earlier weeks: that says nothing of it.
     roll_up(session, sunday, {}, function="new", llm_calls=50)
     new = [f for f in detect(session, job, uuid4()).findings if f.function == "new"]
