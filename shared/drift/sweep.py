@@ -23,7 +23,7 @@ from shared.drift.tables import DriftDetection, SweepKind
 from shared.drift.verdicts import DriftState, MetricVerdict, judge
 from shared.drift.watching import rate_of_a_sweep
 from shared.drift.windows import Subject, Windows, look
-from shared.drift.wording import effect_said, matters_from
+from shared.drift.wording import counted_said, effect_said, matters_from
 from shared.jobs.contracts import DetectDrift
 from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.features.watching import watched_features
@@ -65,6 +65,7 @@ class MetricFinding:
             f"{told} ({matters_from(verdict)}),"
             f" adjusted p {p_value} (significant to {verdict.threshold:.2g}),"
             f" n {verdict.n_baseline} and {verdict.n_current}"
+            f"{counted_said(verdict.metric_name)}"
         )
 
 

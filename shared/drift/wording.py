@@ -12,6 +12,7 @@ from shared.drift.quality import QualityCheck, QualityState
 from shared.drift.quantities import number, percent, probability
 from shared.drift.several_windows import SeveralWindows
 from shared.drift.verdicts import DriftState, MetricVerdict
+from shared.telemetry.metrics import Volume, Words
 
 # A test that finds nothing has not shown that there is nothing.
 _SAID: Final[Mapping[str, str]] = {
@@ -19,13 +20,22 @@ _SAID: Final[Mapping[str, str]] = {
     DriftState.WARNING: "slight drift",
     DriftState.DRIFT: "drift",
     DriftState.NO_DATA: "no data",
-    DriftState.INSUFFICIENT: "too little data",
+    # Too little data, or windows that cannot be compared: the reason says which.
+    DriftState.INSUFFICIENT: "not judged",
 }
 
 
 def said(verdict: str) -> str:
     """The words for a stored verdict, which is a `DriftState`'s name."""
     return _SAID.get(verdict, verdict)
+
+
+_COUNTED: Final[Mapping[str, str]] = {Volume.REQUESTS: " hours", Words.QUERY_VOCABULARY: " texts"}
+
+
+def counted_said(metric: str) -> str:
+    """What the sizes of a metric's windows count, after the number; nothing where it is values."""
+    return _COUNTED.get(metric, "")
 
 
 _QUALITY: Final[Mapping[str, str]] = {

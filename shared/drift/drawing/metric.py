@@ -27,7 +27,7 @@ from shared.drift.showing import (
     Volume,
 )
 from shared.drift.verdicts import DriftState, MetricVerdict
-from shared.drift.wording import days_said, effect_said, matters_from, said
+from shared.drift.wording import counted_said, days_said, effect_said, matters_from, said
 
 _STATES: Final = {
     DriftState.DRIFT: "bold red",
@@ -113,7 +113,8 @@ def _grounds(verdict: MetricVerdict, effect: float | None) -> list[str]:
             f"adjusted p {probability(verdict.p_value)}"
             f" (significant to {number(verdict.threshold)})"
         )
-    return [*parts, f"n {verdict.n_baseline:,} baseline, {verdict.n_current:,} current"]
+    of = counted_said(verdict.metric_name)
+    return [*parts, f"n {verdict.n_baseline:,}{of} baseline, {verdict.n_current:,}{of} current"]
 
 
 def _period(of: Period, signs: Signs) -> str:
