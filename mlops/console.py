@@ -263,5 +263,17 @@ def print_table(
     out.print(table)
 
 
+def fits(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> bool:
+    """Whether `print_table` would wrap no cell: a word that is cut is another word."""
+    from rich.cells import cell_len
+
+    lines = [columns, *rows]
+    widths = [
+        max(cell_len(plain("-" if line[n] is None else line[n])) for line in lines)
+        for n in range(len(columns))
+    ]
+    return sum(widths) + 3 * len(columns) + 1 <= out.width
+
+
 def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -49,7 +49,9 @@ def set_baseline(
     accept: Annotated[
         bool,
         typer.Option(
-            "--accept", help="What the newest sweep saw is normal: closes its alerts at once."
+            "--accept",
+            help="What the newest sweep saw is normal, until the next such or `baseline remove`:"
+            " closes its alerts at once.",
         ),
     ] = False,
     baseline_model: Annotated[
@@ -130,6 +132,7 @@ def set_baseline(
                 f"judged again from {minute(chosen.judged_from.astimezone(UTC))} UTC on;"
                 f" {closed} {'alert' if closed == 1 else 'alerts'} closed"
             )
+            say("it holds until the next --accept, or `mlops drift baseline remove`")
 
 
 def _changed_within(

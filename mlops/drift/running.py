@@ -35,7 +35,7 @@ def run(
     baseline_to: Annotated[str | None, typer.Option(help="up to this one,")] = None,
     baseline_function: Annotated[str | None, typer.Option(help="of this function.")] = None,
     all_metrics: Annotated[
-        bool, typer.Option("--all", help="Show metrics that neither window has anything of, too.")
+        bool, typer.Option("--all", help="Show what has not moved, and what has no data, too.")
     ] = False,
     baseline_model: Annotated[
         str | None,
@@ -112,4 +112,5 @@ def run(
         " telemetry there is",
         with_empty=all_metrics,
         newest=True,
+        with_stable=all_metrics,
     )

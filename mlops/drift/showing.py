@@ -80,6 +80,7 @@ def list_findings(
         " `mlops drift run` at once",
         with_empty=all_metrics,
         newest=newest,
+        normal=normal,
     )
     if found:
         say(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from mlops.console import out, print_table, say
+from mlops.console import fits, print_table, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from shared.drift.reading import StoredFinding, SubjectSweep
     from shared.jobs.contracts import WindowOf
 
-_WIDE: Final = 100
-"From here on there is room for the numbers that a verdict rests on."
 _NAMED: Final = 4
 "Functions and models that are named in one line; of more there is the number."
 
@@ -38,35 +36,26 @@ def print_findings(
     empty: str,
     with_empty: bool = False,
     newest: bool = False,
+    with_stable: bool = True,
+    normal: Sequence[SetBaseline] = (),
 ) -> None:
-    """The worst first; below, what could not be judged, and why.
+    """The worst first; below, what could not be judged, and why, and how many there are of each.
 
     What neither window has anything of is only counted, unless `with_empty`, with the command that
-    names it: with `newest` of the newest sweep, by hand or not, else of the timetable's.
+    names it: with `newest` of the newest sweep, by hand or not, else of the timetable's. So is what
+    shows no drift, unless `with_stable`. What was called normal since, by the baselines `normal`,
+    is last.
     """
     from shared.drift.showing import NOT_JUDGED
-    from shared.drift.windows import Subject
-    from shared.drift.wording import said
+    from shared.drift.verdicts import DriftState
 
-    judged = sorted((one for one in found if one.state not in NOT_JUDGED), key=_worst_first)
-    columns = ["verdict", "metric", "moved (matters from)"]
-    rows: list[tuple[object, ...]] = [
-        (said(one.state), f"{one.metric} of {Subject(one.function, one.model)}", _effect(one))
-        for one in judged
-    ]
-    if out.width >= _WIDE:
-        columns += ["adjusted p", "n"]
-        rows = [
-            (
-                *row,
-                None if one.p_adjusted is None else f"{one.p_adjusted:.2g}",
-                f"{one.n_baseline:,} / {one.n_current:,}",
-            )
-            for row, one in zip(rows, judged, strict=True)
-        ]
-    else:
-        title = title.partition("; ")[0]
-    print_table(columns, rows, title=title, empty=empty if not found else "nothing could be judged")
+    judged = sorted(
+        (one for one in found if one.state not in NOT_JUDGED),
+        key=lambda one: (_was_accepted(one, normal), *_worst_first(one)),
+    )
+    listed = [one for one in judged if with_stable or one.state is not DriftState.STABLE]
+    nothing = "nothing has moved" if judged else "nothing could be judged"
+    _print_judged(listed, title, nothing if found else empty, normal)
     # Sentences in a column would be wrapped to a word a line.
     for reason, metrics in _by_reason(found, with_empty).items():
         say(f"{reason}: {', '.join(metrics)}")
@@ -74,6 +63,85 @@ def print_findings(
     if never and not with_empty:
         command = "mlops drift list --newest --all" if newest else "mlops drift list --all"
         say(f"{never} more have no data in either window: `{command}` names them")
+    if found:
+        left_out = len(judged) - len(listed)
+        say(
+            _counted(found, normal)
+            + (": `mlops drift list --newest` lists all" if left_out else "")
+        )
+
+
+def _print_judged(
+    listed: Sequence[StoredFinding], title: str, empty: str, normal: Sequence[SetBaseline]
+) -> None:
+    """A table where there is room for it, else two lines each."""
+    from shared.drift.windows import Subject
+    from shared.drift.wording import counted_said
+
+    columns = ["verdict", "metric", "from, to", "moved (matters from)", "adjusted p", "n"]
+    rows = [
+        (
+            _verdict(one, normal),
+            f"{one.metric} of {Subject(one.function, one.model)}",
+            one.change,
+            _effect(one, "{} ({})"),
+            None if one.p_adjusted is None else f"{one.p_adjusted:.2g}",
+            f"{one.n_baseline:,} / {one.n_current:,}{counted_said(one.metric)}",
+        )
+        for one in listed
+    ]
+    if not rows or fits(columns, rows):
+        print_table(columns, rows, title=title, empty=empty)
+        return
+    say(title)
+    for one, (verdict, metric, change, _, p_value, sizes) in zip(listed, rows, strict=True):
+        say(f"{verdict}: {metric}")
+        effect = _effect(one, "moved {} (matters from {})")
+        told = ", ".join(
+            part for part in (effect, p_value and f"adjusted p {p_value}", f"n {sizes}") if part
+        )
+        say(f"  {told}" if change is None else f"  {change}; {told}")
+
+
+def _verdict(finding: StoredFinding, normal: Sequence[SetBaseline]) -> str:
+    from shared.drift.wording import said
+
+    return "accepted" if _was_accepted(finding, normal) else said(finding.state)
+
+
+def _was_accepted(finding: StoredFinding, normal: Sequence[SetBaseline]) -> bool:
+    """Whether it moved, and what it was seen in was called normal since."""
+    from shared.drift.baselines import BaselineKind, baseline_of
+    from shared.drift.verdicts import DriftState
+
+    if finding.state not in (DriftState.DRIFT, DriftState.WARNING):
+        return False
+    own = baseline_of(normal, finding.function, finding.model)
+    accepted = own.window if own.kind is BaselineKind.ACCEPTED else None
+    return accepted is not None and finding.current.start < accepted.end
+
+
+def _counted(found: Sequence[StoredFinding], normal: Sequence[SetBaseline]) -> str:
+    """`3 drift, 2 slight drift, 40 no drift shown, 5 not judged`: those that there are."""
+    from collections import Counter
+
+    from shared.drift.verdicts import DriftState
+    from shared.drift.wording import said
+
+    numbers = Counter(_verdict(one, normal) for one in found)
+    order = (
+        DriftState.DRIFT,
+        DriftState.WARNING,
+        DriftState.STABLE,
+        DriftState.INSUFFICIENT,
+        DriftState.NO_DATA,
+    )
+    words = [*map(said, order), "accepted"]
+    return ", ".join(
+        f"{numbers[word]:,} {word}"
+        for word in words
+        if numbers[word] or word == said(DriftState.DRIFT)
+    )
 
 
 def print_sweeps(sweeps: Sequence[SubjectSweep], found: Sequence[StoredFinding]) -> None:
@@ -140,8 +208,8 @@ def _never_sent(finding: StoredFinding) -> bool:
     return finding.state is DriftState.NO_DATA and finding.n_baseline == finding.n_current == 0
 
 
-def _effect(finding: StoredFinding) -> str | None:
-    """How far it moved, and from where that matters."""
+def _effect(finding: StoredFinding, words: str) -> str | None:
+    """How far it moved, and from where that matters, in `words` that have room for both."""
     from shared.drift.effects import Effect, magnitude
     from shared.drift.wording import magnitude_said
 
@@ -149,7 +217,7 @@ def _effect(finding: StoredFinding) -> str | None:
     if name is None or size is None or least is None:
         return None
     moved = magnitude(Effect(name), size)
-    return f"{magnitude_said(name, moved)} ({magnitude_said(name, least)})"
+    return words.format(magnitude_said(name, moved), magnitude_said(name, least))
 
 
 def _by_reason(found: Sequence[StoredFinding], with_empty: bool) -> dict[str, list[str]]:
@@ -162,7 +230,7 @@ def _by_reason(found: Sequence[StoredFinding], with_empty: bool) -> dict[str, li
     for one in found:
         if one.state in NOT_JUDGED and (with_empty or not _never_sent(one)):
             subject = f"{one.metric} of {Subject(one.function, one.model)}"
-            reasons.setdefault(f"{said(one.state)}, {one.reason}", []).append(subject)
+            reasons.setdefault(f"{said(one.state)}: {one.reason}", []).append(subject)
     return reasons
 
 

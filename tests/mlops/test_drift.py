@@ -15,9 +15,11 @@ import sqlalchemy as sa
 from click.testing import Result
 
 from mlops.console import Exit
+from mlops.drift.tables import print_findings
 from shared.alerts.raising import Severity, raise_alert
 from shared.database import TenantId, tenant_session
 from shared.drift.quality import QualityCheck
+from shared.drift.reading import newest_findings
 from shared.drift.tables import DriftDetection, DriftSubject, SweepKind
 from shared.telemetry.days import mark_days
 from shared.telemetry.histograms import Histogram
@@ -35,7 +37,8 @@ JUDGED = {
     "minimum_effect": 0.1,
     "p_adjusted": 0.03,
     "verdict": "drift",
-    "reason": "it moved",
+    "change": "median 2 s to 3 s",
+    "reason": "median 2 s to 3 s; it moved",
 }
 OTHER = JUDGED | {
     "test": "mann_whitney",
@@ -102,13 +105,14 @@ def test_the_list_is_the_newest_sweep_with_the_effect_that_was_judged(
 ) -> None:
     assert told("list", "--json") == []
     assert "`mlops drift run` at once" in told("list")
-    before = JUDGED | {"verdict": "stable", "reason": "as it was"}
+    before = JUDGED | {"verdict": "stable", "change": None, "reason": "as it was"}
     put_sweep(tenant, before)
     put_sweep(tenant, before, model="new@1.0.0")
     put_sweep(tenant, JUDGED, OTHER, at=HOUR + timedelta(hours=1))
     new, old = told("list", "--json")
     assert (new["function"], new["model"], new["verdict"]) == ("shop", "new@1.0.0", "stable")
-    assert (old["verdict"], old["reason"]) == ("drift", "it moved")
+    assert (old["verdict"], old["reason"]) == ("drift", JUDGED["reason"])
+    assert (new["change"], old["change"]) == (None, "median 2 s to 3 s")
     assert (old["effect_name"], old["effect_size"], old["p_adjusted"]) == (
         "ks_distance",
         0.4,
@@ -116,12 +120,15 @@ def test_the_list_is_the_newest_sweep_with_the_effect_that_was_judged(
     )
     assert [one["model"] for one in told("list", "--model", "old@1.0.0", "--json")] == ["old@1.0.0"]
     refused(mlops("drift", "list", "--function", "chop"), Exit.NOT_FOUND, "no function 'chop'")
-    text = told("list")
-    # What has moved comes first.
-    table = text[text.index("matters from") :]
-    assert table.index("old@1.0.0") < table.index("new@1.0.0")
-    assert "40 % (10 %)" in text
-    assert "400 / 300" in text
+    for width in (150, 120):
+        text = mlops("drift", "list", width=width).stdout
+        # What has moved comes first.
+        table = text[text.index("\n") :]
+        assert table.index("old@1.0.0") < table.index("new@1.0.0")
+        for number in ("median 2 s to 3 s", "10 %)", "0.002", "400 / 300"):
+            assert number in text
+        assert text.count("median") == 1
+    assert "1 drift, 1 no drift shown\n" in text
     # A finding's numbers are in the table; the test that found nothing has not shown stability.
     assert "it moved" not in text
     assert "no drift shown" in text
@@ -159,15 +166,34 @@ def test_the_worst_is_first_and_what_was_never_sent_is_counted(
     put_sweep(tenant, empty | {"n_baseline": 0, "n_current": 0}, model="quiet@1.0.0")
     for width in (120, 80, 60):
         text = mlops("drift", "list", width=width).stdout
-        order = [text.index(name) for name in ("90 % (10 %)", "40 % (10 %)", "95 % (10 %)")]
+        order = [text.index(f"{share} % (matters from 10 %)") for share in (90, 40, 95)]
         assert order == sorted(order)
         assert "\N{HORIZONTAL ELLIPSIS}" not in text
-        table = [line for line in text.split("\n") if line.startswith(("\u2502", "\u2503"))]
-        assert max(map(len, table)) <= width
+        # Nothing is left out for want of room, and no word cut.
+        assert text.count("adjusted p 0.03, n 400 / 300\n") == 3
         assert "1 more have no data in either window: `mlops drift list --all` names them" in text
+        assert "2 drift, 1 slight drift, 1 no data\n" in text
         assert "quiet@1.0.0" not in text
     assert "quiet@1.0.0" in told("list", "--all")
     assert len(told("list", "--json")) == 4
+
+
+def test_what_has_not_moved_is_only_counted_after_a_sweep_by_hand(
+    tenant: TenantId, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calm = JUDGED | {"verdict": "stable", "change": None}
+    put_sweep(tenant, JUDGED)
+    put_sweep(tenant, calm, model="calm@1.0.0")
+    with tenant_session(tenant) as session:
+        both, quiet = newest_findings(session), newest_findings(session, model="calm@1.0.0")
+    print_findings(both, "What has moved", empty="", with_stable=False)
+    text = capsys.readouterr().out
+    assert "calm@1.0.0" not in text
+    assert text.endswith("1 drift, 1 no drift shown: `mlops drift list --newest` lists all\n")
+    print_findings(quiet, "What has moved", empty="", with_stable=False)
+    assert capsys.readouterr().out == (
+        "nothing has moved\n0 drift, 1 no drift shown: `mlops drift list --newest` lists all\n"
+    )
 
 
 def test_the_list_says_how_many_false_alarms_are_to_be_expected(
@@ -195,7 +221,7 @@ def test_why_drift_is_unknown_is_said_once_for_all_that_it_holds_for(
     assert "nothing could be judged" in text
     assert text.count("the window holds 5 values") == 1
     assert (
-        "too little data, the window holds 5 values: latency of new@1.0.0 in shop,"
+        "not judged: the window holds 5 values: latency of new@1.0.0 in shop,"
         " latency of old@1.0.0 in shop\n"
     ) in text
 
@@ -309,7 +335,13 @@ def test_a_baseline_is_set_listed_accepted_and_removed(
     assert accepted == (
         "shop, old@1.0.0: accepted 2026-11-18 12:00 to 2026-11-19 12:00\n"
         "judged again from 2026-11-19 18:00 UTC on; 0 alerts closed\n"
+        "it holds until the next --accept, or `mlops drift baseline remove`\n"
     )
+    # What was accepted does not lead the list any more.
+    put_sweep(tenant, JUDGED | {"effect_size": 0.2}, model="new@1.0.0")
+    text = told("list")
+    assert "1 drift, 1 accepted\n" in text
+    assert text.index("latency of new@1.0.0") < text.index("latency of old@1.0.0")
     text = told("baseline", "list")
     assert "the 2 d before" in text
     assert "accepted 2026-11-18 12:00" in text
