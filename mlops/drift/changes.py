@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops.console import Json, one_line_errors, print_json, print_table, say
+from mlops.console import Json, fits, one_line_errors, print_json, print_table, say
 from mlops.monitoring.windows import last_hours
+
+if TYPE_CHECKING:
+    from shared.drift.level_changes import Course
 
 
 def changes(
@@ -39,30 +43,39 @@ def changes(
     if as_json:
         print_json([asdict(course) for course in found])
         return
-    print_table(
-        ["changed (UTC)", "metric", "before", "after", "seen after", "by"],
-        [
-            (
-                f"{change.changed_at:%Y-%m-%d %H:%M}",
-                f"{course.metric} of {course.subject}",
-                f"{change.before:.4g}",
-                f"{change.after:.4g}",
-                f"{change.delay.total_seconds() / 3600:g} h",
-                report.detector.value,
-            )
-            for course in found
-            for report in course.reports
-            for change in report.changes
-        ],
-        empty=f"no change of level in {len(found)} series"
-        if found
-        else f"no telemetry in the last {days} days",
-    )
-    reasons = {
-        f"{course.metric} of {course.subject}: {report.reason}"
+    _print_changes(found, days)
+    reasons: dict[str, list[str]] = {}
+    for course in found:
+        for reason in {report.reason for report in course.reports if report.reason is not None}:
+            reasons.setdefault(reason, []).append(f"{course.metric} of {course.subject}")
+    for reason, metrics in sorted(reasons.items()):
+        say(f"not judged: {reason}: {', '.join(metrics)}")
+
+
+def _print_changes(found: Sequence[Course], days: int) -> None:
+    """A line for each change with the detectors that saw it, or two where words would be cut."""
+    from shared.drift.level_changes import level_said, seen_changes
+
+    columns = ["changed (UTC)", "metric", "before", "after", "seen by, after"]
+    rows = [
+        (
+            f"{seen.change.changed_at:%Y-%m-%d %H:%M}",
+            f"{course.metric} of {course.subject}",
+            level_said(course.metric, seen.change.before),
+            level_said(course.metric, seen.change.after),
+            ", ".join(
+                f"{detector.value.replace('_', '-')} {delay.total_seconds() / 3600:g} h"
+                for detector, delay in seen.seen_by
+            ),
+        )
         for course in found
-        for report in course.reports
-        if report.reason is not None
-    }
-    for reason in sorted(reasons):
-        say(reason)
+        for seen in seen_changes(course)
+    ]
+    judged = sum(all(report.reason is None for report in course.reports) for course in found)
+    if not rows or fits(columns, rows):
+        none = f"no change of level in {judged} series"
+        print_table(columns, rows, empty=none if found else f"no telemetry in the last {days} days")
+        return
+    for changed, metric, before, after, seen_by in rows:
+        say(f"{changed}: {metric}")
+        say(f"  {before} to {after}, seen by {seen_by} later")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlops import freshness
-from mlops.console import Json, one_line_errors, print_json, print_table, say
+from mlops.console import Json, fits, one_line_errors, print_json, print_table, say
 from mlops.monitoring.windows import Hours, last_hours
 
 if TYPE_CHECKING:
@@ -115,19 +115,24 @@ def _print_worst(found: Mapping[Subject, Checked], title: str, hours: int) -> No
     from shared.drift.quality import QualityCheck
     from shared.drift.wording import check_said
 
-    print_table(
-        ["function", "model", *map(check_said, QualityCheck)],
-        [
-            [
-                subject.function,
-                subject.model,
-                *(_worst(checked.findings, check) for check in QualityCheck),
-            ]
-            for subject, checked in sorted(found.items(), key=_worst_first)
-        ],
-        title=title,
-        empty=f"no telemetry in the last {hours} hours: nothing could be checked",
-    )
+    columns = ["function", "model", *map(check_said, QualityCheck)]
+    worst = [
+        (subject, [_worst(checked.findings, check) for check in QualityCheck])
+        for subject, checked in sorted(found.items(), key=_worst_first)
+    ]
+    rows = [[subject.function, subject.model, *states] for subject, states in worst]
+    if not rows or fits(columns, rows):
+        none = f"no telemetry in the last {hours} hours: nothing could be checked"
+        print_table(columns, rows, title=title, empty=none)
+        return
+    say(title)
+    for subject, states in worst:
+        checks: dict[str, list[str]] = {}
+        for check, state in zip(QualityCheck, states, strict=True):
+            if state is not None:
+                checks.setdefault(state, []).append(check_said(check))
+        said = "; ".join(f"{state}: {', '.join(of)}" for state, of in checks.items())
+        say(f"{subject}: {said or 'nothing was checked'}")
 
 
 def _worst_first(item: tuple[Subject, Checked]) -> tuple[int, Subject]:
@@ -188,21 +193,28 @@ def _print_found(found: Mapping[Subject, Checked]) -> None:
 
 
 def _print_checks(found: Mapping[Subject, Checked]) -> None:
-    from shared.drift.wording import check_said, quality_said
+    from shared.drift.wording import check_said, checked_said, quality_said
 
-    print_table(
-        ["function", "model", "field", "check", "state", "what was found"],
-        [
-            (
-                subject.function,
-                subject.model,
-                one.column,
-                check_said(one.check),
-                quality_said(one.state),
-                one.reason,
-            )
-            for subject, checked in found.items()
-            for one in sorted(checked.findings, key=_rank)
-        ],
-        empty="there is nothing to check",
-    )
+    checks = [
+        (subject, one)
+        for subject, checked in found.items()
+        for one in sorted(checked.findings, key=_rank)
+    ]
+    columns = ["function", "model", "field", "check", "state", "what was found"]
+    rows = [
+        (
+            subject.function,
+            subject.model,
+            one.column,
+            check_said(one.check),
+            quality_said(one.state),
+            one.reason,
+        )
+        for subject, one in checks
+    ]
+    if not rows or fits(columns, rows):
+        print_table(columns, rows, empty="there is nothing to check")
+        return
+    for subject, one in checks:
+        field = checked_said(one.column, one.check)
+        say(f"{quality_said(one.state)}: {field}, of {subject}: {one.reason}")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.drift.quantities import percent, quantity
 from shared.drift.seasons import (
     Counted,
     Series,
@@ -20,9 +21,10 @@ from shared.drift.seasons import (
     share_departures,
     spread_of,
 )
-from shared.drift.sequential import ChangeReport, Detector, detect_changes
+from shared.drift.sequential import Change, ChangeReport, Detector, detect_changes
 from shared.drift.windows import Subject
 from shared.hours import HOUR
+from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import SHARE_UNIT, Metric, Share
 from shared.telemetry.reading import Window
@@ -31,6 +33,9 @@ from shared.telemetry.tables import ModelPerformance
 LEAST_OF_AN_HOUR: Final = 5
 "Values of an hour without which it says nothing of the metric's level."
 MEASURED: Final = (Metric.LLM_LATENCY, Metric.STEP_LATENCY, Metric.TOKENS, Metric.CONFIDENCE)
+
+SAME_CHANGE: Final = timedelta(hours=6)
+"Two detectors that place a change so near to each other have seen one."
 
 MOST_CLEAR: Final = 6
 "Changes that are taken out of what is usual: a level that wanders has no end of them."
@@ -58,12 +63,13 @@ def courses(
 
     Shares by the hour, and the medians of what is measured, each against what such hours usually
     have (see `seasons`), so that neither the day nor the weekend is a change. A filter that is
-    None is none. Raises `DetectorUnavailableError` without `river`.
+    None is none. What has too few values in every hour is among them, with that as the reason.
+    Raises `DetectorUnavailableError` without `river`.
     """
     followed = [one for one in (*Share, *MEASURED) if metrics is None or one in metrics]
     if not followed:
         return ()
-    shares, medians = _by_hour(session, window, function, model, followed)
+    shares, medians, sparse = _by_hour(session, window, function, model, followed)
     found = [
         Course(*key, tuple(changes_of_share(counted, detector) for detector in Detector))
         for key, counted in shares.items()
@@ -72,7 +78,57 @@ def courses(
         Course(*key, tuple(changes_of_level(series, detector) for detector in Detector))
         for key, series in medians.items()
     ]
+    found += [
+        Course(*key, tuple(_too_few(hours, detector) for detector in Detector))
+        for key, hours in sparse.items()
+    ]
     return tuple(sorted(found, key=lambda course: (course.subject, course.metric)))
+
+
+def _too_few(hours: int, detector: Detector) -> ChangeReport:
+    reason = f"no hour holds {LEAST_OF_AN_HOUR} values, without which it says nothing of a level"
+    return ChangeReport(detector, (), known=0, unknown=hours, reason=reason)
+
+
+@dataclass(frozen=True)
+class SeenChange:
+    """One change of level, as the detector has it that knew first, and who saw it."""
+
+    change: Change
+    seen_by: tuple[tuple[Detector, timedelta], ...]
+    "Each with how long it took until it knew, the first one first."
+
+
+def seen_changes(course: Course) -> tuple[SeenChange, ...]:
+    """The changes of a course in order of time: one where both detectors place it within hours."""
+    by_detection = sorted(
+        ((change, report.detector) for report in course.reports for change in report.changes),
+        key=lambda seen: seen[0].detected_at,
+    )
+    found: list[list[tuple[Change, Detector]]] = []
+    for change, detector in by_detection:
+        same = [
+            group
+            for group in found
+            if abs(change.changed_at - group[0][0].changed_at) <= SAME_CHANGE
+            and all(detector is not other for _, other in group)
+        ]
+        if same:
+            same[0].append((change, detector))
+        else:
+            found.append([(change, detector)])
+    found.sort(key=lambda group: group[0][0].changed_at)
+    return tuple(
+        SeenChange(group[0][0], tuple((detector, change.delay) for change, detector in group))
+        for group in found
+    )
+
+
+def level_said(metric: str, level: float) -> str:
+    """`791 ms`, `3.1 %`: a level of a course with its unit."""
+    if metric in list(Share):
+        return percent(level)
+    return quantity(level, BY_NAME[metric].unit)
 
 
 def changes_of_level(series: Series, detector: Detector) -> ChangeReport:
@@ -186,8 +242,11 @@ def _by_hour(
     function: str | None,
     model: str | None,
     followed: Collection[Share | Metric],
-) -> tuple[Mapping[Key, Counted], Mapping[Key, Series]]:
-    """The shares, and the medians of what is measured, of each function, model and metric."""
+) -> tuple[Mapping[Key, Counted], Mapping[Key, Series], Mapping[Key, int]]:
+    """The shares, and the medians of what is measured, of each function, model and metric.
+
+    Last, of what has values and never enough, in how many hours it has any.
+    """
     table = ModelPerformance
     measured = [metric for metric in MEASURED if metric in followed]
     packed = [
@@ -210,6 +269,7 @@ def _by_hour(
             query = query.where(column == wanted)
     shares: defaultdict[Key, dict[datetime, tuple[int, int]]] = defaultdict(dict)
     medians: defaultdict[Key, dict[datetime, float]] = defaultdict(dict)
+    few: Counter[Key] = Counter()
     for of_function, of_model, hour, tasks, successes, done, errors, *histograms in session.execute(
         query
     ):
@@ -220,15 +280,20 @@ def _by_hour(
         ):
             if share in followed and whole >= LEAST_OF_AN_HOUR:
                 shares[subject, share.value][at] = int(part), int(whole)
+            elif share in followed and whole:
+                few[subject, share.value] += 1
         for metric, counted in zip(measured, histograms, strict=True):
             histogram = Histogram.from_bytes(counted)
             middle = histogram.quantile(0.5)
             if middle is not None and histogram.total >= LEAST_OF_AN_HOUR:
                 unit = SHARE_UNIT if metric is Metric.CONFIDENCE else 1
                 medians[subject, metric.value][at] = middle / unit
+            elif histogram.total:
+                few[subject, metric.value] += 1
     return (
         {key: _whole(by_hour) for key, by_hour in shares.items()},
         {key: _whole(by_hour) for key, by_hour in medians.items()},
+        {key: hours for key, hours in few.items() if key not in shares and key not in medians},
     )
 
 

@@ -18,10 +18,9 @@ from sqlalchemy.orm import Session
 from shared.drift.concept import CalibrationError, calibration_error, compare_outcomes
 from shared.drift.effects import Effect, magnitude
 from shared.drift.hourly_requests import RequestVolume, request_volumes
-from shared.drift.level_changes import Course, courses
+from shared.drift.level_changes import SAME_CHANGE, Course, courses, level_said
 from shared.drift.monitored import RELATIONS, RULES, bin_names, outcomes
 from shared.drift.own_variation import LEAST_PIECES
-from shared.drift.quantities import percent, quantity
 from shared.drift.query_words import texts_of, vocabularies
 from shared.drift.reading import StoredFinding
 from shared.drift.sequential import ChangeReport
@@ -52,13 +51,11 @@ from shared.drift.volume import MOST_WEEKS, expected_hours
 from shared.drift.windows import piece_length
 from shared.hours import next_hour
 from shared.jobs.contracts import WindowOf
-from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.metrics import (
     SHARE_UNIT,
     Metric,
     OfOutcome,
     Relation,
-    Share,
     Volume,
     Words,
 )
@@ -76,8 +73,6 @@ HISTORY: Final = timedelta(days=7)
 
 CHANGES: Final = timedelta(days=28)
 "Within which changes of level are looked for."
-
-_SAME_CHANGE: Final = timedelta(hours=6)
 
 
 def recalled(
@@ -133,18 +128,13 @@ def shown_changes(
             found += [
                 change
                 for n, change in enumerate(newest)
-                if n == 0 or abs(change.changed_at - newest[0].changed_at) > _SAME_CHANGE
+                if n == 0 or abs(change.changed_at - newest[0].changed_at) > SAME_CHANGE
             ]
     return tuple(found)
 
 
 def _change(course: Course, report: ChangeReport) -> ShownChange:
     newest = report.changes[-1]
-
-    def said(level: float) -> str:
-        if course.metric in list(Share):
-            return percent(level)
-        return quantity(level, BY_NAME[course.metric].unit)
 
     return ShownChange(
         course.subject.function,
@@ -153,8 +143,8 @@ def _change(course: Course, report: ChangeReport) -> ShownChange:
         report.detector.value.replace("_", "-"),
         newest.changed_at,
         newest.detected_at,
-        said(newest.before),
-        said(newest.after),
+        level_said(course.metric, newest.before),
+        level_said(course.metric, newest.after),
     )
 
 

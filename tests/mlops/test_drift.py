@@ -266,7 +266,7 @@ def test_a_report_is_one_page_that_says_what_moved(
 
 
 def test_the_quality_of_the_data_is_checked_against_the_baseline(
-    told: Callable[..., Any], tenant: TenantId
+    told: Callable[..., Any], mlops: Command, tenant: TenantId
 ) -> None:
     assert "nothing could be checked" in told("quality")
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -307,6 +307,11 @@ def test_the_quality_of_the_data_is_checked_against_the_baseline(
     assert " ok " in text
     assert "40 values" not in text
     assert "confidence" in told("quality", "--all")
+    # No word is cut for want of room.
+    for arguments in ((), ("--all",)):
+        text = mlops("drift", "quality", *arguments, width=60).stdout
+        assert "buyer@1 in shop: suspicious: missing, new names; ok: " in text
+        assert "\u2502" not in text
 
 
 def test_when_the_level_changed_is_told_or_why_not(
@@ -314,6 +319,18 @@ def test_when_the_level_changed_is_told_or_why_not(
 ) -> None:
     assert "no telemetry in the last 28 days" in told("changes")
     assert told("changes", "--json") == []
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    columns = ModelPerformance.__table__.columns
+    empty = {name: 0 for name, column in columns.items() if isinstance(column.type, sa.BigInteger)}
+    packed = {name.value: b"" for name in HISTOGRAMS}
+    row = empty | packed | {"model": "buyer@1", "function": "shop", "errors_by_type": {}}
+    row |= {"tenant_id": tenant, "hour": now - 2 * timedelta(hours=1), "llm_calls": 3}
+    with tenant_session(tenant) as session:
+        session.execute(sa.insert(ModelPerformance), [row | {"variant": ""}])
+    assert told("changes") == (
+        "no change of level in 0 series\nnot judged: no hour holds 5 values, without which it says"
+        " nothing of a level: error_rate of buyer@1 in shop\n"
+    )
 
 
 def test_a_baseline_is_set_listed_accepted_and_removed(

@@ -10,7 +10,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
-from shared.drift.level_changes import Course, changes_of_level, changes_of_share, courses
+from shared.drift.level_changes import (
+    Course,
+    changes_of_level,
+    changes_of_share,
+    courses,
+    level_said,
+    seen_changes,
+)
 from shared.drift.sequential import Detector
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import HISTOGRAMS
@@ -23,7 +30,7 @@ DAYS = 12
 CHANGED = START + timedelta(days=9)
 
 
-def roll_up(session: Session, function: str, changes: bool) -> None:
+def roll_up(session: Session, function: str, changes: bool, calls: int = 200) -> None:
     """Latency with a day of its own; errors of every tenth call, and of every third from then."""
     rng = np.random.default_rng(8)
     columns = ModelPerformance.__table__.columns
@@ -45,8 +52,8 @@ def roll_up(session: Session, function: str, changes: bool) -> None:
                 "function": function,
                 "variant": "",
                 "errors_by_type": {},
-                "llm_calls": 200,
-                "llm_errors": int(rng.binomial(200, 0.33 if moved else 0.1)),
+                "llm_calls": calls,
+                "llm_errors": int(rng.binomial(calls, 0.33 if moved else 0.1)),
             }
         )
     session.execute(sa.insert(ModelPerformance), rows)
@@ -68,6 +75,16 @@ def test_a_change_is_dated_with_the_delay_until_it_showed(session: Session) -> N
         assert change.after == pytest.approx(0.33, abs=0.05)
         assert timedelta() < change.delay <= timedelta(hours=36)
     assert [report.detector for report in found["error_rate"].reports] == list(Detector)
+    # Both have seen one and the same.
+    (seen,) = seen_changes(found["error_rate"])
+    assert {detector for detector, _ in seen.seen_by} == set(Detector)
+    assert [delay for _, delay in seen.seen_by] == sorted(delay for _, delay in seen.seen_by)
+    assert seen.change.delay == seen.seen_by[0][1]
+
+
+def test_a_level_is_said_with_its_unit() -> None:
+    assert level_said("llm_latency_ms", 790.6) == "791 ms"
+    assert level_said("error_rate", 0.03077) == "3.1 %"
 
 
 def test_a_days_rise_and_fall_is_no_change(session: Session) -> None:
@@ -95,6 +112,17 @@ def test_the_levels_of_a_change_are_as_far_apart_as_they_were() -> None:
         (change,) = changes_of_level(series, detector).changes
         assert abs(change.changed_at - changed) <= 2 * HOUR
         assert change.after - change.before == pytest.approx(200, abs=25)
+
+
+def test_what_never_has_enough_values_in_an_hour_is_kept_with_its_reason(session: Session) -> None:
+    roll_up(session, "quiet", changes=False, calls=4)
+    found = changes(session, "quiet")
+    assert set(found) == {"error_rate", "llm_latency_ms"}
+    for report in found["error_rate"].reports:
+        assert (report.changes, report.known) == ((), 0)
+        assert report.reason is not None
+        assert "no hour holds 5 values" in report.reason
+    assert all(report.reason is None for report in found["llm_latency_ms"].reports)
 
 
 def test_a_window_without_rollups_has_no_series(session: Session) -> None:
