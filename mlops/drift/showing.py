@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -120,9 +120,7 @@ def show(
     if as_json:
         print_json([described(one) for one in found])
         return
-    _draw(drawn)
-    for one in found:
-        _print_tests(one)
+    _draw(drawn, {(one.function, one.model): one for one in found})
 
 
 def report(
@@ -196,18 +194,24 @@ def _require_seen(session: Session, function: str | None, model: str | None) -> 
     require_seen(session, "model", model)
 
 
-def _draw(functions: Sequence[FunctionDrift]) -> None:
+def _draw(
+    functions: Sequence[FunctionDrift], findings: Mapping[tuple[str, str], StoredFinding]
+) -> None:
+    """Each drawing of one metric, and under it the tests of its finding, by function and model."""
     from shared.drift.drawing.metric import draw_concept, draw_metric
     from shared.drift.drawing.signs import signs_for
 
     width, signs = max(_NARROWEST, out.width), signs_for(out.encoding)
     for one in functions:
-        drawings: list[list[Any]] = [draw_metric(each, width, signs) for each in one.metrics]
-        drawings += [draw_concept(each, width, signs) for each in one.concepts]
-        for lines in drawings:
+        drawings: list[tuple[str, list[Any]]] = [
+            (each.model, draw_metric(each, width, signs)) for each in one.metrics
+        ]
+        drawings += [(each.model, draw_concept(each, width, signs)) for each in one.concepts]
+        for model, lines in drawings:
             for line in lines:
                 out.print(line, no_wrap=True, crop=False)
             out.print()
+            _print_tests(findings[one.function, model])
 
 
 def _print_tests(finding: StoredFinding) -> None:

@@ -303,12 +303,12 @@ def outcomes(relation: Relation, old: Seen | None, new: Seen | None) -> BinnedOu
 
 
 def bin_names(relation: Relation) -> tuple[str, ...]:
-    """`0.28 to 0.38` of a confidence, `64 to 127` of a length."""
+    """`0.28 to 0.38` of a confidence, `64 to 127 characters` of a length."""
     edges = RELATIONS[relation].edges
     if relation is Relation.SUCCESS_GIVEN_CONFIDENCE:
         ends = (*(edge / SHARE_UNIT for edge in edges), 1.0)
         return tuple(f"{low:g} to {high:g}" for low, high in pairwise(ends))
     return tuple(
-        f"{low} to {high - 1}" if high < LARGEST_VALUE else f"{low} and more"
+        f"{low} to {high - 1} characters" if high < LARGEST_VALUE else f"{low} characters and more"
         for low, high in pairwise((*edges, LARGEST_VALUE))
     )

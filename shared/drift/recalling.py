@@ -333,11 +333,15 @@ def _of(finding: StoredFinding) -> tuple[str, str, str]:
 def _pasts(
     session: Session, findings: Sequence[StoredFinding]
 ) -> Mapping[tuple[str, str, str], tuple[PastSweep, ...]]:
-    """What sweeps of the days before said of the metrics of `findings`, oldest first."""
+    """What sweeps of the days before said of the metrics of `findings`, oldest first.
+
+    Of those whose window was as long: the effect of six hours is no earlier one of a day.
+    """
     if not findings:
         return {}
     row = DriftDetection
     made = {_of(finding): finding.created_at for finding in findings}
+    lengths = {_of(finding): finding.current.end - finding.current.start for finding in findings}
     rows = session.execute(
         sa.select(
             row.function,
@@ -347,6 +351,8 @@ def _pasts(
             row.verdict,
             row.effect_name,
             row.effect_size,
+            row.current["start"].astext,
+            row.current["end"].astext,
         )
         .where(
             sa.tuple_(row.function, row.model, row.metric).in_(sorted(made)),
@@ -358,9 +364,10 @@ def _pasts(
         .order_by(row.created_at)
     )
     found: defaultdict[tuple[str, str, str], list[PastSweep]] = defaultdict(list)
-    for function, model, metric, at, state, effect, size in rows:
+    for function, model, metric, at, state, effect, size, start, end in rows:
         of = (function, model, metric)
-        if made[of] - HISTORY <= at <= made[of]:
+        length = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+        if length == lengths[of] and made[of] - HISTORY <= at <= made[of]:
             extent = None if effect is None or size is None else magnitude(Effect(effect), size)
             found[of].append(PastSweep(at.astimezone(UTC), DriftState(state), extent))
     return {of: tuple(past) for of, past in found.items()}

@@ -20,6 +20,7 @@ from shared.alerts.raising import Severity, raise_alert
 from shared.database import TenantId, tenant_session
 from shared.drift.quality import QualityCheck
 from shared.drift.reading import newest_findings
+from shared.drift.recalling import recalled
 from shared.drift.tables import DriftDetection, DriftSubject, SweepKind
 from shared.telemetry.days import mark_days
 from shared.telemetry.histograms import Histogram
@@ -73,8 +74,7 @@ def put_sweep(
                     model=model,
                     metric="latency",
                     baseline=BASELINE,
-                    current=CURRENT,
-                    **({"n_baseline": 400, "n_current": 300} | test),
+                    **({"n_baseline": 400, "n_current": 300, "current": CURRENT} | test),
                     statistic=1.0,
                     p_value=0.001,
                     threshold=0.05,
@@ -238,10 +238,25 @@ def test_a_metric_is_shown_with_all_its_tests(
     # Its rollups are not there: figures stay, what the windows held is not made up.
     assert "what the windows held is not known" in text
     assert "mann_whitney" in text
-    (found,) = told("show", "latency", "--json")
+    # The tests are under their own drawing.
+    put_sweep(tenant, JUDGED, model="new@1.0.0")
+    both = told("show", "latency")
+    parts = ("by new@1.0.0", "new@1.0.0 in shop", "by old@1.0.0", "old@1.0.0 in shop")
+    assert [both.index(part) for part in parts] == sorted(both.index(part) for part in parts)
+    (found,) = told("show", "latency", "--model", "old@1.0.0", "--json")
     assert [test["name"] for test in found["tests"]] == ["kolmogorov_smirnov", "mann_whitney"]
     assert found["baseline"] == BASELINE
     refused(mlops("drift", "show", "latenzy"), Exit.NOT_FOUND, "near it: latency")
+
+
+def test_earlier_sweeps_are_shown_of_windows_as_long(tenant: TenantId) -> None:
+    six_hours = CURRENT | {"start": "2026-11-19T06:00:00Z"}
+    for n, current in enumerate((CURRENT, six_hours, CURRENT)):
+        put_sweep(tenant, JUDGED | {"current": current}, at=HOUR + timedelta(hours=n))
+    with tenant_session(tenant) as session:
+        (shown,) = recalled(session, newest_findings(session), with_history=True)
+    (metric,) = shown.metrics
+    assert [one.at for one in metric.history] == [HOUR, HOUR + timedelta(hours=2)]
 
 
 def test_a_report_is_one_page_that_says_what_moved(
