@@ -159,7 +159,8 @@ def _message(finding: MetricFinding) -> str:
 
 def _told(finding: MetricFinding) -> str:
     """The explanation, in which a category may be named, and a share be said with a sign."""
-    return bare(finding.explanation.replace("<", "below ").replace(">", "above "))
+    told = finding.explanation.replace("<0.1 %", "below 0.1 %").replace(">99.9 %", "above 99.9 %")
+    return bare(told)
 
 
 def _command(finding: MetricFinding) -> str:

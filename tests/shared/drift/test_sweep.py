@@ -335,6 +335,21 @@ def test_the_command_of_an_alert_can_be_pasted_and_holds_neither_secrets_nor_mar
         assert any(message.endswith(f"{ending} --model {WALKER}") for message in messages)
 
 
+def test_an_alert_says_from_what_to_what_without_markup(session: Session) -> None:
+    for hour, errors, clicks in ((JOB.baseline.start, 2, 900), (JOB.current.start, 800, 100)):
+        names = {"action.<b>click": clicks, "action.type": 1000 - clicks}
+        roll_up(session, hour, {}, llm_calls=9000, llm_errors=errors, names=names)
+    tell_of_drift(session, detect(session, JOB, uuid4()))
+    messages = sorted(session.scalars(sa.select(Alert.message)))
+    assert len(messages) == 2
+    assert messages[0].startswith(
+        "action_kinds of walker@1.0.0 in shop drifts: (b)click 90 % to 10 %; 80 % of values in"
+    )
+    assert messages[1].startswith(
+        "error_rate of walker@1.0.0 in shop drifts: below 0.1 % to 8.9 %; at least 8.9 % of values"
+    )
+
+
 def test_an_episode_of_drift_asks_once_for_a_card_of_a_registered_model(session: Session) -> None:
     register(session, "walker", "1.0.0", "rule-based", {}, check=describe_agent)
     hours = [NOON + timedelta(hours=n) for n in range(5)]
