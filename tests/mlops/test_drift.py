@@ -204,7 +204,7 @@ def test_the_list_says_how_many_false_alarms_are_to_be_expected(
         # Of one sweep.
         for metric in ("tokens", "latency"):
             raise_alert(session, "drift", metric, Severity.WARNING, "it moved")
-        raise_alert(session, "budget", "b", Severity.WARNING, "it was spent")
+        raise_alert(session, "queue", "b", Severity.WARNING, "it was spent")
     assert "an alarm in the last 7 days: 1; at most 1 a week are expected" in told("list")
     told("budget", "100")
     # No sweep is as loose as that.
