@@ -9,10 +9,11 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NewType
+from typing import Any, Final, NewType
 from uuid import UUID
 
 import sqlalchemy as sa
+from psycopg.pq import Format
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import URL, Engine, make_url
@@ -101,6 +102,7 @@ def engine() -> Engine:
                 },
             )
             sa.event.listen(_engines[key], "checkout", _refuse_if_closed)
+            sa.event.listen(_engines[key], "before_cursor_execute", _ask_for_binary)
         return _engines[key]
 
 
@@ -113,6 +115,22 @@ def _refuse_if_closed(connection: Any, _record: object, _proxy: object) -> None:
     waiting.register(connection.fileno(), select.POLLIN)
     if waiting.poll(0):
         raise sa.exc.DisconnectionError("the server has closed the connection")
+
+
+IN_BINARY: Final = {"in_binary": True}
+"Execution options of a statement that answers with many bytes: as text each of them is two."
+
+
+def _ask_for_binary(
+    _connection: object,
+    cursor: Any,
+    _statement: str,
+    _parameters: object,
+    context: sa.engine.ExecutionContext | None,
+    _many: bool,
+) -> None:
+    if context is not None and context.execution_options.get("in_binary"):
+        cursor.format = Format.BINARY
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.database import IN_BINARY
 from shared.drift.quantities import percent, quantity
 from shared.drift.seasons import (
     Counted,
@@ -271,7 +272,7 @@ def _by_hour(
     medians: defaultdict[Key, dict[datetime, float]] = defaultdict(dict)
     few: Counter[Key] = Counter()
     for of_function, of_model, hour, tasks, successes, done, errors, *histograms in session.execute(
-        query
+        query, execution_options=IN_BINARY
     ):
         subject, at = Subject(of_function, of_model), hour.astimezone(UTC)
         for share, part, whole in (

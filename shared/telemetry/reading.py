@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
-from shared.database import WholeNumber, among
+from shared.database import IN_BINARY, WholeNumber, among
 from shared.telemetry.histograms import Histogram, IntArray, counts_of_runs
 from shared.telemetry.metrics import HISTOGRAMS, Metric, OfOutcome, Words
 from shared.telemetry.tables import DailyPerformance, DirtyDay, ModelPerformance
@@ -112,7 +112,9 @@ def histograms(
     rows = _rows(window, (metric.value,), by, (model, function, variant))
     # Packed histograms end to end are their sum.
     packed = sa.func.string_agg(rows.c[metric.value], sa.literal(b"", sa.LargeBinary))
-    found = session.execute(sa.select(rows.c.name, packed).group_by(rows.c.name))
+    found = session.execute(
+        sa.select(rows.c.name, packed).group_by(rows.c.name), execution_options=IN_BINARY
+    )
     return {name: Histogram.from_bytes(counts) for name, counts in found}
 
 
@@ -187,7 +189,7 @@ def by_model_and_function(
     packed = [sa.func.string_agg(rows.c[metric.value], nothing) for metric in metrics]
     found: dict[tuple[str, str], tuple[Sums, Mapping[Metric | OfOutcome, Histogram]]] = {}
     for model, function, *values in session.execute(
-        sa.select(*of, *_added(rows), *packed).group_by(*of)
+        sa.select(*of, *_added(rows), *packed).group_by(*of), execution_options=IN_BINARY
     ):
         counts, histograms = values[: len(_SUMMED)], values[len(_SUMMED) :]
         found[model, function] = (
@@ -245,7 +247,8 @@ def word_counts(
     found = session.execute(
         sa.select(*key, packed)
         .where(among(key, of), sa.func.octet_length(rows.c[words.value]) > 0)
-        .group_by(*key)
+        .group_by(*key),
+        execution_options=IN_BINARY,
     )
     return {(function, model): WordCounts.from_bytes(counts) for function, model, counts in found}
 
@@ -269,7 +272,8 @@ def by_hour(
             table.c.hour >= window.start,
             table.c.hour < window.end,
         )
-        .order_by(table.c.hour)
+        .order_by(table.c.hour),
+        execution_options=IN_BINARY,
     ).mappings():
         variants[row["hour"].astimezone(UTC)].append(row)
     return {
@@ -338,7 +342,10 @@ def in_pieces(
     of = (rows.c.name, rows.c[Group.FUNCTION.value], split.piece(rows))
     nothing = sa.literal(b"", sa.LargeBinary)
     packed = [sa.func.string_agg(rows.c[metric.value], nothing) for metric in metrics]
-    found = session.execute(sa.select(*of, *_added(rows), *packed).group_by(*of).order_by(*of))
+    found = session.execute(
+        sa.select(*of, *_added(rows), *packed).group_by(*of).order_by(*of),
+        execution_options=IN_BINARY,
+    )
     return {
         (function, model): split.seen(
             [tuple(part) for part in parts],

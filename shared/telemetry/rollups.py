@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from shared.database import tenant_of
+from shared.database import IN_BINARY, tenant_of
 from shared.telemetry.days import mark_days
 from shared.telemetry.errors import ErrorCategory
 from shared.telemetry.events import OF_NO_AGENT
@@ -321,7 +321,7 @@ _OTHER_MESSAGES: Final = "(other messages)"
 
 def _roll_up(session: Session, hour: datetime) -> None:
     window = {"start": hour, "end": hour + timedelta(hours=1)}
-    found = session.execute(_SUMS, window).mappings().all()
+    found = session.execute(_SUMS, window, execution_options=IN_BINARY).mappings().all()
     for clear in _CLEAR:
         session.execute(clear, window)
     if any(row["kind"] in OF_NO_AGENT for row in found):

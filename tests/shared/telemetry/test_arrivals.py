@@ -153,5 +153,5 @@ def test_of_what_came_before_it_was_counted_nothing_is_known(tenant: TenantId) -
         session.add(Tenant(id=older, name=f"older-{older}", created_at=NOW - timedelta(days=9)))
         session.flush()
         assert faults(session, DAY) is None
-        after = Window(hour_of(NOW) + timedelta(hours=1), hour_of(NOW) + timedelta(hours=2))
-        assert faults(session, after) == {}
+        counted_from = session.scalars(sa.select(Tenant.faults_from)).one()
+        assert faults(session, Window(counted_from, counted_from + timedelta(hours=1))) == {}
