@@ -1,0 +1,162 @@
+"""A variant's metric, and how far two variants are apart, from sums over their units.
+
+A unit is what was assigned. Everything here takes sums that can be added up, so that a test of ten
+million units is analysed as quickly as one of ten.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of n units with two values each, y and x: means, and sums of squared deviations from them.
+
+    y is the metric. x is the denominator of a ratio, or what was known of the unit before the test;
+    0 where there is neither. They add up with `+` as the units would (T. F. Chan, G. H. Golub and
+    R. J. LeVeque, The American Statistician 37, 1983), without loss where means are large.
+    """
+
+    n: int
+    y: float
+    yy: float
+    "Sum of (y - mean)^2, as `xx`; `xy` is the sum of the products."
+    x: float = 0.0
+    xx: float = 0.0
+    xy: float = 0.0
+
+    @classmethod
+    def from_values(cls, y: npt.ArrayLike, x: npt.ArrayLike | None = None) -> Self:
+        """Of the units' values, 1-D. ValueError unless they are as many and finite."""
+        ys = np.asarray(y, dtype=np.float64)
+        xs = np.zeros_like(ys) if x is None else np.asarray(x, dtype=np.float64)
+        if ys.ndim != 1 or ys.shape != xs.shape:
+            raise ValueError(f"values of shape {ys.shape} and {xs.shape}; expected one list each")
+        if not (np.isfinite(ys).all() and np.isfinite(xs).all()):
+            raise ValueError("a value that is not finite")
+        if not ys.size:
+            return cls(0, 0.0, 0.0)
+        dy, dx = ys - ys.mean(), xs - xs.mean()
+        return cls(
+            ys.size,
+            float(ys.mean()),
+            float(dy @ dy),
+            float(xs.mean()),
+            float(dx @ dx),
+            float(dx @ dy),
+        )
+
+    @classmethod
+    def of_share(cls, successes: int, n: int) -> Self:
+        """Of units that are 1 or 0. ValueError unless 0 <= successes <= n."""
+        if not 0 <= successes <= n:
+            raise ValueError(f"{successes} successes of {n}; expected 0 to {n}")
+        return cls(n, successes / n if n else 0.0, successes * (n - successes) / n if n else 0.0)
+
+    def __add__(self, other: Moments) -> Moments:
+        n = self.n + other.n
+        if not (self.n and other.n):
+            return self if self.n else other
+        dy, dx = other.y - self.y, other.x - self.x
+        weight = self.n / n * other.n
+        return Moments(
+            n,
+            self.y + dy * (other.n / n),
+            self.yy + other.yy + dy * dy * weight,
+            self.x + dx * (other.n / n),
+            self.xx + other.xx + dx * dx * weight,
+            self.xy + other.xy + dx * dy * weight,
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure of one variant, or a difference; `variance` is that of the figure itself.
+
+    `degrees` are of freedom, for Student's distribution.
+    """
+
+    value: float
+    variance: float
+    n: int
+    degrees: float
+
+    @property
+    def standard_error(self) -> float:
+        return math.sqrt(self.variance)
+
+
+def mean(moments: Moments) -> Estimate | None:
+    """The mean of y; None for fewer than two units, of which no variance is known."""
+    n = moments.n
+    return None if n < 2 else Estimate(moments.y, moments.yy / (n - 1) / n, n, n - 1)
+
+
+def ratio(moments: Moments) -> Estimate | None:
+    """The sum of y over the sum of x: cost per successful task, with units as what was drawn.
+
+    Variance by the delta method, (s_yy - 2 R s_xy + R^2 s_xx) / (n xbar^2) (A. Deng, U. Knoblich
+    and J. Lu, "Applying the Delta Method in Metric Analytics", KDD 2018, section 3.1). None for
+    fewer than two units, and where the mean of x is not above 0.
+    """
+    n = moments.n
+    if n < 2 or moments.x <= 0:
+        return None
+    found = moments.y / moments.x
+    spread = moments.yy - 2 * found * moments.xy + found * found * moments.xx
+    return Estimate(found, max(spread, 0.0) / (n - 1) / n / moments.x**2, n, n - 1)
+
+
+def difference(treatment: Estimate, control: Estimate) -> Estimate:
+    """Treatment minus control, with Welch's degrees of freedom.
+
+    B. L. Welch, Biometrika 34 (1947), 28-35; F. E. Satterthwaite, Biometrics Bulletin 2 (1946).
+    """
+    variance = treatment.variance + control.variance
+    parts = sum(one.variance**2 / one.degrees for one in (treatment, control))
+    return Estimate(
+        treatment.value - control.value,
+        variance,
+        treatment.n + control.n,
+        variance**2 / parts if parts else float(treatment.n + control.n - 2),
+    )
+
+
+def adjusted(treatment: Moments, control: Moments) -> tuple[Moments, Moments]:
+    """Both variants with y made less noisy by x, what was known of each unit before the test.
+
+    CUPED: y - theta (x - mean of x), with theta and the mean from both variants together, so that
+    the expected difference stays as it is and its variance falls by the square of the correlation
+    (A. Deng, Y. Xu, R. Kohavi and T. Walker, WSDM 2013, section 3). theta is the slope within the
+    variants: a real effect does not bend it. As they were where x is the same for all.
+    """
+    spread = treatment.xx + control.xx
+    if not spread:
+        return treatment, control
+    theta = (treatment.xy + control.xy) / spread
+    middle = (treatment + control).x
+    return _less(treatment, theta, middle), _less(control, theta, middle)
+
+
+def _less(moments: Moments, theta: float, middle: float) -> Moments:
+    left = moments.yy - 2 * theta * moments.xy + theta * theta * moments.xx
+    return Moments(moments.n, moments.y - theta * (moments.x - middle), max(left, 0.0))
+
+
+def winsorized(values: npt.ArrayLike, share: float) -> npt.NDArray[np.float64]:
+    """`values` with the largest `share` of them set to the largest of the others.
+
+    Only from above, where latency and cost have their tails. The limit has to be the same for all
+    variants: give all their values at once. ValueError unless 0 <= share < 0.5.
+    """
+    if not 0 <= share < 0.5:
+        raise ValueError(f"share {share}; expected 0 to below 0.5")
+    ys = np.asarray(values, dtype=np.float64)
+    kept = ys.size - math.floor(share * ys.size)
+    return ys if kept == ys.size else np.minimum(ys, np.partition(ys, kept - 1)[kept - 1])
