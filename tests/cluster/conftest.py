@@ -15,9 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 import sqlalchemy as sa
+from click.testing import Result
+from typer.testing import CliRunner
 
 import mlops
 from migrations.run import upgrade
+from mlops.cli import app
 from shared import broker
 from shared.database import TenantId, tenant_session
 from shared.evaluation.agents.registry import describe_agent
@@ -154,7 +157,7 @@ class Cluster:
             finally:
                 process.terminate()
 
-    def start_run(self, seeds: int = 3, tasks: Sequence[str] = TASKS) -> Run:
+    def start_run(self, seeds: int = 2, tasks: Sequence[str] = TASKS) -> Run:
         """Submit a run and wait until its episodes are made, not until they have ended."""
         tenant = create_tenant(f"cluster-{uuid.uuid4()}")
         with tenant_session(tenant) as session:
@@ -170,6 +173,16 @@ class Cluster:
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
         until(condition, what, seconds)
+
+    def command(self, tenant: str, *arguments: str) -> Result:
+        """A command in this process, in the tenant of that name."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLOPS_TENANT", tenant)
+            patch.setattr("mlops.console.out.width", 250)
+            settings.cache_clear()
+            result = CliRunner().invoke(app, list(arguments))
+        settings.cache_clear()
+        return result
 
 
 @pytest.fixture(scope="package")

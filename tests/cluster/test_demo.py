@@ -26,9 +26,7 @@ from shared.tenancy.tenants import find_tenant
 
 pytestmark = pytest.mark.timeout(300)
 
-PLAN = demo.Plan(
-    tasks=("click-test", "click-button", "enter-text", "login-user"), seeds=2, traffic_seeds=3
-)
+PLAN = demo.Plan(tasks=("click-test", "enter-text", "login-user"), seeds=2, traffic_seeds=3)
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def test_a_second_worker_takes_part_of_the_episodes(cluster: Any) -> None:
         cluster.until(
             lambda: "evaluation@second" in workers(cluster.running.flower), "the second worker"
         )
-        run = cluster.start_run(seeds=5)
+        run = cluster.start_run()
         run.assert_one_result_per_episode()
     with tenant_session(run.tenant) as session:
         took_part = session.scalars(sa.text("SELECT DISTINCT worker FROM mlops.episodes")).all()
