@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -28,6 +28,9 @@ from shared.local.ephemeral import TemporaryServices, temporary_services
 from shared.redis_client import redis_client
 from shared.settings import settings
 from shared.tenancy.tenants import create_tenant
+
+if TYPE_CHECKING:
+    from workers.browser import BrowserRuntime
 
 # A run in the background of a shell inherits SIGINT as ignored, and so would the commands that the
 # tests interrupt.
@@ -109,6 +112,17 @@ def clean_redis(services: TemporaryServices) -> redis.Redis:
     client = redis_client()
     client.flushall()
     return client
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[BrowserRuntime]:
+    """The test process's own browser: as in a worker, each episode has a context of its own."""
+    # Most test processes need neither it nor its imports.
+    from workers.browser import BrowserRuntime
+
+    runtime = BrowserRuntime(contexts=4)
+    yield runtime
+    runtime.close()
 
 
 @pytest.fixture

@@ -98,13 +98,6 @@ def endpoint() -> Iterator[Models]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserRuntime]:
-    runtime = BrowserRuntime(contexts=2)
-    yield runtime
-    runtime.close()
-
-
 def create(tenant: TenantId, definition: Any, **more: Any) -> None:
     job = RunBenchmark(benchmark="museum", definition=definition, recording="none", **more)
     with tenant_session(tenant) as session:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -35,13 +35,6 @@ from workers.browser import BrowserRuntime
 
 MODEL, FUNCTION = "paid@1.0.0", "benchmark"
 ONE_CENT = 10_000_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserRuntime]:
-    runtime = BrowserRuntime(contexts=2)
-    yield runtime
-    runtime.close()
 
 
 @pytest.fixture(autouse=True)

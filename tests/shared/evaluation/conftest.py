@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     from shared.evaluation.protocol import EpisodeResult, Observation
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserRuntime]:
-    runtime = BrowserRuntime(contexts=4)
-    yield runtime
-    runtime.close()
-
-
 class Site:
     """Pages by name, each HTML or a status with headers, as an environment for one episode."""
 

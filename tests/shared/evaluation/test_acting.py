@@ -23,7 +23,7 @@ from shared.evaluation.tabs import Grounds, Tabs
 from workers.browser import BrowserRuntime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from playwright.async_api import BrowserContext
 
@@ -32,13 +32,6 @@ if TYPE_CHECKING:
 LOG = """<script>var log = [];
 for (const kind of ["click", "dblclick", "input", "change", "keydown"])
   document.addEventListener(kind, (e) => log.push(kind + ":" + e.target.id), true)</script>"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserRuntime]:
-    runtime = BrowserRuntime(contexts=1)
-    yield runtime
-    runtime.close()
 
 
 class Nobody:

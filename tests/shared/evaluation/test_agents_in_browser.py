@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,6 @@ from workers.browser import BrowserRuntime
 
 STAND_IN = {"base_url": "stand-in", "model": "stand-in"}
 DOCUMENT = Path(__file__).parents[3] / "docs" / "agents.md"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserRuntime]:
-    runtime = BrowserRuntime(contexts=1)
-    yield runtime
-    runtime.close()
 
 
 def play(

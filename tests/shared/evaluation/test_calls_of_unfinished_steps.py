@@ -38,13 +38,6 @@ CALL = LlmCall(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserRuntime]:
-    runtime = BrowserRuntime(contexts=1)
-    yield runtime
-    runtime.close()
-
-
 @contextmanager
 def answers_once() -> Iterator[str]:
     """An endpoint whose first answer is of no use, and that says nothing to what follows."""

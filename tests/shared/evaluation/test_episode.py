@@ -52,13 +52,6 @@ CALL = LlmCall(
 )
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserRuntime]:
-    runtime = BrowserRuntime(contexts=4)
-    yield runtime
-    runtime.close()
-
-
 class Scripted:
     """An agent that asks a function."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from shared.evaluation.protocol import PAGE_ACTIONS, Answer, Click, Goto, Outcome
 from shared.evaluation.tabs import WINDOWS_LIMIT
+from workers.browser import BrowserRuntime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,14 @@ def go(seen: Observation) -> Click:
 
 def button(script: str) -> str:
     return f"<button id=b>Go</button><script>b.onclick = () => {{ {script} }}</script>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[BrowserRuntime]:
+    """One of their own: what these pages leave behind is no other test's business."""
+    runtime = BrowserRuntime(contexts=4)
+    yield runtime
+    runtime.close()
 
 
 @pytest.fixture(autouse=True)

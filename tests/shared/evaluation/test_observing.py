@@ -14,20 +14,13 @@ from shared.evaluation.observing import PageHungError, PageReader, within
 from workers.browser import BrowserRuntime
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from playwright.async_api import BrowserContext, Page
 
     from shared.evaluation.protocol import Element, Observation
 
 T = TypeVar("T")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserRuntime]:
-    runtime = BrowserRuntime(contexts=1)
-    yield runtime
-    runtime.close()
 
 
 def on_page(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import threading
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -51,13 +50,6 @@ class Looks(GivesUp):
     async def act(self, observation: Observation) -> Decision:
         self.seen = observation.screenshot
         return await super().act(observation)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserRuntime]:
-    runtime = BrowserRuntime(contexts=2)
-    yield runtime
-    runtime.close()
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_a_link_that_opens_windows_does_not_void_an_episode(site: Any, play_site
     site.pages = {"start": f'<button onclick="{script}">Open</button>'}
     task = site.task.model_copy(update={"actions": (*PAGE_ACTIONS, "answer")})
 
-    result, _ = play_site(click("Open"), click("Open"), click("Open"), DONE, task=task)
+    result, _ = play_site(click("Open"), click("Open"), click("Open"), DONE, task=task, deadline=60)
 
     assert result.outcome is Outcome.SUCCESS
 

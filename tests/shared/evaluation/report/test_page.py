@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 from PIL import Image
-from playwright.async_api import async_playwright
 
 from shared.database import TenantId, tenant_session
 from shared.evaluation.agents.registry import describe_agent
@@ -25,13 +23,12 @@ from shared.evaluation.tables import Episode
 from shared.jobs import claims
 from shared.jobs.claims import claim
 from shared.jobs.contracts import RunBenchmark
-from shared.local.chromium import find_chromium, launch_arguments
 from shared.registry import models
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import BrowserContext, Page
 
-T = TypeVar("T")
+    from workers.browser import BrowserRuntime
 
 HOSTILE = (
     "</span></style></title></details><script>window.pwned=1</script>"
@@ -106,17 +103,19 @@ def report(
         )  # fmt: skip
 
 
-def opened(file: Path, look: Callable[[Page], Awaitable[T]], **options: Any) -> T:
-    """What `look` finds in the file, opened in a Chromium whose every event is noted."""
+Opened = Callable[..., Any]
 
-    async def run() -> T:
-        async with async_playwright() as playwright:
-            chromium = find_chromium()
-            browser = await playwright.chromium.launch(
-                executable_path=chromium.path, args=launch_arguments()
-            )
+
+@pytest.fixture
+def opened(browser: BrowserRuntime) -> Opened:
+    """What `look` finds in a file, opened in a Chromium whose every event is noted."""
+
+    def run(file: Path, look: Callable[[Page], Awaitable[Any]], **options: Any) -> Any:
+        async def open_and_look(context: BrowserContext) -> Any:
+            assert context.browser is not None
+            # In a context of a reader's, with nothing around it.
+            page = await context.browser.new_page(**options)
             try:
-                page = await browser.new_page(**options)
                 events: list[str] = []
                 page.on("dialog", lambda dialog: events.append("dialog"))
                 page.on("pageerror", lambda error: events.append(f"error: {error}"))
@@ -128,13 +127,15 @@ def opened(file: Path, look: Callable[[Page], Awaitable[T]], **options: Any) -> 
                 assert others == []
                 return found
             finally:
-                await browser.close()
+                await page.close()
 
-    return asyncio.run(run())
+        return browser.run(open_and_look, timeout=60)
+
+    return run
 
 
 def test_a_hostile_page_does_not_come_to_life_in_the_report(
-    tenant: TenantId, run: UUID, store: ArtifactStore, tmp_path: Path
+    opened: Opened, tenant: TenantId, run: UUID, store: ArtifactStore, tmp_path: Path
 ) -> None:
     target = tmp_path / "report.html"
     assert report(tenant, run, store, target) == Written(0, 0, 0)
@@ -173,7 +174,7 @@ def test_a_hostile_page_does_not_come_to_life_in_the_report(
 
 
 def test_the_policy_of_the_file_stops_a_script_that_would_be_in_it(
-    tenant: TenantId, run: UUID, store: ArtifactStore, tmp_path: Path
+    opened: Opened, tenant: TenantId, run: UUID, store: ArtifactStore, tmp_path: Path
 ) -> None:
     """Were the escaping to fail, there is one more wall."""
     target = tmp_path / "report.html"
@@ -189,7 +190,7 @@ def test_the_policy_of_the_file_stops_a_script_that_would_be_in_it(
 
 
 def test_a_cell_of_the_grid_leads_to_its_episode(
-    tenant: TenantId, run: UUID, store: ArtifactStore, tmp_path: Path
+    opened: Opened, tenant: TenantId, run: UUID, store: ArtifactStore, tmp_path: Path
 ) -> None:
     target = tmp_path / "report.html"
     report(tenant, run, store, target)
@@ -207,7 +208,7 @@ def test_a_cell_of_the_grid_leads_to_its_episode(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_dark_where_the_reader_wants_it_dark(
-    tenant: TenantId, run: UUID, store: ArtifactStore, tmp_path: Path, scheme: str
+    opened: Opened, tenant: TenantId, run: UUID, store: ArtifactStore, tmp_path: Path, scheme: str
 ) -> None:
     target = tmp_path / "report.html"
     report(tenant, run, store, target)

@@ -199,13 +199,6 @@ class Scripted:
         pass
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[BrowserRuntime]:
-    runtime = BrowserRuntime(contexts=4)
-    yield runtime
-    runtime.close()
-
-
 Play = Callable[..., EpisodeResult]
 
 
