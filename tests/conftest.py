@@ -7,6 +7,7 @@ also what keeps the tests apart: nothing is rolled back and nothing is truncated
 from __future__ import annotations
 
 import functools
+import gc
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -31,6 +32,10 @@ from shared.tenancy.tenants import create_tenant
 
 if TYPE_CHECKING:
     from workers.browser import BrowserRuntime
+
+# What is imported and collected stays. To look through it for garbage again and again, while it
+# grows and at each later look, takes seconds of every test process.
+gc.disable()
 
 # A run in the background of a shell inherits SIGINT as ignored, and so would the commands that the
 # tests interrupt.
@@ -59,6 +64,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest by itself begins first: nothing else is to wait for its end."""
     items.sort(key=lambda item: "tests/cluster/" not in item.nodeid)
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

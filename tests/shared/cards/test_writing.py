@@ -5,12 +5,11 @@ import socket
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
-from huggingface_hub import ModelCard
 from sqlalchemy.orm import Session
 
 from shared.cards.figures import CardFigures, Figure, Unit, compute_figures
@@ -32,6 +31,9 @@ from shared.registry.tables import ModelVersion
 from shared.telemetry.features.built_in import MONITORED
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.tables import ModelPerformance
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCard
 
 HOUR = datetime(2026, 3, 4, 12, tzinfo=UTC)
 TEMPLATE = Path(__file__).parents[3] / "shared/cards/templates/model_card.md.j2"
@@ -305,19 +307,26 @@ def test_a_window_that_ends_in_the_hour_to_come_is_told_up_to_the_sweep(session:
     assert now - timedelta(minutes=5) < found.window.last <= datetime.now(UTC)
 
 
+def read_as_hugging_face_does(content: str) -> ModelCard:
+    # By these tests alone, and not while they are collected.
+    from huggingface_hub import ModelCard
+
+    return ModelCard(content)
+
+
 def test_a_model_without_any_data_says_so_and_breaks_nothing(session: Session) -> None:
     make(session)
     content = write_card(session, "walker").content
     assert "| success rate | insufficient data (n = 0) | – | 0 |" in content  # noqa: RUF001
     assert "There are too few episodes" in content
     assert "Intended use: **missing**" in content
-    assert ModelCard(content).data.to_dict()["model_name"] == "walker"
+    assert read_as_hugging_face_does(content).data.to_dict()["model_name"] == "walker"
 
 
 def test_the_metadata_is_what_hugging_face_reads(session: Session) -> None:
     version = make(session)
     put_episodes(session, version, {"click-test": ["success"] * 3 + ["failure"]})
-    read = ModelCard(write_card(session, "walker").content).data
+    read = read_as_hugging_face_does(write_card(session, "walker").content).data
     assert read.model_name == "walker"
     (result,) = read.eval_results
     assert (result.dataset_name, result.dataset_config, result.metric_value) == (
@@ -342,7 +351,7 @@ def test_hostile_names_stay_text(session: Session) -> None:
     version = make(session, name, description="a\n---\n# Owned\n<img src=x onerror=y>" + HOSTILE)
     put_episodes(session, version, {f"{HOSTILE}\n---\nowned: yes": ["success"] * 3})
     card = write_card(session, f"{name}@1.0.0")
-    read = ModelCard(card.content)
+    read = read_as_hugging_face_does(card.content)
     assert read.data.model_name == name
     assert set(read.data.to_dict()) == {"library_name", "tags", "model-index"}
     headings = [line for line in read.text.splitlines() if line.startswith("#")]
