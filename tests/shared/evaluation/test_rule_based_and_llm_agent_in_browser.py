@@ -1,7 +1,6 @@
 """Both agents on real pages in a real browser."""
 
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,13 +15,6 @@ from workers.browser import BrowserRuntime
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "miniwob.md"
 STAND_IN = {"base_url": "stand-in", "model": "stand-in"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserRuntime]:
-    runtime = BrowserRuntime(contexts=4)
-    yield runtime
-    runtime.close()
 
 
 def play(
@@ -59,7 +51,7 @@ def test_the_documentation_names_enough_tasks_that_the_rule_based_agent_solves()
 @pytest.mark.parametrize(
     "tasks",
     [
-        pytest.param(documented_as_always_solved()[::5], id="every fifth task"),
+        pytest.param(documented_as_always_solved()[::10], id="every tenth task"),
         pytest.param(documented_as_always_solved(), id="all tasks", marks=pytest.mark.proof),
     ],
 )
