@@ -19,7 +19,7 @@ from shared.drift.sweep import MetricFinding, SweepResult, detect
 from shared.drift.verdicts import DriftState, MetricVerdict
 from shared.drift.windows import Subject, windows_of
 from shared.jobs.contracts import DetectDrift, WindowOf
-from tests.shared.drift.test_sweep import NOON, WALKER, latencies, roll_up
+from tests.shared.drift.rollups import NOON, WALKER, latencies, roll_up
 
 DAY = timedelta(days=1)
 

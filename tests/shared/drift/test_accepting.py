@@ -16,7 +16,7 @@ from shared.drift.sweep import SweepResult, detect
 from shared.drift.verdicts import DriftState, MetricVerdict
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.telemetry.reading import Window
-from tests.shared.drift.test_sweep import NOON, WALKER, latencies, roll_up
+from tests.shared.drift.rollups import NOON, WALKER, latencies, roll_up
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
