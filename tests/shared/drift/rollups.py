@@ -33,6 +33,13 @@ def window(start: datetime, hours: int = 1, function: str | None = None) -> Wind
 
 JOB = DetectDrift(baseline=window(NOON - timedelta(hours=1)), current=window(NOON))
 
+_NOTHING = Histogram.from_values([]).to_bytes()
+_NO_SUMS = {
+    name: 0
+    for name, column in ModelPerformance.__table__.columns.items()
+    if isinstance(column.type, sa.BigInteger)
+}
+
 
 def roll_up(
     session: Session,
@@ -43,10 +50,9 @@ def roll_up(
     **sums: Any,
 ) -> None:
     """Store the rollup of one hour: histograms of `values`, and sums."""
-    columns = ModelPerformance.__table__.columns
-    empty = {name: 0 for name, column in columns.items() if isinstance(column.type, sa.BigInteger)}
     packed = {
-        name.value: Histogram.from_values(values.get(name, [])).to_bytes() for name in HISTOGRAMS
+        name.value: Histogram.from_values(values[name]).to_bytes() if name in values else _NOTHING
+        for name in HISTOGRAMS
     }
     session.add(
         ModelPerformance(
@@ -55,7 +61,7 @@ def roll_up(
             model=model,
             function=function,
             variant="",
-            **({"errors_by_type": {}} | empty | sums),
+            **({"errors_by_type": {}} | _NO_SUMS | sums),
             **packed,
         )
     )
