@@ -430,7 +430,7 @@ PREAMBLE = """
 import os, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from conftest import Receiver
+from receiving import Receiver
 from mlops import MetricsCollector
 from mlops.telemetry import outbox
 receiver = Receiver(Path({received!r}))
