@@ -98,6 +98,8 @@ def test_a_worker_beats_while_the_broker_is_away_and_is_forgotten_when_stopped(
         own_redis(tmp_path / "redis", port) as (record, server),
         worker(state, record.redis_url, "-P", pool) as process,
     ):
+        # To ask the command takes a process each time.
+        until(file.exists)
         until(lambda: alive(state)[0] == 0)
         server.kill()
         server.wait()
