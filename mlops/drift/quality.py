@@ -103,6 +103,7 @@ def _described(found: Mapping[Subject, Checked]) -> list[dict[str, Any]]:
     return [
         asdict(subject)
         | {
+            "current": asdict(checked.current),
             "baseline": asdict(checked.baseline) | {"set_by_hand": checked.set_by_hand},
             "checks": [asdict(finding) for finding in checked.findings],
         }

@@ -21,7 +21,7 @@ from shared.drift.quality import (
     check_quality,
 )
 from shared.drift.quality_by_hour import confirmed
-from shared.drift.windows import Subject
+from shared.drift.windows import Subject, normal_windows
 from shared.telemetry.arrivals import FaultsOfHour, faults
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import Category, Metric
@@ -74,7 +74,10 @@ LONGEST_BY_HOUR: Final = timedelta(days=28)
 
 @dataclass(frozen=True)
 class Checked:
-    """The checks of one function and model, and of which windows."""
+    """The checks of one function and model, and of which windows.
+
+    `current` is less than the window that was asked for where part of that was accepted as normal.
+    """
 
     current: Window
     baseline: Window
@@ -96,7 +99,8 @@ def check_functions(
 ) -> Mapping[Subject, Checked]:
     """Each function and model of which anything came in the window, against its baseline.
 
-    A filter that is None is none.
+    A filter that is None is none. Windows are those that a sweep compares (`normal_windows`); where
+    they overlap, or the baseline is later, every check that had data is `insufficient` and says so.
 
     Fields that neither window has are not asked for, unless they were `lost`. A share is broken
     only if it is certain though the events of an hour hang together (`quality_by_hour`). What was
@@ -106,38 +110,50 @@ def check_functions(
     lost = lost or {}
     own = baselines(session)
     held = _Held(session)
-    now = held.seen(current)
-    came = held.faults(current)
+    came = held.seen(current).keys() | (held.faults(current) or {}).keys()
     found = {}
-    for subject in sorted(Subject(*key) for key in now.keys() | (came.keys() if came else set())):
+    for subject in sorted(Subject(*key) for key in came):
         if function not in (None, subject.function) or model not in (None, subject.model):
             continue
-        baseline = baseline_of(own, subject.function, subject.model)
-        before = baseline.before(current)
-        usual = Subject(subject.function, baseline.model or subject.model)
-        named = held.refused_fields(usual, before) | held.refused_fields(subject, current)
-        old, new = held.counts(usual, before, named), held.counts(subject, current, named)
+        windows = normal_windows(own, subject, current)
+        before = Window(windows.baseline.start, windows.baseline.end)
+        now = Window(windows.current.start, windows.current.end)
+        usual = Subject(subject.function, windows.baseline.model or subject.model)
+        named = held.refused_fields(usual, before) | held.refused_fields(subject, now)
+        old, new = held.counts(usual, before, named), held.counts(subject, now, named)
         held_old, held_new = _held_by_either(old, new)
         findings = check_quality(held_old if held_old.events else None, held_new)
         broken = {one.column for one in findings if one.state is QualityState.BROKEN}
-        if broken:
+        if broken and windows.problem is None:
             first = max(before.start, before.end - LONGEST_BY_HOUR)
             # No more histograms than are asked for: hours are many.
             metrics = [metric for metric in CHECKED if metric.value in broken]
             hours = (
                 held.by_hour(usual, Window(first, before.end), metrics, named),
-                held.by_hour(subject, current, metrics, named),
+                held.by_hour(subject, now, metrics, named),
             )
             findings = confirmed(findings, (held_old, held_new), hours)
-        set_by_hand = baseline.kind is not BaselineKind.PREVIOUS
+        kind = baseline_of(own, subject.function, subject.model).kind
+        set_by_hand = kind is not BaselineKind.PREVIOUS
         for field, share in lost.get(subject, {}).items():
             still = _missing(field, None if set_by_hand else share, old, new)
             others = (one for one in findings if _of(one) != (field, QualityCheck.MISSING))
             findings = (*others, *still)
-        if came is None:
+        if windows.problem is not None:
+            findings = tuple(_untrusted(one, windows.problem) for one in findings)
+        if held.faults(now) is None:
             findings = (*_NOT_COUNTED, *findings)
-        found[subject] = Checked(current, before, set_by_hand, findings)
+        found[subject] = Checked(now, before, set_by_hand, findings)
     return found
+
+
+def _untrusted(finding: QualityFinding, problem: str) -> QualityFinding:
+    """What was counted, without what it was compared with, which means nothing."""
+    if finding.state in (QualityState.NO_DATA, QualityState.INSUFFICIENT):
+        return finding
+    return replace(
+        finding, baseline=None, allowed=None, state=QualityState.INSUFFICIENT, reason=problem
+    )
 
 
 def _of(finding: QualityFinding) -> tuple[str | None, QualityCheck]:

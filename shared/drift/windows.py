@@ -214,15 +214,20 @@ def _by_time(session: Session, job: DetectDrift, current: WindowOf, held: _Held)
 def _compared(
     job: DetectDrift, own: Sequence[SetBaseline], subject: Subject, current: WindowOf
 ) -> Windows:
+    if job.baseline is None:
+        return normal_windows(own, subject, Window(current.start, current.end))
     current = current.model_copy(update={"function": subject.function})
-    if job.baseline is not None:
-        function = job.baseline.function or subject.function
-        baseline = job.baseline.model_copy(update={"function": function})
-        if baseline.model == subject.model:
-            baseline = baseline.model_copy(update={"model": None})
-        return windows_of(subject, baseline, current)
+    function = job.baseline.function or subject.function
+    baseline = job.baseline.model_copy(update={"function": function})
+    if baseline.model == subject.model:
+        baseline = baseline.model_copy(update={"model": None})
+    return windows_of(subject, baseline, current)
+
+
+def normal_windows(own: Sequence[SetBaseline], subject: Subject, current: Window) -> Windows:
+    """A window of the subject, and what is normal for it by the baselines that were set."""
     chosen = baseline_of(own, subject.function, subject.model)
-    found = chosen.windows(Window(current.start, current.end))
+    found = chosen.windows(current)
     windows = windows_of(
         subject,
         WindowOf(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -21,6 +22,8 @@ from shared.telemetry.tables import ModelPerformance
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 DAY = Window(NOW - timedelta(days=1), NOW)
 SHOP = Subject("shop", "buyer@1")
+LOST = {"confidence": 0.0}
+UNKNOWN = (QualityState.INSUFFICIENT, QualityState.NO_DATA)
 EMPTY = {
     name: 0
     for name, column in ModelPerformance.__table__.columns.items()
@@ -156,3 +159,51 @@ def test_the_baseline_is_the_one_that_was_set(session: Session, tenant: TenantId
     assert (checked().set_by_hand, checked().baseline) == (True, normal)
     lost = [one for one in checked().findings if one.check is QualityCheck.MISSING]
     assert ("confidence", QualityState.BROKEN) in [(one.column, one.state) for one in lost]
+
+
+@pytest.mark.parametrize(("first", "last"), [(-40, -20), (-20, -2)])
+def test_windows_that_overlap_are_never_good_and_never_broken(
+    session: Session, tenant: TenantId, first: int, last: int
+) -> None:
+    put_hours(session, tenant, -8 * 24, -9, llm_calls=20, confidence=packed(20))
+    put_hours(session, tenant, -9, 0, llm_calls=20)
+    overlapping = Window(NOW + timedelta(hours=first), NOW + timedelta(hours=last))
+    set_baseline(session, EVERY, EVERY, Baseline(BaselineKind.FIXED, window=overlapping))
+    found = found_in(session)
+    assert {one.state for one in found.values()} <= set(UNKNOWN)
+    lost = found["confidence", "missing"]
+    # What was counted is known; what is usual is not.
+    assert (lost.value, lost.baseline, lost.reason) == (9 / 24, None, "the windows overlap")
+
+
+def test_a_baseline_from_later_than_its_window_is_never_good(
+    session: Session, tenant: TenantId
+) -> None:
+    put_two_weeks(session, tenant)
+    later = Window(NOW - timedelta(hours=20), NOW)
+    set_baseline(session, EVERY, EVERY, Baseline(BaselineKind.FIXED, window=later))
+    before = Window(NOW - timedelta(days=3), NOW - timedelta(days=2))
+    findings = check_functions(session, before, {SHOP: LOST})[SHOP].findings
+    assert {one.state for one in findings} <= set(UNKNOWN)
+    assert "the baseline is later than the current window" in {one.reason for one in findings}
+
+
+def test_after_what_was_accepted_only_what_came_since_is_checked(
+    session: Session, tenant: TenantId
+) -> None:
+    put_hours(session, tenant, -8 * 24, -30, llm_calls=20, confidence=packed(20))
+    put_hours(session, tenant, -30, 12, llm_calls=20)
+    accepted = Window(NOW - timedelta(hours=24), NOW)
+    set_baseline(session, EVERY, EVERY, Baseline(BaselineKind.ACCEPTED, window=accepted))
+
+    def checked(hours: int) -> Checked:
+        end = NOW + timedelta(hours=hours)
+        return check_functions(session, Window(end - timedelta(days=1), end), {SHOP: LOST})[SHOP]
+
+    soon = checked(5)
+    assert {one.state for one in soon.findings} <= set(UNKNOWN)
+    assert any(one.reason.startswith("accepted as normal up to") for one in soon.findings)
+    later = checked(12)
+    assert later.current == Window(NOW, NOW + timedelta(hours=12))
+    (lost,) = (one for one in later.findings if one.column == "confidence")
+    assert (lost.state, lost.baseline) == (QualityState.GOOD, 1.0)
