@@ -59,34 +59,39 @@ def confirmed(
 
     is the larger of that of the hours of both windows, p being the share of both, and that of the
     baseline's own days; at least 1. Without its worst hour the share must still be too large: what
-    is wrong in one hour alone is one mistake, however many events it had.
+    is wrong in one hour alone is one mistake, however many events it had. Where the hours of the
+    baseline hold nothing of it, while the baseline does, nothing is certain.
 
     A constant column is broken if as many values as there are hours would hardly ever be alike.
     """
     return tuple(
         finding
-        if finding.state is not QualityState.BROKEN or _is_certain(finding, totals, hours, limits)
+        if finding.state is not QualityState.BROKEN
+        or (doubt := _doubt(finding, totals, hours, limits)) is None
         else replace(
-            finding,
-            state=QualityState.WARNING,
-            reason=f"{finding.reason}; may be chance, as its hours differ",
+            finding, state=QualityState.WARNING, reason=f"{finding.reason}; may be chance, {doubt}"
         )
         for finding in findings
     )
 
 
-def _is_certain(
+_HOURS_DIFFER: Final = "as its hours differ"
+_HOURS_UNKNOWN: Final = "as the baseline's last hours hold none to compare with"
+
+
+def _doubt(
     finding: QualityFinding,
     totals: tuple[FunctionCounts | None, FunctionCounts],
     hours: tuple[Hours, Hours],
     limits: Mapping[QualityCheck, Limit],
-) -> bool:
+) -> str | None:
+    """Why it is not certain, or None."""
     before, now = totals
     column, check = finding.column, finding.check
     if check is QualityCheck.CONSTANT:
         usual = None if before is None else before.columns.get(str(column))
         held = sum(1 for one in hours[1].values() if _values(one, column))
-        return by_chance(usual, held) <= _CHANCE
+        return None if by_chance(usual, held) <= _CHANCE else _HOURS_DIFFER
     known: Collection[str] = ()
     if check is QualityCheck.NEW_CATEGORIES and before is not None:
         old, new = (one.columns[str(column)].categories or {} for one in (before, now))
@@ -96,12 +101,16 @@ def _is_certain(
     if finding.baseline is None:
         rise = limit.at_most
         baseline = _Clusters.none()
+    elif not baseline.n.size:
+        # The baseline is longer than what is looked at of it: what is usual was long before.
+        return _HOURS_UNKNOWN
     else:
         rise = limit.rise
     if certain_excess(baseline, current) <= rise:
-        return False
+        return _HOURS_DIFFER
     rest = current.without_the_worst_hour()
-    return bool(rest.n.size) and rest.share - (baseline.share if baseline.n.size else 0) > rise
+    usual_share = baseline.share if baseline.n.size else 0.0
+    return None if rest.n.size and rest.share - usual_share > rise else _HOURS_DIFFER
 
 
 def _values(counts: FunctionCounts, column: str | None) -> int:

@@ -116,6 +116,20 @@ def test_what_is_broken_without_a_baseline_is_sure_of_several_hours_alone() -> N
     assert confirm(at_once) is QualityState.WARNING
 
 
+def test_hours_of_a_baseline_that_hold_nothing_are_unknown_and_no_share_of_0() -> None:
+    """A long baseline, of which nothing of the field is in the hours that are looked at."""
+    before, now = counts(350, 1_000), counts(240, 480)
+    found = check_quality(before, now)
+    assert found[0].state is QualityState.BROKEN
+    hours = {BEGIN + timedelta(hours=h): counts(10, 20) for h in range(DAY)}
+    empty = {BEGIN - timedelta(hours=h): counts(0, 0) for h in range(1, DAY)}
+    (unsure,) = confirmed(found, (before, now), (empty, hours))
+    assert unsure.state is QualityState.WARNING
+    assert unsure.reason.endswith(
+        "; may be chance, as the baseline's last hours hold none to compare with"
+    )
+
+
 def test_a_column_is_constant_if_that_is_no_chance_of_its_hours() -> None:
     for commonest, state in ((0.2, QualityState.BROKEN), (0.9, QualityState.WARNING)):
         before = FunctionCounts(
