@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from shared.drift.quality import (
     LIMITS,
+    ColumnCounts,
     FunctionCounts,
     Limit,
     QualityCheck,
@@ -24,20 +25,28 @@ from shared.drift.quality import (
     QualityState,
     by_chance,
     certain_rise,
+    check_quality,
     known_names,
     share_of,
 )
+from shared.drift.quantities import minute
 from shared.evaluation.intervals import score_interval
 
 Floats = npt.NDArray[np.float64]
 Hours = Mapping[datetime, FunctionCounts]
 "By the beginning of the hour, UTC; hours without events may be missing."
 
+Share = tuple[int, int]
+"How many, of how many."
+
 QUANTILE: Final = 3.7
 "Of the standard normal distribution: 1 in 10,000. Every field of every function is asked hourly."
 
 _CHANCE: Final = 1e-4
 _LEAST_DAYS: Final = 3
+_DAY: Final = timedelta(days=1)
+_WEEK: Final = timedelta(weeks=1)
+_MOST_WEEKS: Final = 4
 
 
 def confirmed(
@@ -73,6 +82,62 @@ def confirmed(
         )
         for finding in findings
     )
+
+
+def found_late(column: str, hours: tuple[Hours, Hours]) -> QualityFinding | None:
+    """That a field is missing altogether since before the current window, as a broken finding.
+
+    `hours` are those of the baseline and of the current window. A loss that nobody looked at when
+    it began is in the baseline as well, of which it is no part: what was usual is what came before
+    it, and what is lost is all that came since. None where the current window holds a value, where
+    the baseline's last hours do, where less than a day is left of it, where the field was not there
+    at these hours of the week either, and where the rest is not certain (see `confirmed`).
+    """
+    old, new = (
+        {
+            hour: share
+            for hour, counts in window.items()
+            if (share := share_of(counts, column, QualityCheck.MISSING)) is not None and share[1]
+        }
+        for window in hours
+    )
+    there = [hour for hour, (missing, n) in old.items() if missing < n]
+    if not new or not there or any(missing < n for missing, n in new.values()):
+        return None
+    last = max(there)
+    since = min((hour for hour in old if hour > last), default=None)
+    if since is None or last - min(old) < _DAY or _was_season(old, new, last):
+        return None
+    before = {hour: counts for hour, counts in hours[0].items() if hour <= last}
+    lost = {hour: counts for hour, counts in hours[0].items() if hour > last} | dict(hours[1])
+    usual = _together(column, (share for hour, share in old.items() if hour <= last))
+    now = _together(column, new.values())
+    found = confirmed(check_quality(usual, now), (usual, now), (before, lost))
+    return next(
+        (
+            replace(finding, reason=f"{finding.reason}; none since {minute(since)} UTC")
+            for finding in found
+            if finding.state is QualityState.BROKEN
+        ),
+        None,
+    )
+
+
+def _was_season(
+    old: Mapping[datetime, Share], new: Mapping[datetime, Share], last: datetime
+) -> bool:
+    """Whether the newest of these hours of the week that had events by `last` had no value."""
+    for weeks in range(1, _MOST_WEEKS + 1):
+        earlier = [hour - weeks * _WEEK for hour in new if hour - weeks * _WEEK <= last]
+        known = [old[hour] for hour in earlier if hour in old]
+        if known:
+            return all(missing == n for missing, n in known)
+    return False
+
+
+def _together(column: str, shares: Iterable[Share]) -> FunctionCounts:
+    missing, n = map(sum, zip(*shares, strict=True))
+    return FunctionCounts(n, {column: ColumnCounts(n, missing)})
 
 
 _HOURS_DIFFER: Final = "as its hours differ"

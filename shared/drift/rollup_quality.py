@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from shared.drift.baselines import BaselineKind, baseline_of, baselines
 from shared.drift.monitored import CATEGORIES
 from shared.drift.quality import (
+    LEAST_VALUES,
     ColumnCounts,
     FunctionCounts,
     QualityCheck,
@@ -20,7 +21,7 @@ from shared.drift.quality import (
     QualityState,
     check_quality,
 )
-from shared.drift.quality_by_hour import confirmed
+from shared.drift.quality_by_hour import confirmed, found_late
 from shared.drift.windows import Subject, normal_windows
 from shared.telemetry.arrivals import FaultsOfHour, faults
 from shared.telemetry.histograms import Histogram
@@ -104,6 +105,7 @@ def check_functions(
 
     Fields that neither window has are not asked for, unless they were `lost`. A share is broken
     only if it is certain though the events of an hour hang together (`quality_by_hour`). What was
+    lost while nobody looked is found as long as the baseline has a day of before. What was
     lost was certain, and is measured against what was usual then: a baseline that moves on with
     time has soon lost it as well, or is so uneven by that that nothing is certain.
     """
@@ -123,18 +125,23 @@ def check_functions(
         old, new = held.counts(usual, before, named), held.counts(subject, now, named)
         held_old, held_new = _held_by_either(old, new)
         findings = check_quality(held_old if held_old.events else None, held_new)
+        kind = baseline_of(own, subject.function, subject.model).kind
+        set_by_hand = kind is not BaselineKind.PREVIOUS
         broken = {one.column for one in findings if one.state is QualityState.BROKEN}
-        if broken and windows.problem is None:
+        # Of what an alert is open it is known when it was lost, and what somebody set is normal.
+        gone = set() if set_by_hand else _gone(old, new) - lost.get(subject, {}).keys()
+        if (broken or gone) and windows.problem is None:
             first = max(before.start, before.end - LONGEST_BY_HOUR)
             # No more histograms than are asked for: hours are many.
-            metrics = [metric for metric in CHECKED if metric.value in broken]
+            metrics = [metric for metric in CHECKED if metric.value in broken | gone]
             hours = (
                 held.by_hour(usual, Window(first, before.end), metrics, named),
                 held.by_hour(subject, now, metrics, named),
             )
             findings = confirmed(findings, (held_old, held_new), hours)
-        kind = baseline_of(own, subject.function, subject.model).kind
-        set_by_hand = kind is not BaselineKind.PREVIOUS
+            findings = tuple(
+                _or_found_late(one, hours) if one.column in gone else one for one in findings
+            )
         for field, share in lost.get(subject, {}).items():
             still = _missing(field, None if set_by_hand else share, old, new)
             others = (one for one in findings if _of(one) != (field, QualityCheck.MISSING))
@@ -145,6 +152,27 @@ def check_functions(
             findings = (*_NOT_COUNTED, *findings)
         found[subject] = Checked(now, before, set_by_hand, findings)
     return found
+
+
+def _gone(old: FunctionCounts, new: FunctionCounts) -> set[str]:
+    """The columns of which the baseline has values, and the current window none in its events."""
+    return {
+        name
+        for name, column in new.columns.items()
+        if column.missing == column.events >= LEAST_VALUES
+        and (before := old.columns.get(name)) is not None
+        and before.values
+    }
+
+
+def _or_found_late(
+    finding: QualityFinding,
+    hours: tuple[Mapping[datetime, FunctionCounts], Mapping[datetime, FunctionCounts]],
+) -> QualityFinding:
+    """The finding, or that its field was lost long ago, where that is certain and this is not."""
+    if finding.check is not QualityCheck.MISSING or finding.state is QualityState.BROKEN:
+        return finding
+    return found_late(str(finding.column), hours) or finding
 
 
 def _untrusted(finding: QualityFinding, problem: str) -> QualityFinding:

@@ -16,7 +16,7 @@ from shared.drift.quality import (
     QualityState,
     check_quality,
 )
-from shared.drift.quality_by_hour import confirmed
+from shared.drift.quality_by_hour import Hours, confirmed, found_late
 
 Ints = npt.NDArray[np.int64]
 Series = tuple[Ints, Ints]
@@ -101,6 +101,49 @@ def test_a_field_that_is_lost_is_broken_and_never_good(a_day: int, calls: int, w
     found = [sure for _, sure in states((missing, events), lost, lost + 3 * DAY)]
     assert QualityState.BROKEN in found[:within]
     assert QualityState.GOOD not in found[within:]
+
+
+def windows_to(series: Series, end: int) -> tuple[Hours, Hours]:
+    """The hours of the week before a day that ends so, and of the day."""
+    hours = {
+        BEGIN + timedelta(hours=h): counts(int(series[0][h]), int(series[1][h]))
+        for h in range(end - DAY - WEEK, end)
+    }
+    times = list(hours)
+    return {at: hours[at] for at in times[:WEEK]}, {at: hours[at] for at in times[WEEK:]}
+
+
+@pytest.mark.parametrize(("a_day", "calls"), [(1_000, 1), (100, 20), (5, 20)])
+def test_a_field_that_was_lost_days_ago_is_found_by_the_first_who_looks(
+    a_day: int, calls: int
+) -> None:
+    missing, events = in_tasks(np.random.default_rng(3), a_day, calls, 0.0)
+    end = WEEK + 3 * DAY + 9
+    for late in (2, 4, 6):
+        lost = end - late * DAY
+        gone = (np.where(np.arange(HOURS) < lost, missing, events), events)
+        before, now = windows_to(gone, end)
+        found = found_late("confidence", (before, now))
+        assert found is not None, late
+        # Measured against what came before the loss, which is no part of what is usual.
+        assert (found.state, found.value, found.baseline) == (QualityState.BROKEN, 1.0, 0.0)
+        since = next(
+            at for at in before if at >= BEGIN + timedelta(hours=lost) and before[at].events
+        )
+        assert found.reason.endswith(f"; none since {since:%Y-%m-%d %H:%M} UTC")
+    back = (np.where(np.arange(HOURS) < end - 3, gone[0], 0), events)
+    assert found_late("confidence", windows_to(back, end)) is None
+
+
+@pytest.mark.parametrize("days", [(0,), (0, 1, 2, 3, 4)], ids=["Mondays", "all but weekends"])
+def test_a_field_that_comes_on_some_days_of_the_week_is_not_found_lost(
+    days: tuple[int, ...],
+) -> None:
+    events = np.random.default_rng(3).poisson(50 * SEASON)
+    there = np.isin(np.arange(HOURS) // DAY % 7, days)
+    series = (np.where(there, 0, events), events)
+    for end in range(WEEK + DAY, HOURS):
+        assert found_late("confidence", windows_to(series, end)) is None
 
 
 def test_what_is_broken_without_a_baseline_is_sure_of_several_hours_alone() -> None:

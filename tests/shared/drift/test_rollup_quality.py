@@ -21,6 +21,7 @@ from shared.telemetry.tables import ModelPerformance
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 DAY = Window(NOW - timedelta(days=1), NOW)
+WEEK_BEFORE = Window(NOW - timedelta(days=8), NOW - timedelta(days=1))
 SHOP = Subject("shop", "buyer@1")
 LOST = {"confidence": 0.0}
 UNKNOWN = (QualityState.INSUFFICIENT, QualityState.NO_DATA)
@@ -81,6 +82,19 @@ def test_a_field_that_is_lost_is_broken(session: Session, tenant: TenantId) -> N
     put_hours(session, tenant, -9, 0, llm_calls=20)
     lost = found_in(session)["confidence", "missing"]
     assert (lost.state, lost.value, lost.baseline) == (QualityState.BROKEN, 9 / 24, 0.0)
+
+
+@pytest.mark.parametrize("days", [3, 5, 6])
+def test_a_field_that_was_lost_before_anybody_looked_is_broken(
+    session: Session, tenant: TenantId, days: int
+) -> None:
+    put_hours(session, tenant, -8 * 24, -days * 24, llm_calls=20, confidence=packed(20))
+    put_hours(session, tenant, -days * 24, 0, llm_calls=20)
+    lost = found_in(session)["confidence", "missing"]
+    assert (lost.state, lost.value) == (QualityState.BROKEN, 1.0)
+    # Whoever set a baseline with the loss in it has said that it is normal.
+    set_baseline(session, EVERY, EVERY, Baseline(BaselineKind.FIXED, window=WEEK_BEFORE))
+    assert (found_in(session)["confidence", "missing"].state is QualityState.BROKEN) == (days < 5)
 
 
 def test_a_field_that_is_lost_stays_so_when_its_baseline_has_lost_it(
