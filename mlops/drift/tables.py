@@ -111,14 +111,12 @@ def _verdict(finding: StoredFinding, normal: Sequence[SetBaseline]) -> str:
 
 def _was_accepted(finding: StoredFinding, normal: Sequence[SetBaseline]) -> bool:
     """Whether it moved, and what it was seen in was called normal since."""
-    from shared.drift.baselines import BaselineKind, baseline_of
+    from shared.drift.baselines import was_accepted
     from shared.drift.verdicts import DriftState
 
-    if finding.state not in (DriftState.DRIFT, DriftState.WARNING):
-        return False
-    own = baseline_of(normal, finding.function, finding.model)
-    accepted = own.window if own.kind is BaselineKind.ACCEPTED else None
-    return accepted is not None and finding.current.start < accepted.end
+    return finding.state in (DriftState.DRIFT, DriftState.WARNING) and was_accepted(
+        normal, finding.function, finding.model, finding.current.start
+    )
 
 
 def _counted(found: Sequence[StoredFinding], normal: Sequence[SetBaseline]) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from shared.alerts.names import bare, command, fingerprint
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.tables import Alert
+from shared.drift.baselines import baselines, was_accepted
 from shared.drift.quality import LIMITS, QualityCheck, QualityFinding, QualityState
 from shared.drift.rollup_quality import Checked, Lost
 from shared.drift.windows import Subject
@@ -32,12 +33,14 @@ def tell_of_quality(session: Session, found: Mapping[Subject, Checked]) -> dict[
     often missing of a function without a past is no news. Checks that look further back than an
     alert's newest ones leave that alert as it is, and so do those of a metric that is not watched.
     """
-    session.execute(_ONE_AT_A_TIME)
+    one_at_a_time(session)
+    own = baselines(session)
     raised = resolved = 0
     states: Counter[str] = Counter()
     open_ones = _open_alerts(session)
     watched = {feature.name for feature in watched_features(session)}
     for subject, checked in found.items():
+        accepted = was_accepted(own, subject.function, subject.model, checked.current.start)
         for finding in checked.findings:
             states[finding.state.value] += 1
             name = fingerprint(
@@ -49,6 +52,9 @@ def tell_of_quality(session: Session, found: Mapping[Subject, Checked]) -> dict[
             if finding.column in BY_NAME and finding.column not in watched:
                 continue
             if _is_broken(finding):
+                if accepted:
+                    # The check had begun before somebody called this normal.
+                    continue
                 raise_alert(
                     session,
                     KIND,
@@ -83,7 +89,11 @@ def lost_fields(session: Session) -> Lost:
     return lost
 
 
-# Of two checks of a tenant at once the second sees what the first has raised.
+def one_at_a_time(session: Session) -> None:
+    """Have whoever tells of the tenant's data see what the one before has raised or closed."""
+    session.execute(_ONE_AT_A_TIME)
+
+
 _ONE_AT_A_TIME: Final = sa.text(
     "SELECT pg_advisory_xact_lock("
     "hashtextextended('data_quality:' || current_setting('app.tenant'), 0))"

@@ -24,6 +24,7 @@ from shared.drift.baselines import (
     accept,
     baseline_of,
     baselines,
+    was_accepted,
 )
 from shared.drift.earlier_baseline import Against, found_against
 from shared.drift.effects import Effect, magnitude
@@ -60,7 +61,7 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
         if before is not None and current.end < before.seen_to:
             continue
         if finding.verdict.state is DriftState.DRIFT:
-            if _was_accepted(own, finding):
+            if was_accepted(own, finding.function, finding.model, current.start):
                 # The sweep had begun before somebody called this normal.
                 continue
             alert = raise_alert(
@@ -117,11 +118,13 @@ def accept_as_normal(
 ) -> Accepted:
     """Call normal what the newest sweep saw, and close the alerts of it at once.
 
-    Those of drift and of the data itself, which have one baseline.
+    Those of drift and of the data itself, which have one baseline. Whoever tells of either at the
+    same time waits, and then knows what is normal.
 
     Raises `BaselineError` as `baselines.accept` does.
     """
     session.execute(_ONE_AT_A_TIME)
+    data_quality.one_at_a_time(session)
     baseline = accept(session, function, model, since)
     own = baselines(session)
     because = f"accepted as the new baseline by {actor()}"
@@ -178,17 +181,6 @@ class Accepted:
 
     baseline: Baseline
     closed: int
-
-
-def _was_accepted(own: Sequence[SetBaseline], finding: MetricFinding) -> bool:
-    """Whether the finding is of what was accepted as normal, before that is judged again."""
-    normal = baseline_of(own, finding.function, finding.model)
-    current = finding.windows.current
-    return (
-        normal.kind is BaselineKind.ACCEPTED
-        and normal.window is not None
-        and current.start < normal.window.end
-    )
 
 
 # Of two sweeps of a tenant at once the second sees what the first has raised.

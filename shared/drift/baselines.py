@@ -248,6 +248,21 @@ def baseline_of(found: Sequence[SetBaseline], function: str, model: str) -> Base
     return DEFAULT
 
 
+def was_accepted(
+    found: Sequence[SetBaseline], function: str, model: str, current_start: datetime
+) -> bool:
+    """Whether what was seen in a window that begins so was called normal, and is not news.
+
+    A window that is compared with what was accepted begins after that.
+    """
+    normal = baseline_of(found, function, model)
+    return (
+        normal.kind is BaselineKind.ACCEPTED
+        and normal.window is not None
+        and current_start < normal.window.end
+    )
+
+
 def said(baseline: Baseline) -> str:
     """In words, of which kind, when, and whose."""
     whose = "" if baseline.model is None else f" of {baseline.model}"

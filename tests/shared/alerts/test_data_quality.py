@@ -11,7 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.alerts.data_quality import lost_fields, tell_of_quality
+from shared.alerts.drifting import accept_as_normal
+from shared.alerts.raising import resolve_alert
 from shared.alerts.tables import Alert
+from shared.database import TenantId, tenant_session
+from shared.drift.baselines import EVERY, Baseline, BaselineKind, set_baseline
 from shared.drift.quality import QualityCheck, QualityFinding, QualityState
 from shared.drift.rollup_quality import Checked
 from shared.drift.windows import Subject
@@ -46,6 +50,10 @@ def alerts(session: Session) -> list[tuple[str, int, bool]]:
         execution_options={"populate_existing": True},
     )
     return [(row.message, row.times_seen, row.resolved_at is None) for row in rows]
+
+
+def alert_names(session: Session) -> list[str]:
+    return list(session.scalars(sa.select(Alert.fingerprint).where(Alert.resolved_at.is_(None))))
 
 
 BROKEN = missing(QualityState.BROKEN, 0.4)
@@ -84,6 +92,28 @@ def test_that_the_baseline_got_used_to_a_fault_does_not_end_it(session: Session)
     assert tell(session, used_to_it, hours=100)["alerts_resolved"] == 0
     # Somebody says that it is normal.
     assert tell(session, used_to_it, hours=101, by_hand=True)["alerts_resolved"] == 1
+
+
+def test_a_check_that_began_before_somebody_accepted_raises_nothing(session: Session) -> None:
+    tell(session, BROKEN)
+    accepted = Baseline(BaselineKind.ACCEPTED, window=DAY)
+    set_baseline(session, SHOP.function, EVERY, accepted)
+    resolve_alert(session, alert_names(session)[0], "accepted")
+    # Of the same hours, and of some of them.
+    for hours in (0, 6, 23):
+        assert tell(session, BROKEN, hours=hours)["alerts_raised"] == 0
+    # What came since is looked at by itself.
+    assert tell(session, BROKEN, hours=24)["alerts_raised"] == 1
+
+
+def test_who_accepts_waits_for_a_check_that_tells_of_the_data(tenant: TenantId) -> None:
+    """Else it closed the alerts of before, and the check then raised its own."""
+    with tenant_session(tenant) as telling:
+        tell(telling, BROKEN)
+        with tenant_session(tenant) as accepting:
+            accepting.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
+            with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+                accept_as_normal(accepting, SHOP.function, EVERY)
 
 
 def test_fields_that_open_alerts_say_are_missing_go_on_being_asked_for(session: Session) -> None:
