@@ -34,6 +34,8 @@ from shared.drift.verdicts import DriftState, MetricVerdict
 from shared.jobs.contracts import WindowOf, WriteCard
 from shared.jobs.submission import enqueue
 from shared.registry.models import RegistryError, resolve
+from shared.telemetry.metrics import Volume
+from shared.telemetry.reading import DAY
 from shared.tenancy.tenants import actor
 
 
@@ -45,7 +47,8 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
     A warning, and a window without enough data, neither raise nor resolve: unknown is not stable.
     Nor is a difference that would matter and is not significant, or too few values to have shown
     what was seen before; nor is it an end that a baseline which moves on with time has seen the
-    drift by now: then the values must be as in the baseline of the alert's first sweep. A sweep
+    drift by now: then the values must be as in the baseline of the alert's first sweep, and
+    requests as the weeks before its window made them expected. A sweep
     that looks further back than an alert's newest one leaves that alert as it is.
     """
     session.execute(_ONE_AT_A_TIME)
@@ -219,6 +222,11 @@ class _Open:
         first: dict[str, Any] = self.details.get("first_baseline", self.details["baseline"])
         return first
 
+    @property
+    def first_current(self) -> dict[str, Any]:
+        first: dict[str, Any] = self.details.get("first_current", self.details["current"])
+        return first
+
 
 def _open_ones(session: Session) -> dict[str, _Open]:
     query = sa.select(Alert.fingerprint, Alert.raised_at, Alert.details).where(
@@ -272,7 +280,7 @@ def _ended(
     """The alerts that are over, and why: also against what their first sweep compared with."""
     again: list[tuple[_Open, Against]] = []
     for before, finding in quiet:
-        first = WindowOf.model_validate(before.first_baseline)
+        first = _compared_with_first(before, finding)
         moved = first != finding.windows.baseline and _moves(own, finding, before.raised_at)
         if moved:
             again.append((before, (finding, first)))
@@ -284,16 +292,31 @@ def _ended(
             yield before.name, finding.explanation
 
 
+def _compared_with_first(before: _Open, finding: MetricFinding) -> WindowOf:
+    """What the alert's first sweep compared with; of requests the end of the weeks before it."""
+    if finding.metric != Volume.REQUESTS:
+        return WindowOf.model_validate(before.first_baseline)
+    current = WindowOf.model_validate(before.first_current)
+    return WindowOf(start=current.start - DAY, end=current.start, function=finding.function)
+
+
 def _moves(own: Sequence[SetBaseline], finding: MetricFinding, raised_at: datetime) -> bool:
-    """Whether the baseline moves on with time, and nobody has chosen it since."""
+    """Whether what it is compared with moves on with time, and nobody has chosen it since.
+
+    The weeks before move on for requests, whatever baseline other metrics have.
+    """
     normal = baseline_of(own, finding.function, finding.model)
     chosen = [one.changed_at for one in own if one.baseline is normal]
-    return normal.kind is BaselineKind.PREVIOUS and all(at < raised_at for at in chosen)
+    moves = normal.kind is BaselineKind.PREVIOUS or finding.metric == Volume.REQUESTS
+    return moves and all(at < raised_at for at in chosen)
 
 
 def _details(sweep: SweepResult, finding: MetricFinding, before: _Open | None) -> dict[str, Any]:
     verdict = finding.verdict
-    baseline = finding.windows.baseline.model_dump(mode="json")
+    baseline, current = (
+        window.model_dump(mode="json")
+        for window in (finding.windows.baseline, finding.windows.current)
+    )
     return {
         "sweep_id": str(sweep.sweep_id),
         "function": finding.function,
@@ -309,5 +332,6 @@ def _details(sweep: SweepResult, finding: MetricFinding, before: _Open | None) -
         "baseline": baseline,
         # While it drifts, a baseline that moves on gets used to it.
         "first_baseline": baseline if before is None else before.first_baseline,
-        "current": finding.windows.current.model_dump(mode="json"),
+        "current": current,
+        "first_current": current if before is None else before.first_current,
     }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from shared.drift.features import NO_SUBJECT, compared_features
-from shared.drift.hourly_requests import NO_REQUEST
+from shared.drift.hourly_requests import NO_REQUEST, RequestVolume, request_volumes_against
 from shared.drift.minimum_effects import chosen_effects
 from shared.drift.monitored import compared, compared_distributions, histograms_for
 from shared.drift.query_words import NO_QUERY, compare_words
@@ -20,7 +21,8 @@ from shared.telemetry.features.watching import watched_features
 from shared.telemetry.metrics import Volume, Words
 
 Against = tuple[MetricFinding, WindowOf]
-"What was found, and the baseline to compare its current window with."
+"""What was found, and the baseline to compare its current window with. Request volume is compared
+with the weeks before that one's end."""
 
 
 def found_against(
@@ -28,8 +30,7 @@ def found_against(
 ) -> tuple[MetricFinding, ...]:
     """The same metrics against other baselines, in their order, each judged by itself at `alpha`.
 
-    Nothing is stored. What has no other baseline is as it was found: request volume, which is
-    compared with earlier weeks, and a feature that is not watched any more.
+    Nothing is stored. A feature that is not watched any more is as it was found.
     """
     windows = [replace(found.windows, baseline=baseline) for found, baseline in asked]
     metrics: dict[Windows, list[str]] = {}
@@ -48,7 +49,7 @@ def found_against(
     judged = []
     for (found, _), each in zip(asked, windows, strict=True):
         metric = again.get((each, found.metric))
-        if metric is not None and found.metric not in tuple(Volume):
+        if metric is not None:
             found = MetricFinding(each, judge([metric], alpha)[0])
         judged.append(found)
     return tuple(judged)
@@ -62,13 +63,28 @@ def _of_calls(
 ) -> Compared:
     every = {name for names in asked.values() for name in names}
     seen = look_at(session, list(asked), histograms_for(every))
+    volumes = _volumes(session, [each for each, names in asked.items() if Volume.REQUESTS in names])
     for one, distributions in zip(seen, compared_distributions(seen, every), strict=True):
         names = asked[one.windows]
         words = compare_words(session, [one]) if Words.QUERY_VOCABULARY in names else {}
         of_queries = words.get(one.windows.subject, NO_QUERY).comparison
-        volume = NO_REQUEST.compared.comparison
+        volume = volumes.get(one.windows, NO_REQUEST).compared.comparison
         for metric in compared(one, names, volume, of_queries, effects, distributions):
             yield one.windows, metric
+
+
+def _volumes(session: Session, asked: Sequence[Windows]) -> Mapping[Windows, RequestVolume]:
+    """Together what has the same windows, as alerts of one sweep have."""
+    alike: dict[tuple[datetime, datetime, datetime], list[Windows]] = {}
+    for each in asked:
+        now = each.current
+        alike.setdefault((now.start, now.end, each.baseline.end), []).append(each)
+    found: dict[Windows, RequestVolume] = {}
+    for (start, end, before), windows in alike.items():
+        of = {each.subject: each for each in windows}
+        volumes = request_volumes_against(session, WindowOf(start=start, end=end), before, of)
+        found |= {of[subject]: volume for subject, volume in volumes.items()}
+    return found
 
 
 def _of_features(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -11,14 +11,13 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.drift.baselines import BaselineKind, baseline_of, baselines
+from shared.database import among
+from shared.drift.baselines import BaselineKind, SetBaseline, baseline_of, baselines
 from shared.drift.monitored import untrusted
 from shared.drift.volume import (
-    HOURS_PER_WEEK,
     MOST_WEEKS,
     Bools,
     HourlyRequests,
-    Ints,
     VolumeComparison,
     compare_volume,
 )
@@ -27,6 +26,8 @@ from shared.hours import HOUR, hour_of
 from shared.jobs.contracts import LastRequests, WindowOf
 from shared.telemetry.reading import Window
 from shared.telemetry.tables import DirtyHour, ModelPerformance
+
+_WEEK: Final = timedelta(weeks=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,31 +51,67 @@ def request_volumes(
     Where a window was accepted as normal, what came since is compared, and the earlier weeks at the
     level that it had of what was expected of it, if that was another.
     """
-    if isinstance(current, LastRequests):
+    if isinstance(current, LastRequests) or current.end - current.start > _WEEK:
         return {}
-    end = current.end.astimezone(UTC)
-    hours = (end - current.start.astimezone(UTC)) // HOUR
-    if not 1 <= hours <= HOURS_PER_WEEK:
+    start = current.start.astimezone(UTC) - MOST_WEEKS * _WEEK
+    over = _over(session, start, current.end.astimezone(UTC))
+    own = baselines(session)
+    return {
+        subject: _compared(own, subject, current, _at_normal_level(own, subject, series))
+        for subject, series in _by_hour(session, start, over, current.function).items()
+    }
+
+
+def request_volumes_against(
+    session: Session, current: WindowOf, before: datetime, only: Collection[Subject]
+) -> Mapping[Subject, RequestVolume]:
+    """As `request_volumes`, of `only`, beside the hours before `before` (aware) and no later ones.
+
+    The window is taken to be so many whole weeks earlier that it is of the week after that: its
+    hours keep their places in the week. What came between is unknown.
+    """
+    if current.end - current.start > _WEEK:
         return {}
-    start = end - timedelta(hours=hours + MOST_WEEKS * HOURS_PER_WEEK)
-    over = _over(session, start, end)
+    start, end = current.start.astimezone(UTC), current.end.astimezone(UTC)
+    known_to = min(before.astimezone(UTC), start)
+    moved_to = start - (start - known_to) // _WEEK * _WEEK
+    first = moved_to - MOST_WEEKS * _WEEK
+    over = np.zeros((moved_to - first) // HOUR, dtype=np.bool_)
+    over[: (known_to - first) // HOUR] = _over(session, first, known_to)
+    over_now = _over(session, start, end)
+    now = _by_hour(session, start, over_now, None, only)
     own = baselines(session)
     found = {}
-    for subject, requests in _by_hour(session, start, over, current.function):
-        # Before its first request it may not have been there.
-        known = over & (np.arange(over.size) >= (requests > 0).argmax())
-        series = HourlyRequests(start, requests, known)
-        normal = baseline_of(own, subject.function, subject.model)
-        windows = normal.windows(Window(current.start, current.end))
-        compared_hours = (windows.current.end - windows.current.start) // HOUR
-        if normal.kind is BaselineKind.ACCEPTED and normal.window is not None:
-            series = _at_accepted_level(series, normal.window)
-        compared = compare_volume(series, compared_hours)
-        if windows.problem is not None:
-            comparison = untrusted(compared.comparison, windows.problem)
-            compared = replace(compared, comparison=comparison)
-        found[subject] = RequestVolume(series, compared_hours, compared)
+    for subject, series in _by_hour(session, first, over, None, only).items():
+        earlier = _at_normal_level(own, subject, series)
+        # Whoever was there before and made none since is known to have made none.
+        came = now[subject].requests if subject in now else np.zeros(over_now.size, np.int64)
+        requests, known = (earlier.requests, came), (earlier.known, over_now)
+        spliced = HourlyRequests(first, np.concatenate(requests), np.concatenate(known))
+        found[subject] = _compared(own, subject, current, spliced)
     return found
+
+
+def _compared(
+    own: Sequence[SetBaseline], subject: Subject, current: WindowOf, series: HourlyRequests
+) -> RequestVolume:
+    """The end of `series`, which is that of `current`, or of what came since it was accepted."""
+    normal = baseline_of(own, subject.function, subject.model)
+    windows = normal.windows(Window(current.start, current.end))
+    hours = (windows.current.end - windows.current.start) // HOUR
+    compared = compare_volume(series, hours)
+    if windows.problem is not None:
+        comparison = untrusted(compared.comparison, windows.problem)
+        compared = replace(compared, comparison=comparison)
+    return RequestVolume(series, hours, compared)
+
+
+def _at_normal_level(
+    own: Sequence[SetBaseline], subject: Subject, series: HourlyRequests
+) -> HourlyRequests:
+    normal = baseline_of(own, subject.function, subject.model)
+    accepted = normal.window if normal.kind is BaselineKind.ACCEPTED else None
+    return series if accepted is None else _at_accepted_level(series, accepted)
 
 
 _EMPTY: Final = HourlyRequests(
@@ -114,9 +151,16 @@ def _over(session: Session, start: datetime, end: datetime) -> Bools:
 
 
 def _by_hour(
-    session: Session, start: datetime, over: Bools, function: str | None
-) -> Iterator[tuple[Subject, Ints]]:
-    """Requests of each subject that made any, by the hours that are `over`."""
+    session: Session,
+    start: datetime,
+    over: Bools,
+    function: str | None,
+    only: Collection[Subject] | None = None,
+) -> Mapping[Subject, HourlyRequests]:
+    """Requests of each subject that made any, of the hours that are `over` since its first one.
+
+    Before that it may not have been there. A filter that is None is none.
+    """
     table = ModelPerformance
     end = start + over.size * HOUR
     of_hour = (
@@ -131,6 +175,9 @@ def _by_hour(
     )
     if function is not None:
         of_hour = of_hour.where(table.function == function)
+    if only is not None:
+        pairs = [(one.function, one.model) for one in sorted(only)]
+        of_hour = of_hour.where(among((table.function.expression, table.model.expression), pairs))
     rows = of_hour.subquery()
     # An hour a row would be thousands of rows for each of them.
     together = sa.select(
@@ -139,9 +186,12 @@ def _by_hour(
         sa.func.array_agg(rows.c.hour),
         sa.func.array_agg(rows.c.requests),
     ).group_by(rows.c.function, rows.c.model)
+    found = {}
     for name, model, hours, counts in session.execute(together):
         requests = np.zeros(over.size, dtype=np.int64)
         requests[hours] = counts
         requests *= over
         if requests.any():
-            yield Subject(name, model), requests
+            known = over & (np.arange(over.size) >= (requests > 0).argmax())
+            found[Subject(name, model)] = HourlyRequests(start, requests, known)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -13,15 +14,24 @@ from sqlalchemy.orm import Session
 from shared.alerts.drifting import accept_as_normal, tell_of_drift
 from shared.alerts.raising import Severity, raise_alert
 from shared.alerts.tables import Alert
+from shared.database import TenantId, tenant_of, tenant_session
 from shared.drift.baselines import EVERY, Baseline, BaselineKind, set_baseline
 from shared.drift.effects import Effect
 from shared.drift.sweep import MetricFinding, SweepResult, detect
 from shared.drift.verdicts import DriftState, MetricVerdict
 from shared.drift.windows import Subject, windows_of
 from shared.jobs.contracts import DetectDrift, WindowOf
+from shared.telemetry.metrics import HISTOGRAMS
+from shared.telemetry.reading import Window
+from shared.telemetry.tables import ModelPerformance
 from tests.shared.drift.rollups import NOON, WALKER, latencies, roll_up
 
 DAY = timedelta(days=1)
+SUMS = [
+    name
+    for name, column in ModelPerformance.__table__.columns.items()
+    if isinstance(column.type, sa.BigInteger)
+]
 
 
 def found(
@@ -132,3 +142,60 @@ def test_who_says_what_is_normal_ends_it(session: Session, accepted: bool) -> No
     else:
         set_baseline(session, "shop", EVERY, Baseline(BaselineKind.PREVIOUS, 6 * DAY))
         assert look(session, 9) == (DriftState.STABLE, 0, 1)
+
+
+def put_requests(session: Session, first: int, last: int, an_hour: int) -> None:
+    """So many in every hour of these days, counted from noon of one; a little more now and then."""
+    fixed = {name.value: b"" for name in HISTOGRAMS} | {"errors_by_type": {}, "names": {}}
+    fixed |= dict.fromkeys(SUMS, 0) | {"tenant_id": tenant_of(session), "variant": ""}
+    fixed |= {"model": WALKER, "function": "shop"}
+    rows = [
+        fixed | {"hour": NOON + timedelta(hours=hour), "llm_calls": an_hour + hour % 7}
+        for hour in range(first * 24, last * 24)
+    ]
+    session.execute(sa.insert(ModelPerformance.__table__), rows)
+
+
+def look_at_requests(session: Session, day: int) -> tuple[DriftState, int]:
+    """As `look`, of the volume alone."""
+    end = NOON + day * DAY
+    job = DetectDrift(current=WindowOf(start=end - DAY, end=end, function="shop"), alerts=True)
+    sweep = detect(session, job, uuid4())
+    (finding,) = (one for one in sweep.findings if one.metric == "request_volume")
+    tell_of_drift(session, replace(sweep, findings=(finding,)))
+    return finding.verdict.state, open_alerts(session)
+
+
+@pytest.mark.parametrize("fixed", [False, True], ids=["the week before", "a baseline that was set"])
+def test_that_weeks_got_used_to_a_volume_does_not_end_its_drift(
+    tenant: TenantId, fixed: bool
+) -> None:
+    if fixed:
+        normal = Baseline(BaselineKind.FIXED, window=Window(NOON - 7 * DAY, NOON))
+        with tenant_session(tenant) as setting:
+            set_baseline(setting, "shop", EVERY, normal)
+    with tenant_session(tenant) as session:
+        put_requests(session, -21, 0, 100)
+        put_requests(session, 0, 60, 300)
+        put_requests(session, 60, 61, 100)
+        assert look_at_requests(session, 1) == (DriftState.DRIFT, 1)
+        # Every week that is looked back at is at the new level by now.
+        assert look_at_requests(session, 59) == (DriftState.STABLE, 1)
+        # Back at the old one: that is drift against eight weeks of the other.
+        assert look_at_requests(session, 61) == (DriftState.DRIFT, 1)
+
+
+def test_a_volume_that_is_as_before_ends_its_drift(session: Session) -> None:
+    put_requests(session, -21, 0, 100)
+    put_requests(session, 0, 3, 300)
+    put_requests(session, 3, 9, 100)
+    assert look_at_requests(session, 1) == (DriftState.DRIFT, 1)
+    assert look_at_requests(session, 4) == (DriftState.STABLE, 0)
+
+
+def test_a_volume_that_somebody_calls_normal_ends_its_drift(session: Session) -> None:
+    put_requests(session, -21, 0, 100)
+    put_requests(session, 0, 60, 300)
+    assert look_at_requests(session, 1) == (DriftState.DRIFT, 1)
+    set_baseline(session, "shop", EVERY, Baseline(BaselineKind.PREVIOUS, 6 * DAY))
+    assert look_at_requests(session, 59) == (DriftState.STABLE, 0)
