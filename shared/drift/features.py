@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
+from shared.drift import own_variation
 from shared.drift.baselines import EVERY, baseline_of, baselines
 from shared.drift.comparison import compare, compare_categories
+from shared.drift.effects import Counts
 from shared.drift.monitored import untrusted
+from shared.drift.movement import change
+from shared.drift.showing import Categories, Category, Distribution
 from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric
 from shared.drift.window_pair import WindowPair
-from shared.drift.windows import Subject, Windows, windows_of
+from shared.drift.windows import Subject, Windows, piece_length, windows_of
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.telemetry.features.definitions import DataType, Feature
 from shared.telemetry.features.tables import FeatureValueRow
-from shared.telemetry.reading import Window
+from shared.telemetry.reading import MOST_PIECES, Window
+from shared.visible import visible
 
 MOST_VALUES: Final = 100_000
 "Of a window, the newest: a drift that matters is seen in so many."
@@ -38,7 +44,8 @@ def compared_features(
 ) -> list[tuple[Windows, ComparedMetric]]:
     """Each feature with the values of both windows compared, by their event times.
 
-    Of a value that was corrected the correction counts. None for a sweep of certain functions,
+    Of a value that was corrected the correction counts. What days of the baseline differ by
+    themselves is allowed for, as of other metrics. None for a sweep of certain functions,
     models or requests, which values are not of. `minimum_effects` are those of the tenant's own
     choice, by name.
     """
@@ -64,25 +71,79 @@ def compared_features(
     ]
 
 
+def moved_feature(session: Session, feature: Feature, windows: Windows) -> str | None:
+    """From what to what it moved, as `movement.change` says it; None where a window is empty."""
+    old, new = (_values(session, feature, w) for w in (windows.baseline, windows.current))
+    if feature.data_type is DataType.NUMBER:
+        positions = np.unique(np.concatenate((old.values, new.values)))
+        before, now = (
+            np.bincount(np.searchsorted(positions, one.values), minlength=positions.size)
+            for one in (old, new)
+        )
+        return change(Distribution(positions, before, now, feature.unit))
+    was, is_now = Counter(old.values.tolist()), Counter(new.values.tolist())
+    values = sorted(was.keys() | is_now.keys())
+    return change(Categories(tuple(Category(_named(v), was[v], is_now[v]) for v in values)))
+
+
+def _named(text: str) -> str:
+    """In one line, and not endless."""
+    return " ".join(visible(text[:_NAME_LENGTH]).split())
+
+
+_NAME_LENGTH: Final = 60
+
+
 def _compared(
     session: Session, feature: Feature, windows: Windows, minimum_effect: float | None
 ) -> ComparedMetric:
     old, new = (_values(session, feature, w) for w in (windows.baseline, windows.current))
-    if feature.data_type is DataType.NUMBER:
-        comparison = compare(
-            WindowPair.from_arrays(np.array(old, dtype=float), np.array(new, dtype=float))
-        )
+    is_number = feature.data_type is DataType.NUMBER
+    if is_number:
+        comparison = compare(WindowPair.from_arrays(old.values, new.values))
     else:
         comparison = compare_categories(
-            WindowPair.from_categories(Counter(map(str, old)), Counter(map(str, new)))
+            WindowPair.from_categories(Counter(old.values.tolist()), Counter(new.values.tolist()))
         )
     if windows.problem is not None:
         comparison = untrusted(comparison, windows.problem)
-    rule = DEFAULT_RULE if feature.data_type is DataType.NUMBER else CATEGORY_RULE
-    return ComparedMetric(EVERY, feature.name, comparison, rule.from_where(minimum_effect))
+    rule = (DEFAULT_RULE if is_number else CATEGORY_RULE).from_where(minimum_effect)
+    if comparison.reason is None:
+        pieces, whole = _in_pieces(old, windows)
+        of_each = own_variation.of_values if is_number else own_variation.of_categories
+        rule = own_variation.allowed_for(rule, of_each(pieces, whole, rule.minimum_values))
+    return ComparedMetric(EVERY, feature.name, comparison, rule)
 
 
-def _values(session: Session, feature: Feature, window: WindowOf) -> list[float | str | bool]:
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """What a feature was within a window: one event time for each value, the newest first."""
+
+    values: npt.NDArray[Any]
+    "Numbers, or texts."
+    times: npt.NDArray[np.float64]
+    "Seconds since 1970."
+
+
+def _in_pieces(baseline: _Values, windows: Windows) -> tuple[Counts, Counts]:
+    """Counts (k, m) of the k newest pieces of a baseline over its m values, and of all of it.
+
+    The last piece ends where the baseline does; one of which there is nothing is none.
+    """
+    length = piece_length(windows.baseline, windows.current)
+    distinct, which = np.unique(baseline.values, return_inverse=True)
+    whole = np.bincount(which, minlength=distinct.size)
+    ago = windows.baseline.end.timestamp() - baseline.times
+    # A piece holds its beginning, and not its end.
+    piece = np.ceil(ago / length.total_seconds()).astype(np.int64) - 1
+    number = min((windows.baseline.end - windows.baseline.start) // length, MOST_PIECES)
+    kept = piece < number
+    cells = np.bincount(piece[kept] * distinct.size + which[kept], minlength=number * distinct.size)
+    pieces = cells.reshape(number, distinct.size)
+    return pieces[pieces.any(axis=1)], whole
+
+
+def _values(session: Session, feature: Feature, window: WindowOf) -> _Values:
     row = FeatureValueRow
     newest = (
         sa.select(row.number_value, row.text_value, row.boolean_value, row.event_time)
@@ -98,8 +159,12 @@ def _values(session: Session, feature: Feature, window: WindowOf) -> list[float 
     )
     found = session.execute(
         sa.select(newest).order_by(newest.c.event_time.desc()).limit(MOST_VALUES)
-    )
-    return [
+    ).all()
+    values = [
         next(value for value in (number, text, boolean) if value is not None)
         for number, text, boolean, _ in found
     ]
+    times = np.array([at.timestamp() for *_, at in found], dtype=np.float64)
+    if feature.data_type is DataType.NUMBER:
+        return _Values(np.array(values, dtype=np.float64), times)
+    return _Values(np.array([str(value) for value in values], dtype=object), times)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.drift.effects import magnitude
-from shared.drift.features import compared_features
+from shared.drift.features import NO_SUBJECT, compared_features, moved_feature
 from shared.drift.hourly_requests import NO_REQUEST, request_volumes
 from shared.drift.minimum_effects import chosen_effects
 from shared.drift.monitored import compared, compared_distributions, histograms_for
@@ -22,7 +22,7 @@ from shared.drift.query_words import NO_QUERY, compare_words
 from shared.drift.tables import DriftDetection, SweepKind
 from shared.drift.verdicts import DriftState, MetricVerdict, judge
 from shared.drift.watching import rate_of_a_sweep
-from shared.drift.windows import Subject, Windows, look
+from shared.drift.windows import Windows, look
 from shared.drift.wording import counted_said, effect_said, matters_from
 from shared.jobs.contracts import DetectDrift
 from shared.telemetry.features.built_in import BY_NAME
@@ -104,16 +104,19 @@ def detect(session: Session, job: DetectDrift, sweep_id: UUID) -> SweepResult:
     rate = job.false_discovery_rate or (rate_of_a_sweep(session) if job.alerts else BY_HAND_RATE)
     verdicts = judge([metric for _, metric in pairs], rate)
     held = {each.windows.subject: each for each in seen}
+    by_name = {feature.name: feature for feature in own}
 
-    def changed(subject: Subject, verdict: MetricVerdict) -> str | None:
-        looked_at = held.get(subject)
-        if looked_at is None or verdict.state not in (DriftState.DRIFT, DriftState.WARNING):
+    def changed(windows: Windows, verdict: MetricVerdict) -> str | None:
+        if verdict.state not in (DriftState.DRIFT, DriftState.WARNING):
             return None
+        subject, metric = windows.subject, verdict.metric_name
+        if subject == NO_SUBJECT:
+            return moved_feature(session, by_name[metric], windows)
         volume = requests.get(subject, NO_REQUEST).compared
-        return moved(verdict.metric_name, looked_at, volume, words.get(subject, NO_QUERY))
+        return moved(metric, held[subject], volume, words.get(subject, NO_QUERY))
 
     findings = tuple(
-        MetricFinding(windows, verdict, changed(windows.subject, verdict))
+        MetricFinding(windows, verdict, changed(windows, verdict))
         for (windows, _), verdict in zip(pairs, verdicts, strict=True)
     )
     sweep = SweepResult(sweep_id, rate, findings)
