@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import cache
+from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
@@ -137,23 +139,54 @@ def _filters(
     return [table.c[name] == value for name, value in wanted.items() if value is not None]
 
 
+_row: Final = DriftDetection
+_OF_METRIC: Final[tuple[Any, ...]] = (
+    _row.sweep_id,
+    _row.function,
+    _row.model,
+    _row.metric,
+    _row.created_at,
+    _row.verdict,
+    _row.threshold,
+    _row.n_baseline,
+    _row.n_current,
+    _row.reason,
+    _row.change,
+    # Windows are few, and many findings are of each: as text they are told apart without reading.
+    sa.cast(_row.baseline, sa.Text).label("baseline"),
+    sa.cast(_row.current, sa.Text).label("current"),
+)
+"The same in all tests of a metric."
+_OF_TEST: Final[tuple[Any, ...]] = (
+    _row.test,
+    _row.statistic,
+    _row.p_value,
+    _row.p_adjusted,
+    _row.effect_name,
+    _row.effect_size,
+    _row.minimum_effect,
+    _row.usual_effect,
+)
 _ORDER: Final = (
-    DriftDetection.function,
-    DriftDetection.model,
-    DriftDetection.metric,
-    DriftDetection.created_at,
-    DriftDetection.test,
+    _row.function,
+    _row.model,
+    _row.metric,
+    _row.created_at,
+    _row.sweep_id,
+    _row.test,
 )
 
 
 def _found(session: Session, *conditions: sa.ColumnElement[bool]) -> tuple[StoredFinding, ...]:
-    rows: dict[tuple[UUID, str, str, str], list[DriftDetection]] = {}
-    for row in session.scalars(sa.select(DriftDetection).where(*conditions).order_by(*_ORDER)):
-        rows.setdefault((row.sweep_id, row.function, row.model, row.metric), []).append(row)
-    return tuple(_finding(tests) for tests in rows.values())
+    rows = session.execute(sa.select(*_OF_METRIC, *_OF_TEST).where(*conditions).order_by(*_ORDER))
+    window = cache(WindowOf.model_validate_json)
+    return tuple(
+        _finding(list(tests), window)
+        for _, tests in groupby(rows, key=lambda row: (row[0], row[1], row[2], row[3]))
+    )
 
 
-def _finding(rows: list[DriftDetection]) -> StoredFinding:
+def _finding(rows: Sequence[sa.Row[Any]], window: Callable[[str], WindowOf]) -> StoredFinding:
     """The verdict and its reason are the metric's, the same in all of its tests."""
     first = rows[0]
     # The one effect that decides has a minimum.
@@ -174,23 +207,13 @@ def _finding(rows: list[DriftDetection]) -> StoredFinding:
         n_baseline=first.n_baseline,
         n_current=first.n_current,
         reason=first.reason,
-        baseline=_window(first.baseline),
-        current=_window(first.current),
-        tests=tuple(
-            StoredTest(
-                row.test,
-                row.statistic,
-                row.p_value,
-                row.p_adjusted,
-                row.effect_name,
-                row.effect_size,
-            )
-            for row in rows
-        ),
+        baseline=window(first.baseline),
+        current=window(first.current),
+        tests=tuple(StoredTest(*row[_TESTS:_EFFECTS]) for row in rows),
         usual_effect=None if decisive is None else decisive.usual_effect,
         change=first.change,
     )
 
 
-def _window(stored: Mapping[str, Any]) -> WindowOf:
-    return WindowOf.model_validate(stored)
+_TESTS: Final = len(_OF_METRIC)
+_EFFECTS: Final = _TESTS + len(fields(StoredTest))
