@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Self
 
 from sqlalchemy.orm import Session
 
-from shared.drift.baselines import BaselineKind, baseline_of, baselines
+from shared.drift.baselines import BaselineKind, SetBaseline, baseline_of, baselines
 from shared.drift.monitored import CATEGORIES
 from shared.drift.quality import (
     LEAST_VALUES,
@@ -25,6 +25,7 @@ from shared.drift.quality_by_hour import confirmed, found_late
 from shared.drift.windows import Subject, normal_windows
 from shared.telemetry.arrivals import FaultsOfHour, faults
 from shared.telemetry.histograms import Histogram
+from shared.telemetry.hours_of_many import hours_of_many
 from shared.telemetry.metrics import Category, Metric
 from shared.telemetry.reading import (
     NOTHING_SEEN,
@@ -32,7 +33,6 @@ from shared.telemetry.reading import (
     Sums,
     Window,
     by_function_and_model,
-    by_hour,
 )
 
 OF_CALLS: Final = (
@@ -109,66 +109,144 @@ def check_functions(
     lost was certain, and is measured against what was usual then: a baseline that moves on with
     time has soon lost it as well, or is so uneven by that that nothing is certain.
     """
-    lost = lost or {}
     own = baselines(session)
     held = _Held(session)
     came = held.seen(current).keys() | (held.faults(current) or {}).keys()
-    found = {}
-    for subject in sorted(Subject(*key) for key in came):
-        if function not in (None, subject.function) or model not in (None, subject.model):
-            continue
+    subjects = sorted(
+        subject
+        for subject in (Subject(*key) for key in came)
+        if function in (None, subject.function) and model in (None, subject.model)
+    )
+    compared = [_Compared.of(own, subject, current) for subject in subjects]
+    held.expect(compared)
+    looks = [_FirstLook.at(one, held, (lost or {}).get(one.subject, {})) for one in compared]
+    said = {look.compared.subject: look.findings(None) for look in looks if not look.by_hour}
+    for some in _parts([look for look in looks if look.by_hour]):
+        hours = held.hours(some)
+        said |= {(one := look.compared.subject): look.findings(hours[one]) for look in some}
+    return {
+        one.subject: Checked(
+            one.current,
+            one.baseline,
+            one.set_by_hand,
+            (*(_NOT_COUNTED if held.faults(one.current) is None else ()), *said[one.subject]),
+        )
+        for one in compared
+    }
+
+
+Hours = tuple[Mapping[datetime, FunctionCounts], Mapping[datetime, FunctionCounts]]
+"Of the baseline and of the current window."
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """The windows of one function and model."""
+
+    subject: Subject
+    usual: Subject
+    "Whose baseline it is."
+    baseline: Window
+    current: Window
+    set_by_hand: bool
+    problem: str | None
+
+    @classmethod
+    def of(cls, own: Sequence[SetBaseline], subject: Subject, current: Window) -> Self:
         windows = normal_windows(own, subject, current)
-        before = Window(windows.baseline.start, windows.baseline.end)
-        now = Window(windows.current.start, windows.current.end)
-        usual = Subject(subject.function, windows.baseline.model or subject.model)
-        named = held.refused_fields(usual, before) | held.refused_fields(subject, now)
-        old, new = held.counts(usual, before, named), held.counts(subject, now, named)
-        held_old, held_new = _held_by_either(old, new)
-        findings = check_quality(held_old if held_old.events else None, held_new)
-        kind = baseline_of(own, subject.function, subject.model).kind
-        set_by_hand = kind is not BaselineKind.PREVIOUS
-        broken = {one.column for one in findings if one.state is QualityState.BROKEN}
+        before, now = windows.baseline, windows.current
+        return cls(
+            subject=subject,
+            usual=Subject(subject.function, before.model or subject.model),
+            baseline=Window(before.start, before.end),
+            current=Window(now.start, now.end),
+            set_by_hand=baseline_of(own, subject.function, subject.model).kind
+            is not BaselineKind.PREVIOUS,
+            problem=windows.problem,
+        )
+
+    @property
+    def end_of_baseline(self) -> Window:
+        """What of the baseline is looked at hour by hour."""
+        first = max(self.baseline.start, self.baseline.end - LONGEST_BY_HOUR)
+        return Window(first, self.baseline.end)
+
+
+@dataclass(frozen=True)
+class _FirstLook:
+    """What the sums of both windows say, and of which columns their hours must be asked."""
+
+    compared: _Compared
+    named: frozenset[str]
+    totals: tuple[FunctionCounts, FunctionCounts]
+    plain: tuple[QualityFinding, ...]
+    broken: frozenset[str | None]
+    gone: frozenset[str]
+    lost: Mapping[str, float]
+
+    @classmethod
+    def at(cls, one: _Compared, held: _Held, lost: Mapping[str, float]) -> Self:
+        before, now = (one.usual, one.baseline), (one.subject, one.current)
+        named = held.refused_fields(*before) | held.refused_fields(*now)
+        totals = held.counts(*before, named), held.counts(*now, named)
+        old, new = _held_by_either(*totals)
+        plain = check_quality(old if old.events else None, new)
+        broken: frozenset[str | None] = frozenset(
+            finding.column for finding in plain if finding.state is QualityState.BROKEN
+        )
         # Of what an alert is open it is known when it was lost, and what somebody set is normal.
-        gone = set() if set_by_hand else _gone(old, new) - lost.get(subject, {}).keys()
-        if (broken or gone) and windows.problem is None:
-            first = max(before.start, before.end - LONGEST_BY_HOUR)
-            # No more histograms than are asked for: hours are many.
-            metrics = [metric for metric in CHECKED if metric.value in broken | gone]
-            hours = (
-                held.by_hour(usual, Window(first, before.end), metrics, named),
-                held.by_hour(subject, now, metrics, named),
-            )
-            findings = confirmed(findings, (held_old, held_new), hours)
+        gone = frozenset() if one.set_by_hand else _gone(*totals) - lost.keys()
+        return cls(one, named, totals, plain, broken, gone, lost)
+
+    @property
+    def by_hour(self) -> bool:
+        return self.compared.problem is None and bool(self.broken or self.gone)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """No more histograms than are asked for: hours are many."""
+        return [metric for metric in CHECKED if metric.value in self.broken | self.gone]
+
+    def findings(self, hours: Hours | None) -> tuple[QualityFinding, ...]:
+        """What is said of it; `hours` are needed if it is to be asked `by_hour`."""
+        findings = self.plain
+        if hours is not None:
             findings = tuple(
-                _or_found_late(one, hours) if one.column in gone else one for one in findings
+                _or_found_late(one, hours) if one.column in self.gone else one
+                for one in confirmed(findings, _held_by_either(*self.totals), hours)
             )
-        for field, share in lost.get(subject, {}).items():
-            still = _missing(field, None if set_by_hand else share, old, new)
+        for field, share in self.lost.items():
+            usual = None if self.compared.set_by_hand else share
+            still = _missing(field, usual, *self.totals)
             others = (one for one in findings if _of(one) != (field, QualityCheck.MISSING))
             findings = (*others, *still)
-        if windows.problem is not None:
-            findings = tuple(_untrusted(one, windows.problem) for one in findings)
-        if held.faults(now) is None:
-            findings = (*_NOT_COUNTED, *findings)
-        found[subject] = Checked(now, before, set_by_hand, findings)
-    return found
+        problem = self.compared.problem
+        if problem is None:
+            return findings
+        return tuple(_untrusted(one, problem) for one in findings)
 
 
-def _gone(old: FunctionCounts, new: FunctionCounts) -> set[str]:
+_AT_ONCE: Final = 200
+"Functions and models whose hours are held together."
+
+
+def _parts(looks: Sequence[_FirstLook]) -> Iterator[Sequence[_FirstLook]]:
+    for first in range(0, len(looks), _AT_ONCE):
+        yield looks[first : first + _AT_ONCE]
+
+
+def _gone(old: FunctionCounts, new: FunctionCounts) -> frozenset[str]:
     """The columns of which the baseline has values, and the current window none in its events."""
-    return {
+    return frozenset(
         name
         for name, column in new.columns.items()
         if column.missing == column.events >= LEAST_VALUES
         and (before := old.columns.get(name)) is not None
         and before.values
-    }
+    )
 
 
-def _or_found_late(
-    finding: QualityFinding,
-    hours: tuple[Mapping[datetime, FunctionCounts], Mapping[datetime, FunctionCounts]],
-) -> QualityFinding:
+def _or_found_late(finding: QualityFinding, hours: Hours) -> QualityFinding:
     """The finding, or that its field was lost long ago, where that is certain and this is not."""
     if finding.check is not QualityCheck.MISSING or finding.state is QualityState.BROKEN:
         return finding
@@ -215,7 +293,7 @@ _NOT_COUNTED: Final = tuple(
 
 
 class _Held:
-    """What windows hold, each read once."""
+    """What windows hold, each read once; of few functions and models alone where few have it."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -223,10 +301,22 @@ class _Held:
         self._faults: dict[
             Window, Mapping[tuple[str, str], Mapping[datetime, FaultsOfHour]] | None
         ] = {}
+        self._wanted: defaultdict[Window, set[tuple[str, str]]] = defaultdict(set)
+        self._few = 0
+
+    def expect(self, compared: Sequence[_Compared]) -> None:
+        """Say for whom windows that were not read yet will be asked."""
+        # Of more than half of all, all are read, as they are for a window that nobody expects.
+        self._few = max(map(len, self._seen.values()), default=0) // 2
+        for one in compared:
+            self._wanted[one.baseline].add(_key(one.usual))
+            self._wanted[one.current].add(_key(one.subject))
 
     def seen(self, window: Window) -> Mapping[tuple[str, str], Seen]:
         if window not in self._seen:
-            self._seen[window] = by_function_and_model(self._session, window, CHECKED)
+            wanted = self._wanted.get(window)
+            only = sorted(wanted) if wanted is not None and len(wanted) <= self._few else None
+            self._seen[window] = by_function_and_model(self._session, window, CHECKED, only)
         return self._seen[window]
 
     def faults(
@@ -253,22 +343,45 @@ class _Held:
             wrong.add(hour)
         return _counted(self.seen(window).get(key), wrong, named)
 
-    def by_hour(
+    def hours(self, looks: Sequence[_FirstLook]) -> Mapping[Subject, Hours]:
+        """Of each both windows by the hour: one statement for all that have the same window."""
+        together: defaultdict[Window, list[tuple[Subject, _FirstLook]]] = defaultdict(list)
+        for look in looks:
+            one = look.compared
+            together[one.end_of_baseline].append((one.usual, look))
+            together[one.current].append((one.subject, look))
+        found: dict[tuple[Subject, Window], dict[datetime, FunctionCounts]] = {}
+        for window, asked in together.items():
+            wanted = {metric for _, look in asked for metric in look.metrics}
+            metrics = [metric for metric in CHECKED if metric in wanted]
+            keys = {_key(whose) for whose, _ in asked}
+            seen = hours_of_many(self._session, window, metrics, keys)
+            for whose, look in asked:
+                counts = self._by_hour(whose, window, seen.get(_key(whose), {}), look.named)
+                found[look.compared.subject, window] = counts
+        return {
+            one.subject: (found[one.subject, one.end_of_baseline], found[one.subject, one.current])
+            for one in (look.compared for look in looks)
+        }
+
+    def _by_hour(
         self,
         subject: Subject,
         window: Window,
-        metrics: Sequence[Metric],
+        seen: Mapping[datetime, Seen],
         named: Collection[str],
     ) -> dict[datetime, FunctionCounts]:
-        function, model = subject.function, subject.model
-        seen = by_hour(self._session, window, metrics, function, model)
         came = self.faults(window)
-        wrong = {} if came is None else came.get((function, model), {})
+        wrong = {} if came is None else came.get(_key(subject), {})
         nothing = None if came is None else FaultsOfHour()
         return {
             hour: _counted(seen.get(hour), wrong.get(hour, nothing), named)
             for hour in sorted(seen.keys() | wrong.keys())
         }
+
+
+def _key(subject: Subject) -> tuple[str, str]:
+    return subject.function, subject.model
 
 
 def _held_by_either(

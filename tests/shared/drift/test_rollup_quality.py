@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -33,7 +34,7 @@ EMPTY = {
 
 
 def put_hours(session: Session, tenant: TenantId, first: int, last: int, **rollup: object) -> None:
-    """The same sums in each hour, from `first` to before `last` hours from now."""
+    """The same sums in each hour, from `first` to before `last` hours from now, of the shop."""
     fixed = EMPTY | {name.value: b"" for name in HISTOGRAMS} | {"errors_by_type": {}, "names": {}}
     fixed |= {"tenant_id": tenant, "model": SHOP.model, "function": SHOP.function, "variant": ""}
     rows = [fixed | {"hour": NOW + timedelta(hours=h)} | rollup for h in range(first, last)]
@@ -221,3 +222,42 @@ def test_after_what_was_accepted_only_what_came_since_is_checked(
     assert later.current == Window(NOW, NOW + timedelta(hours=12))
     (lost,) = (one for one in later.findings if one.column == "confidence")
     assert (lost.state, lost.baseline) == (QualityState.GOOD, 1.0)
+
+
+def test_hours_of_all_that_is_broken_are_asked_for_together(
+    session: Session, tenant: TenantId
+) -> None:
+    def statements(functions: int) -> int:
+        for n in range(functions):
+            of = {"function": f"{functions} shops, {n}", "llm_calls": 20}
+            put_hours(session, tenant, -8 * 24, -12, **of, confidence=packed(20))
+            put_hours(session, tenant, -12, 0, **of)
+        made: list[str] = []
+
+        def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            made.append(statement)
+
+        sa.event.listen(session.connection(), "before_cursor_execute", note)
+        found = check_functions(session, DAY)
+        sa.event.remove(session.connection(), "before_cursor_execute", note)
+        states = [one.state for checked in found.values() for one in checked.findings]
+        assert states.count(QualityState.BROKEN) == len(found)
+        return len(made)
+
+    assert statements(1) == statements(4)
+
+
+def test_a_window_of_few_holds_what_is_read_of_them_alone(
+    session: Session, tenant: TenantId
+) -> None:
+    for function in ("shop", "search", "cart", "pay"):
+        of = {"function": function, "llm_calls": 20, "variant": "a"}
+        put_hours(session, tenant, -9 * 24, -12, **of, confidence=packed(20))
+        put_hours(session, tenant, -12, 0, **of, quality=packed(20))
+        put_hours(session, tenant, -9 * 24, 0, **of | {"variant": "b", "llm_calls": 1})
+    together = check_functions(session, DAY)
+    alone = check_functions(session, DAY, function="shop", model=SHOP.model)
+    assert alone == {SHOP: together[SHOP]}
+    lost = {one.check: one for one in alone[SHOP].findings if one.column == "confidence"}
+    assert lost[QualityCheck.MISSING].reason.startswith("264 of 504")
+    assert lost[QualityCheck.MISSING].state is QualityState.BROKEN
