@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
@@ -70,20 +72,24 @@ def courses(
     followed = [one for one in (*Share, *MEASURED) if metrics is None or one in metrics]
     if not followed:
         return ()
-    shares, medians, sparse = _by_hour(session, window, function, model, followed)
-    found = [
-        Course(*key, tuple(changes_of_share(counted, detector) for detector in Detector))
-        for key, counted in shares.items()
-    ]
-    found += [
-        Course(*key, tuple(changes_of_level(series, detector) for detector in Detector))
-        for key, series in medians.items()
-    ]
-    found += [
-        Course(*key, tuple(_too_few(hours, detector) for detector in Detector))
-        for key, hours in sparse.items()
-    ]
+    found: list[Course] = []
+    for subject, by_hour in _by_hour(session, window, function, model, followed):
+        found += _courses(subject, by_hour)
     return tuple(sorted(found, key=lambda course: (course.subject, course.metric)))
+
+
+def _courses(subject: Subject, by_hour: _ByHour) -> Iterator[Course]:
+    for metric, counts in by_hour.shares.items():
+        counted = _whole(counts)
+        reports = tuple(changes_of_share(counted, detector) for detector in Detector)
+        yield Course(subject, metric, reports)
+    for metric, middles in by_hour.medians.items():
+        series = _whole(middles)
+        reports = tuple(changes_of_level(series, detector) for detector in Detector)
+        yield Course(subject, metric, reports)
+    for metric, hours in by_hour.few.items():
+        if metric not in by_hour.shares and metric not in by_hour.medians:
+            yield Course(subject, metric, tuple(_too_few(hours, one) for one in Detector))
 
 
 def _too_few(hours: int, detector: Detector) -> ChangeReport:
@@ -234,7 +240,18 @@ def _share(counted: Counted, start: datetime, end: datetime) -> float:
     return sum(k for k, _ in between) / whole if whole else math.nan
 
 
-Key = tuple[Subject, str]
+@dataclass(frozen=True)
+class _ByHour:
+    """The shares, and the medians of what is measured, of one function and model, by metric."""
+
+    shares: defaultdict[str, dict[datetime, tuple[int, int]]]
+    medians: defaultdict[str, dict[datetime, float]]
+    few: Counter[str]
+    "In how many hours there are values and too few."
+
+
+_AT_ONCE: Final = 2_000
+"Hours that are held before they are looked at: those of all functions would be millions."
 
 
 def _by_hour(
@@ -243,11 +260,8 @@ def _by_hour(
     function: str | None,
     model: str | None,
     followed: Collection[Share | Metric],
-) -> tuple[Mapping[Key, Counted], Mapping[Key, Series], Mapping[Key, int]]:
-    """The shares, and the medians of what is measured, of each function, model and metric.
-
-    Last, of what has values and never enough, in how many hours it has any.
-    """
+) -> Iterator[tuple[Subject, _ByHour]]:
+    """One function and model after the other, as they are read."""
     table = ModelPerformance
     measured = [metric for metric in MEASURED if metric in followed]
     packed = [
@@ -260,42 +274,41 @@ def _by_hour(
         table.actions + table.llm_calls,
         table.action_errors + table.llm_errors,
     )
+    # As they are, sums would come as decimals.
+    added = [sa.cast(sa.func.sum(count), sa.BigInteger) for count in counts]
+    key = (table.function, table.model, table.hour)
     query = (
-        sa.select(table.function, table.model, table.hour, *map(sa.func.sum, counts), *packed)
+        sa.select(*key, *added, *packed)
         .where(table.hour >= window.start, table.hour < window.end)
-        .group_by(table.function, table.model, table.hour)
+        .group_by(*key)
+        .order_by(*key)
+        .execution_options(yield_per=_AT_ONCE)
     )
     for column, wanted in ((table.function, function), (table.model, model)):
         if wanted is not None:
             query = query.where(column == wanted)
-    shares: defaultdict[Key, dict[datetime, tuple[int, int]]] = defaultdict(dict)
-    medians: defaultdict[Key, dict[datetime, float]] = defaultdict(dict)
-    few: Counter[Key] = Counter()
-    for of_function, of_model, hour, tasks, successes, done, errors, *histograms in session.execute(
-        query, execution_options=IN_BINARY
-    ):
-        subject, at = Subject(of_function, of_model), hour.astimezone(UTC)
-        for share, part, whole in (
-            (Share.SUCCESS, successes, tasks),
-            (Share.ERROR_RATE, errors, done),
-        ):
-            if share in followed and whole >= LEAST_OF_AN_HOUR:
-                shares[subject, share.value][at] = int(part), int(whole)
-            elif share in followed and whole:
-                few[subject, share.value] += 1
-        for metric, counted in zip(measured, histograms, strict=True):
-            histogram = Histogram.from_bytes(counted)
-            middle = histogram.quantile(0.5)
-            if middle is not None and histogram.total >= LEAST_OF_AN_HOUR:
-                unit = SHARE_UNIT if metric is Metric.CONFIDENCE else 1
-                medians[subject, metric.value][at] = middle / unit
-            elif histogram.total:
-                few[subject, metric.value] += 1
-    return (
-        {key: _whole(by_hour) for key, by_hour in shares.items()},
-        {key: _whole(by_hour) for key, by_hour in medians.items()},
-        {key: hours for key, hours in few.items() if key not in shares and key not in medians},
-    )
+    read = session.execute(query, execution_options=IN_BINARY)
+    for (of_function, of_model), rows in groupby(read, key=itemgetter(0, 1)):
+        found = _ByHour(defaultdict(dict), defaultdict(dict), Counter())
+        for _, _, hour, tasks, successes, done, errors, *histograms in rows:
+            at = hour.astimezone(UTC)
+            for share, part, whole in (
+                (Share.SUCCESS, successes, tasks),
+                (Share.ERROR_RATE, errors, done),
+            ):
+                if share in followed and whole >= LEAST_OF_AN_HOUR:
+                    found.shares[share.value][at] = part, whole
+                elif share in followed and whole:
+                    found.few[share.value] += 1
+            for metric, of_hour in zip(measured, histograms, strict=True):
+                histogram = Histogram.from_bytes(of_hour)
+                middle = histogram.quantile(0.5)
+                if middle is not None and histogram.total >= LEAST_OF_AN_HOUR:
+                    unit = SHARE_UNIT if metric is Metric.CONFIDENCE else 1
+                    found.medians[metric.value][at] = middle / unit
+                elif histogram.total:
+                    found.few[metric.value] += 1
+        yield Subject(of_function, of_model), found
 
 
 def _whole(by_hour: Mapping[datetime, T]) -> Sequence[tuple[datetime, T | None]]:
