@@ -91,10 +91,8 @@ def ingest(
     received = received_at or now
     with _uncollected():
         events, rejected = parse_events(lines, now, _earliest(session, now))
-        # Before any row is written: who waits for names while others wait for its rows would
-        # never get them.
-        refused_names = _beyond_the_caps(session, out_of_range(rejected, received))
-        counts = store(session, events, price, received)
+        of_rejected = _names_of(out_of_range(rejected, received))
+        counts, refused_names = _store(session, events, price, received, of_rejected)
     new = put_aside(session, rejected)
     if new:
         count_faults(session, received, _renamed(out_of_range(new, received), refused_names))
@@ -111,10 +109,25 @@ def store(
 
     What came late or again is counted if `received_at` (aware) says when they came.
     """
-    if not events:
-        return IngestCounts(0, 0)
+    return _store(session, events, price, received_at, frozenset())[0]
+
+
+def _store(
+    session: Session,
+    events: Sequence[Event],
+    price: PriceCall,
+    received_at: datetime | None,
+    other_names: Names,
+) -> tuple[IngestCounts, Names]:
+    """`store`, and which names are beyond the caps: of the events, and of `other_names`."""
     rows = [_row(event, price) for event in events]
-    _rename(rows, beyond_the_caps(session, _names_in(rows)))
+    used = _names_in(rows) | other_names
+    # Before any row is written: who waits for names while others wait for its rows would never
+    # get them.
+    refused = beyond_the_caps(session, used) if used else used
+    if not rows:
+        return IngestCounts(0, 0), refused
+    _rename(rows, refused)
     session.execute(_CREATE_BATCH)
     session.execute(_EMPTY_BATCH)
     _copy(session, rows)
@@ -130,7 +143,7 @@ def store(
             faults |= _duplicates(rows, stored, received_at)
         if faults:
             count_faults(session, received_at, faults)
-    return IngestCounts(total, len(events) - total)
+    return IngestCounts(total, len(events) - total), refused
 
 
 def _late(stored: Sequence[sa.Row[Any]]) -> Faults:
@@ -149,11 +162,10 @@ def _duplicates(
     return Faults({Arrived.again(*each, received_at): n for each, n in came.items() if n > 0})
 
 
-def _beyond_the_caps(session: Session, faults: Faults) -> Names:
-    used = frozenset(
+def _names_of(faults: Faults) -> Names:
+    return frozenset(
         pair for one in faults for pair in (("model", one.model), ("function", one.function))
     )
-    return beyond_the_caps(session, used) if used else used
 
 
 def _renamed(faults: Faults, refused: Names) -> Faults:

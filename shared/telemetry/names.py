@@ -43,7 +43,8 @@ _known: dict[TenantId, Names] = {}
 def beyond_the_caps(session: Session, used: Names) -> Names:
     """The names of `used` that are not stored, since their field has as many as it may have.
 
-    The others are stored with the session's transaction.
+    The others are stored with the session's transaction, and known from the next one on: it may
+    yet be rolled back.
     """
     tenant_id = tenant_of(session)
     known = _known.get(tenant_id, frozenset())
@@ -55,11 +56,11 @@ def beyond_the_caps(session: Session, used: Names) -> Names:
         return unseen
     # Two workers that counted at the same time would both find room.
     session.execute(_ONE_AT_A_TIME)
-    stored = frozenset(
-        (field, name)
-        for field, name in session.execute(sa.select(TelemetryName.field, TelemetryName.name))
-    )
-    _remember(tenant_id, stored)
+    # What this transaction has stored was first seen when it began.
+    committed = TelemetryName.first_seen_at != sa.func.now()
+    found = session.execute(sa.select(TelemetryName.field, TelemetryName.name, committed)).all()
+    stored = frozenset((field, name) for field, name, _ in found)
+    _remember(tenant_id, frozenset((field, name) for field, name, sure in found if sure))
     refused, taken = set(), []
     room = {field: cap - sum(kept == field for kept, _ in stored) for field, cap in CAPS.items()}
     for field, name in sorted(unseen - stored):

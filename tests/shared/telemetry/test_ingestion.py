@@ -20,7 +20,7 @@ from shared.telemetry.events import LlmCallEvent
 from shared.telemetry.ingestion import CallCost, IngestCounts, ingest
 from shared.telemetry.names import CAPS, OTHER
 from shared.telemetry.refused_lines import LINE_SHOWN
-from shared.telemetry.tables import DirtyHour, EventRow, RejectedEvent
+from shared.telemetry.tables import DirtyHour, EventRow, RejectedEvent, TelemetryName
 from shared.tenancy.tenants import create_tenant
 
 NOW = datetime.now(UTC)
@@ -385,6 +385,42 @@ def test_a_batch_that_was_not_stored_uses_no_name_up(
     send(tenant, [call(model="kept")])
     with tenant_session(tenant) as session:
         assert session.scalars(sa.select(EventRow.model)).all() == ["kept"]
+
+
+def test_two_batches_that_were_not_stored_use_no_name_up(
+    tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one sees what the first has stored, which is nothing once it is rolled back."""
+    monkeypatch.setitem(CAPS, "model", 1)  # type: ignore[attr-defined]
+
+    def rolled_back() -> None:
+        with tenant_session(tenant) as session:
+            for function in ("f", "g"):
+                ingest(session, lines(call(model="lost", function=function)), priced, NOW)
+            raise RuntimeError("the job was taken over")
+
+    with pytest.raises(RuntimeError):
+        rolled_back()
+    for model in ("kept", "lost"):
+        send(tenant, [call(model=model, function="f")])
+    with tenant_session(tenant) as session:
+        found = session.scalars(sa.select(EventRow.model).order_by(EventRow.model)).all()
+    assert found == ["kept", OTHER]
+
+
+def test_the_names_of_a_batch_are_asked_for_once(session: Session) -> None:
+    """Also where some of its events were refused, which are counted by their names."""
+    asked: list[str] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.extend(["names"] if "FROM mlops.telemetry_names" in statement else [])
+
+    sa.event.listen(session.connection(), "before_cursor_execute", note)
+    refused = call(model="buyer@2", input_tokens=-1)
+    assert ingest(session, lines(call(), refused), priced, NOW).stored == 1
+    assert asked == ["names"]
+    names = set(session.scalars(sa.select(TelemetryName.name)))
+    assert "buyer@2" in names
 
 
 def test_workers_that_see_new_names_at_once_keep_to_the_cap(
