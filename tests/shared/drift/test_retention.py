@@ -17,6 +17,7 @@ from shared.drift.tables import DriftDetection, DriftSubject, SweepKind
 from shared.jobs.contracts import WindowOf
 from shared.telemetry.reading import Window
 from shared.telemetry.retention import keep_for, keep_no_longer
+from shared.tenancy.tenants import create_tenant
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 SHOP = "a shop: 50% off"
@@ -77,10 +78,15 @@ def test_old_findings_go_and_what_somebody_goes_by_stays(tenant: TenantId) -> No
 
 
 def test_other_tenants_keep_theirs(tenant: TenantId) -> None:
-    with tenant_session(tenant) as session:
-        put_finding(session, tenant, 400)
-        put_finding(session, tenant, 399)
-    # Nothing of this tenant is closed, so nothing of it is old.
-    forget_old_findings()
-    with tenant_session(tenant) as session:
+    """What is old of both is removed of the one that is looked after."""
+    other = create_tenant(f"other-{uuid4()}")
+    for one in (tenant, other):
+        with tenant_session(one) as session:
+            put_finding(session, one, 400)
+            put_finding(session, one, 399)
+            keep_for(session, 30)
+    keep_no_longer(NOW, [tenant, other])
+    assert forget_old_findings([tenant]) == 1
+    with tenant_session(other) as session:
         assert len(kept(session)) == 2
+    assert forget_old_findings([other]) == 1
