@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
+from shared.database import IN_BINARY
 from shared.hours import HOUR
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import Metric
@@ -38,7 +39,8 @@ def hours_of_many(
     rows = session.execute(
         sa.select(table.c.function, table.c.model, table.c.hour, *(table.c[one] for one in wanted))
         .where(_is_looked_up(key, window, of))
-        .order_by(table.c.function, table.c.model, table.c.hour)
+        .order_by(table.c.function, table.c.model, table.c.hour),
+        execution_options=IN_BINARY,
     )
     found: dict[tuple[str, str], dict[datetime, Seen]] = {}
     for (function, model, hour), variants in groupby(rows, key=itemgetter(0, 1, 2)):
