@@ -26,7 +26,8 @@ from shared.drift.windows import Subject, Windows, piece_length, windows_of
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.telemetry.features.definitions import DataType, Feature
 from shared.telemetry.features.tables import FeatureValueRow
-from shared.telemetry.reading import MOST_PIECES, Window
+from shared.telemetry.pieces import MOST_PIECES
+from shared.telemetry.reading import Window
 from shared.visible import visible
 
 MOST_VALUES: Final = 100_000

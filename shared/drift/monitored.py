@@ -31,7 +31,8 @@ from shared.telemetry.metrics import (
     Volume,
     Words,
 )
-from shared.telemetry.reading import Pieces, Seen, Sums
+from shared.telemetry.pieces import Pieces
+from shared.telemetry.reading import Seen, Sums
 
 LEAST_OF_A_SHARE: Final = 10
 "Tasks, or calls and actions, that each window needs."

@@ -59,14 +59,8 @@ from shared.telemetry.metrics import (
     Volume,
     Words,
 )
-from shared.telemetry.reading import (
-    DAY,
-    Pieces,
-    Seen,
-    Window,
-    by_function_and_model,
-    in_pieces,
-)
+from shared.telemetry.pieces import Pieces, in_pieces
+from shared.telemetry.reading import DAY, Seen, Window, by_function_and_model
 
 HISTORY: Final = timedelta(days=7)
 "Of earlier sweeps that are shown beside the newest."

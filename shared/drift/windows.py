@@ -19,15 +19,8 @@ from shared.hours import HOUR, whole_hour_from
 from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
 from shared.registry.models import key, resolve
 from shared.telemetry.metrics import Metric, OfOutcome
-from shared.telemetry.reading import (
-    DAY,
-    NO_PIECES,
-    Pieces,
-    Seen,
-    Window,
-    by_function_and_model,
-    in_pieces,
-)
+from shared.telemetry.pieces import NO_PIECES, Pieces, in_pieces
+from shared.telemetry.reading import DAY, Seen, Window, by_function_and_model
 from shared.telemetry.seen import NeverSeenError, require_seen
 from shared.telemetry.tables import ModelPerformance
 

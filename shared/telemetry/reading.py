@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from itertools import groupby
-from typing import Any, Final, Self
+from typing import Any, Final
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from shared.database import IN_BINARY, WholeNumber, among
-from shared.telemetry.histograms import Histogram, IntArray, counts_of_runs
+from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import HISTOGRAMS, Metric, OfOutcome, Words
 from shared.telemetry.tables import DailyPerformance, DirtyDay, ModelPerformance
 from shared.telemetry.word_counts import WordCounts
@@ -83,16 +81,16 @@ class Sums:
 
 
 _COUNTED = ("errors_by_type", "errors_by_category", "names")
-_SUMMED = tuple(name for name in Sums.__dataclass_fields__ if name not in _COUNTED)
+SUMMED = tuple(name for name in Sums.__dataclass_fields__ if name not in _COUNTED)
 
 
-def _added(rows: sa.Subquery) -> list[sa.ColumnElement[int]]:
-    """The sums of `_SUMMED`."""
+def added_up(rows: sa.Subquery) -> list[sa.ColumnElement[int]]:
+    """The sums of `SUMMED`."""
     return [
         sa.type_coerce(summed, WholeNumber)
         if name == "cost_nanos"
         else sa.cast(summed, sa.BigInteger)
-        for name, summed in ((name, sa.func.sum(rows.c[name])) for name in _SUMMED)
+        for name, summed in ((name, sa.func.sum(rows.c[name])) for name in SUMMED)
     ]
 
 
@@ -109,7 +107,7 @@ def histograms(
 
     A filter that is None is none. A model that has rows and no values has an empty histogram.
     """
-    rows = _rows(window, (metric.value,), by, (model, function, variant))
+    rows = rows_of_window(window, (metric.value,), by, (model, function, variant))
     # Packed histograms end to end are their sum.
     packed = sa.func.string_agg(rows.c[metric.value], sa.literal(b"", sa.LargeBinary))
     found = session.execute(
@@ -131,15 +129,15 @@ def sums(
     A filter that is None is none.
     """
     filters = (model, function, variant)
-    rows = _rows(window, _SUMMED, by, filters)
-    found = session.execute(sa.select(rows.c.name, *_added(rows)).group_by(rows.c.name)).all()
+    rows = rows_of_window(window, SUMMED, by, filters)
+    found = session.execute(sa.select(rows.c.name, *added_up(rows)).group_by(rows.c.name)).all()
     by_type, by_category = (
         _errors(session, window, name, by, filters)
         for name in ("errors_by_type", "errors_by_category")
     )
     return {
         name: Sums(
-            **dict(zip(_SUMMED, values, strict=True)),
+            **dict(zip(SUMMED, values, strict=True)),
             errors_by_type=by_type.get(name, {}),
             errors_by_category=by_category.get(name, {}),
         )
@@ -181,19 +179,19 @@ def by_model_and_function(
 
     One statement; the errors of these sums are not counted by what they were.
     """
-    wanted = (*_SUMMED, *(metric.value for metric in metrics))
+    wanted = (*SUMMED, *(metric.value for metric in metrics))
     columns = (Group.FUNCTION.value, *wanted)
-    rows = _rows(window, columns, Group.MODEL, (None, None, None), only=only)
+    rows = rows_of_window(window, columns, Group.MODEL, (None, None, None), only=only)
     of = (rows.c.name, rows.c[Group.FUNCTION.value])
     nothing = sa.literal(b"", sa.LargeBinary)
     packed = [sa.func.string_agg(rows.c[metric.value], nothing) for metric in metrics]
     found: dict[tuple[str, str], tuple[Sums, Mapping[Metric | OfOutcome, Histogram]]] = {}
     for model, function, *values in session.execute(
-        sa.select(*of, *_added(rows), *packed).group_by(*of), execution_options=IN_BINARY
+        sa.select(*of, *added_up(rows), *packed).group_by(*of), execution_options=IN_BINARY
     ):
-        counts, histograms = values[: len(_SUMMED)], values[len(_SUMMED) :]
+        counts, histograms = values[: len(SUMMED)], values[len(SUMMED) :]
         found[model, function] = (
-            Sums(**dict(zip(_SUMMED, counts, strict=True))),
+            Sums(**dict(zip(SUMMED, counts, strict=True))),
             {
                 metric: Histogram.from_bytes(one)
                 for metric, one in zip(metrics, histograms, strict=True)
@@ -241,7 +239,7 @@ def word_counts(
 ) -> dict[tuple[str, str], WordCounts]:
     """Words of each (function, model) among `of`: of those that have any."""
     of_function = Group.FUNCTION.value
-    rows = _rows(window, (of_function, words.value), Group.MODEL, (None, None, None))
+    rows = rows_of_window(window, (of_function, words.value), Group.MODEL, (None, None, None))
     key = (rows.c[of_function], rows.c.name)
     packed = sa.func.string_agg(rows.c[words.value], sa.literal(b"", sa.LargeBinary))
     found = session.execute(
@@ -253,197 +251,9 @@ def word_counts(
     return {(function, model): WordCounts.from_bytes(counts) for function, model, counts in found}
 
 
-def by_hour(
-    session: Session,
-    window: Window,
-    metrics: Sequence[Metric | OfOutcome],
-    function: str,
-    model: str,
-) -> dict[datetime, Seen]:
-    """What one model did within one function in each hour of the window that has rows, in order."""
-    table = ModelPerformance.__table__
-    columns = (*_SUMMED, *_COUNTED, *(metric.value for metric in metrics))
-    variants: defaultdict[datetime, list[sa.RowMapping]] = defaultdict(list)
-    for row in session.execute(
-        sa.select(table.c.hour, *(table.c[name] for name in columns))
-        .where(
-            table.c.function == function,
-            table.c.model == model,
-            table.c.hour >= window.start,
-            table.c.hour < window.end,
-        )
-        .order_by(table.c.hour),
-        execution_options=IN_BINARY,
-    ).mappings():
-        variants[row["hour"].astimezone(UTC)].append(row)
-    return {
-        hour: Seen(
-            _sums_of(rows),
-            {
-                metric: Histogram.from_bytes(b"".join(row[metric.value] for row in rows))
-                for metric in metrics
-            },
-        )
-        for hour, rows in variants.items()
-    }
-
-
-def _sums_of(rows: Sequence[sa.RowMapping]) -> Sums:
-    added: dict[str, Any] = {name: sum(row[name] for row in rows) for name in _SUMMED}
-    for name in _COUNTED:
-        total: Counter[str] = Counter()
-        for row in rows:
-            total.update(row[name])
-        added[name] = dict(total)
-    return Sums(**added)
-
-
-NOTHING_SEEN: Final = Seen(_sums_of(()), dict.fromkeys(HISTOGRAMS, Histogram.empty()))
+_NO_SUMS: Final[dict[str, Any]] = dict.fromkeys(SUMMED, 0)
+NOTHING_SEEN: Final = Seen(Sums(**_NO_SUMS), dict.fromkeys(HISTOGRAMS, Histogram.empty()))
 "What there is of nobody."
-
-
-MOST_PIECES: Final = 28
-"Of a window, the newest."
-
-
-@dataclass(frozen=True, eq=False)
-class Pieces:
-    """What one model did within one function in each of k equal pieces of a window.
-
-    `counts` are (k, m), over the m bins of the whole window's histogram.
-    """
-
-    sums: tuple[Sums, ...]
-    counts: Mapping[Metric | OfOutcome, IntArray]
-
-
-NO_PIECES: Final = Pieces((), {})
-
-
-def in_pieces(
-    session: Session,
-    window: Window,
-    metrics: Sequence[Metric | OfOutcome],
-    length: timedelta,
-    only: Only | None = None,
-) -> dict[tuple[str, str], tuple[Seen, Pieces]]:
-    """As `by_function_and_model`, and beside the whole window its newest pieces of this length.
-
-    Pieces of a day are days (UTC) that lie in the window as a whole, and one of the hours before
-    and after them where these are a day together, as they are in a window of whole days: so a week
-    has seven. Shorter pieces end where the window does. Of a piece without rows there is none.
-    """
-    split = _Split.of(window, length, only)
-    counted = {
-        name: _counted_in_pieces(session, split, name) for name in ("errors_by_type", "names")
-    }
-    wanted = (*_SUMMED, *(metric.value for metric in metrics))
-    rows = split.rows((Group.FUNCTION.value, *wanted))
-    of = (rows.c.name, rows.c[Group.FUNCTION.value], split.piece(rows))
-    nothing = sa.literal(b"", sa.LargeBinary)
-    packed = [sa.func.string_agg(rows.c[metric.value], nothing) for metric in metrics]
-    found = session.execute(
-        sa.select(*of, *_added(rows), *packed).group_by(*of).order_by(*of),
-        execution_options=IN_BINARY,
-    )
-    return {
-        (function, model): split.seen(
-            [tuple(part) for part in parts],
-            metrics,
-            {name: of_column.get((model, function), {}) for name, of_column in counted.items()},
-        )
-        for (model, function), parts in groupby(found, key=lambda row: (row[0], row[1]))
-    }
-
-
-@dataclass(frozen=True)
-class _Split:
-    """`number` pieces of a window from `origin` on; what is left of it is before or after them."""
-
-    window: Window
-    origin: datetime
-    length: timedelta
-    number: int
-    only: Only | None
-
-    @classmethod
-    def of(cls, window: Window, length: timedelta, only: Only | None) -> Self:
-        if length == DAY:
-            first, last = _whole_days(window)
-            number = min(max((last - first).days, 0), MOST_PIECES)
-            return cls(window, _midnight(last) - number * length, length, number, only)
-        number = min((window.end - window.start) // length, MOST_PIECES)
-        return cls(window, window.end - number * length, length, number, only)
-
-    @property
-    def _ends_are_one(self) -> bool:
-        """Whether what is before and after the pieces is as long as one of them together."""
-        length = self.window.end - self.window.start
-        return self.length == DAY and length - self.number * self.length == self.length
-
-    def rows(self, columns: Sequence[str]) -> sa.Subquery:
-        no_days_from = None if self.length == DAY else self.origin
-        everyone = (None, None, None)
-        return _rows(self.window, columns, Group.MODEL, everyone, no_days_from, self.only)
-
-    def piece(self, rows: sa.Subquery) -> sa.ColumnElement[int]:
-        """Which piece a row is of; -1 and `number` are what lies before and after them."""
-        seconds = sa.func.extract("epoch", rows.c.begins - self.origin)
-        piece = sa.func.floor(seconds / self.length.total_seconds())
-        return sa.cast(sa.func.least(sa.func.greatest(piece, -1), self.number), sa.Integer)
-
-    def seen(
-        self,
-        parts: Sequence[tuple[Any, ...]],
-        metrics: Sequence[Metric | OfOutcome],
-        counted: Mapping[str, Mapping[int, dict[str, int]]],
-    ) -> tuple[Seen, Pieces]:
-        """`parts` are (model, function, piece, sums, histograms) of each piece."""
-        begin = 3 + len(_SUMMED)
-        of_part = [
-            Sums(
-                **dict(zip(_SUMMED, part[3:begin], strict=True)),
-                errors_by_type=counted["errors_by_type"].get(part[2], {}),
-                names=counted["names"].get(part[2], {}),
-            )
-            for part in parts
-        ]
-        whole = [row for row, part in enumerate(parts) if 0 <= part[2] < self.number]
-        ends = [row for row in range(len(parts)) if row not in whole] if self._ends_are_one else []
-        histograms: dict[Metric | OfOutcome, Histogram] = {}
-        counts: dict[Metric | OfOutcome, IntArray] = {}
-        for metric, packed in zip(metrics, list(zip(*parts, strict=True))[begin:], strict=True):
-            bins, of_parts = counts_of_runs(packed)
-            histograms[metric] = Histogram(bins, of_parts.sum(axis=0))
-            counts[metric] = of_parts[whole]
-            if ends:
-                counts[metric] = np.vstack((counts[metric], of_parts[ends].sum(axis=0)))
-        sums = [of_part[row] for row in whole]
-        if ends:
-            sums.append(_together([of_part[row] for row in ends]))
-        pieces = Pieces(tuple(sums), counts)
-        return Seen(_together(of_part), histograms), pieces
-
-
-def _together(parts: Sequence[Sums]) -> Sums:
-    counted: dict[str, Counter[str]] = {"errors_by_type": Counter(), "names": Counter()}
-    for part in parts:
-        for name, counts in counted.items():
-            counts.update(getattr(part, name))
-    summed = {name: sum(getattr(part, name) for part in parts) for name in _SUMMED}
-    return Sums(**summed, errors_by_type=counted["errors_by_type"], names=counted["names"])
-
-
-def _counted_in_pieces(
-    session: Session, split: _Split, column: str
-) -> dict[tuple[str, str], dict[int, dict[str, int]]]:
-    of_function = Group.FUNCTION.value
-    rows = split.rows((of_function, column))
-    found: dict[tuple[str, str], dict[int, dict[str, int]]] = {}
-    groups = (rows.c.name, rows.c[of_function], split.piece(rows))
-    for model, function, piece, kind, number in _counted(session, rows, column, groups):
-        found.setdefault((model, function), {}).setdefault(piece, {})[kind] = number
-    return found
 
 
 Filters = tuple[str | None, str | None, str | None]
@@ -454,9 +264,9 @@ def _errors(
     session: Session, window: Window, column: str, by: Group, filters: Filters
 ) -> dict[str, dict[str, int]]:
     """The sums of a column of counts, by group and by what is counted."""
-    rows = _rows(window, (column,), by, filters)
+    rows = rows_of_window(window, (column,), by, filters)
     errors: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for name, kind, found in _counted(session, rows, column, (rows.c.name,)):
+    for name, kind, found in counts_in(session, rows, column, (rows.c.name,)):
         errors[name][kind] = found
     return errors
 
@@ -465,15 +275,15 @@ def _counted_by_model_and_function(
     session: Session, window: Window, column: str, only: Only | None
 ) -> dict[tuple[str, str], dict[str, int]]:
     of_function = Group.FUNCTION.value
-    rows = _rows(window, (of_function, column), Group.MODEL, (None, None, None), only=only)
+    rows = rows_of_window(window, (of_function, column), Group.MODEL, (None, None, None), only=only)
     errors: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     groups = (rows.c.name, rows.c[of_function])
-    for model, function, kind, found in _counted(session, rows, column, groups):
+    for model, function, kind, found in counts_in(session, rows, column, groups):
         errors[model, function][kind] = found
     return errors
 
 
-def _counted(
+def counts_in(
     session: Session, rows: sa.Subquery, column: str, groups: Sequence[sa.ColumnElement[Any]]
 ) -> Iterator[tuple[Any, ...]]:
     """The groups, what is counted in the JSON of a column, and how many there were."""
@@ -487,7 +297,7 @@ def _counted(
     return (tuple(row) for row in found)
 
 
-def _rows(
+def rows_of_window(
     window: Window,
     columns: Sequence[str],
     by: Group,
@@ -501,7 +311,7 @@ def _rows(
     ends of the window, as hours, as all is from `no_days_from` on. It is one statement, so that a
     day that is summed meanwhile is not missed in both.
     """
-    first, last = _whole_days(window)
+    first, last = whole_days(window)
     if no_days_from is not None:
         last = min(last, no_days_from.astimezone(UTC).date())
     hours, days = ModelPerformance.__table__, DailyPerformance.__table__
@@ -525,8 +335,8 @@ def _rows(
         return of(hours, hours.c.hour >= window.start, hours.c.hour < window.end).subquery()
     day = sa.cast(DirtyDay.day, sa.TIMESTAMP(timezone=True))
     return sa.union_all(
-        of(hours, hours.c.hour >= window.start, hours.c.hour < _midnight(first)),
-        of(hours, hours.c.hour >= _midnight(last), hours.c.hour < window.end),
+        of(hours, hours.c.hour >= window.start, hours.c.hour < midnight(first)),
+        of(hours, hours.c.hour >= midnight(last), hours.c.hour < window.end),
         of(
             hours,
             DirtyDay.day >= first,
@@ -538,12 +348,12 @@ def _rows(
     ).subquery()
 
 
-def _whole_days(window: Window) -> tuple[date, date]:
+def whole_days(window: Window) -> tuple[date, date]:
     """The first day (UTC) that lies in the window as a whole, and the first after such days."""
     start, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
-    first = start.date() if start == _midnight(start.date()) else start.date() + timedelta(days=1)
+    first = start.date() if start == midnight(start.date()) else start.date() + timedelta(days=1)
     return first, end.date()
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
