@@ -118,7 +118,8 @@ class MetricsCollector:
         names the task by the identifier, which is returned.
         """
         check(common, COMMON - {"task_id"})
-        task = self._tasks.start(name[:KEPT_LENGTH] if isinstance(name, str) else "?")
+        named = name[:KEPT_LENGTH] if isinstance(name, str) else "?"
+        task = self._tasks.start(named, common.get("variant"), common.get("unit_id"))
         self._record("task_start", {**common, "task_id": task.id}, task)
         return task.id
 
@@ -227,6 +228,17 @@ class MetricsCollector:
         """A figure of your own."""
         check(common, COMMON)
         self._record("metric", {"name": name, "value": value, "unit": unit or None, **common})
+
+    def record_exposure(
+        self, test_id: UUID | str, unit_id: str, variant: str, **common: Unpack[Common]
+    ) -> None:
+        """The unit was given this variant of the A/B test: what it does from now on counts.
+
+        Told again, by this process or another, it is the same exposure.
+        """
+        check(common, COMMON - {"unit_id", "variant"})
+        fields = {**common, "test_id": test_id, "unit_id": unit_id, "variant": variant}
+        self._record("exposure", fields)
 
     def record_system_sample(self) -> None:
         """CPU, memory and disk of this machine now."""
@@ -359,8 +371,12 @@ class MetricsCollector:
                 fields["task_id"] = of_task.id
                 if kind == "llm_call":
                     of_task.hear(get("confidence"))
+                if of_task.unit_id is not None and get("unit_id") is None:
+                    fields["unit_id"] = of_task.unit_id
             fields["model"] = get("model") or self._model
-            fields["variant"] = get("variant") or self._variant
+            fields["variant"] = (
+                get("variant") or (of_task.variant if of_task else None) or self._variant
+            )
             fields["function"] = self._function_of(fields, of_task, named)
             if get("query") is not None:
                 _keep_query(fields)

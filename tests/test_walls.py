@@ -172,6 +172,7 @@ REMOVED = (
     "model_performance",
     "price_overrides",
     "rejected_events",
+    "unit_events",
 )
 
 

@@ -18,6 +18,7 @@ from uuid import uuid4
 from mlops.telemetry import usage
 from shared.redaction import redacted, redacted_name, redacted_value
 from shared.telemetry.texts import measure_text
+from shared.telemetry.units import UnitError, unit_digest
 
 Record = tuple[str, float, dict[str, Any]]
 "The kind, the time (seconds since the epoch), and the fields by their names in `MetricsCollector`."
@@ -157,6 +158,15 @@ def _url(value: Any) -> str | None:
         return None
 
 
+def _unit(value: Any) -> str:
+    try:
+        return str(unit_digest(value))
+    except UnitError:
+        # No digest is made of what is no identifier: the service says so of this event. What was
+        # given may be anybody's, and stays here.
+        return "no unit id"
+
+
 def _attributes(value: Any) -> dict[str, Any] | str:
     if not isinstance(value, Mapping):
         return _name(value)
@@ -181,6 +191,8 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "function": ("function", _name),
     "variant": ("variant", _name),
     "task_id": ("task_id", _name),
+    "unit_id": ("unit_id", _unit),
+    "test_id": ("test_id", _name),
     "attributes": ("attributes", _attributes),
     "success": ("success", _flag),
     "error_type": ("error_type", _name),

@@ -15,6 +15,9 @@ class Common(TypedDict, total=False):
     "Instead of the collector's."
     function: str | None
     variant: str | None
+    unit_id: str | None
+    """For whom it is done, as an A/B test assigns it: 1 to 1,000 characters, of which only a digest
+    leaves this process. Within a task that of the task, if left out, as is the variant."""
     task_id: UUID | str | None
     "Instead of the current task's."
     attributes: Mapping[str, Any] | None

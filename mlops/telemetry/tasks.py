@@ -20,6 +20,8 @@ class OpenTask:
     name: str
     outer: OpenTask | None
     "The task that it was started within."
+    variant: str | None = None
+    unit_id: str | None = None
     id: UUID = field(default_factory=uuid4)
     started: float = field(default_factory=time.perf_counter)
     ended: bool = False
@@ -45,9 +47,16 @@ class Tasks:
         self._current: ContextVar[OpenTask | None] = ContextVar("mlops_task", default=None)
         self._open: OrderedDict[UUID, OpenTask] = OrderedDict()
 
-    def start(self, name: str) -> OpenTask:
-        """A new task, which is the current one from here on."""
-        task = OpenTask(name, self.current())
+    def start(self, name: str, variant: str | None = None, unit_id: str | None = None) -> OpenTask:
+        """A new task, which is the current one from here on.
+
+        What is done within another task is done for the same unit, if nothing else is said.
+        """
+        outer = self.current()
+        if outer is not None:
+            variant = variant or outer.variant
+            unit_id = outer.unit_id if unit_id is None else unit_id
+        task = OpenTask(name, outer, variant, unit_id)
         self._current.set(task)
         self._open[task.id] = task
         if len(self._open) > MOST_OPEN:

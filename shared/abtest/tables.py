@@ -1,8 +1,9 @@
-"""A/B tests: PostgreSQL is the truth, Redis a copy that is rebuilt from it."""
+"""A/B tests, and what their units did. PostgreSQL is the truth, Redis a copy made from it."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -27,3 +28,64 @@ class AbTest(Base):
     "[{name, weight, model}], in the order of their slots."
     table_version: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class AbUnit(Base):
+    """What one exposed unit has done since, and what it did before: see `metrics.COMPONENTS`."""
+
+    __tablename__ = "ab_units"
+    # Whoever sums an event asks for the tests of its unit.
+    __table_args__ = (sa.Index("ab_units_unit_id_idx", "tenant_id", "unit_id"),)
+
+    # No foreign keys: each would be looked up for every one of millions of units.
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    test_id: Mapped[UUID] = mapped_column(primary_key=True)
+    unit_id: Mapped[UUID] = mapped_column(primary_key=True)
+    variant: Mapped[str]
+    mixed: Mapped[bool]
+    "Whether it was given another variant as well; then it is in no sum."
+    counted_from: Mapped[datetime]
+
+    tasks: Mapped[int] = mapped_column(server_default="0")
+    successes: Mapped[int] = mapped_column(server_default="0")
+    llm_calls: Mapped[int] = mapped_column(server_default="0")
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    errors: Mapped[int] = mapped_column(server_default="0")
+    llm_latency_ms: Mapped[int] = mapped_column(server_default="0")
+    timed_calls: Mapped[int] = mapped_column(server_default="0")
+    task_latency_ms: Mapped[int] = mapped_column(server_default="0")
+    timed_tasks: Mapped[int] = mapped_column(server_default="0")
+    cost_nanos: Mapped[int] = mapped_column(server_default="0")
+    unpriced_calls: Mapped[int] = mapped_column(server_default="0")
+    tokens: Mapped[int] = mapped_column(server_default="0")
+    uncounted_calls: Mapped[int] = mapped_column(server_default="0")
+    quality: Mapped[int] = mapped_column(server_default="0")
+    "The sum of `SHARE_UNIT` times the quality of each rated call."
+    rated_calls: Mapped[int] = mapped_column(server_default="0")
+    tasks_before: Mapped[int] = mapped_column(server_default="0")
+    successes_before: Mapped[int] = mapped_column(server_default="0")
+    llm_calls_before: Mapped[int] = mapped_column(server_default="0")
+    cost_nanos_before: Mapped[int] = mapped_column(server_default="0")
+    tokens_before: Mapped[int] = mapped_column(server_default="0")
+
+
+class AbSum(Base):
+    """Of one metric of a variant the sums over its units: all that an analysis reads."""
+
+    __tablename__ = "ab_sums"
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    test_id: Mapped[UUID] = mapped_column(primary_key=True)
+    variant: Mapped[str] = mapped_column(primary_key=True)
+    metric: Mapped[str] = mapped_column(primary_key=True)
+    units: Mapped[int]
+    y: Mapped[Decimal]
+    x: Mapped[Decimal]
+    yy: Mapped[Decimal]
+    "The sum of squares, as `xx`; `xy` is the sum of the products."
+    xx: Mapped[Decimal]
+    xy: Mapped[Decimal]
+    unknown: Mapped[int]
+    "Units of which part of y is unknown."
+    histogram: Mapped[bytes] = mapped_column(server_default="")
+    "Of the units' own ratios, where `metrics.SPREADS` has the metric."

@@ -163,6 +163,8 @@ class _Event(BaseModel):
     "The variant of an A/B test; empty outside of one."
     task_id: UUID | None = None
     "The task that it is part of, from its start to its end; an episode's identifier is one."
+    unit_id: UUID | None = None
+    "For whom it was done, as `units.unit_digest`."
     attributes: Attributes = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -331,6 +333,18 @@ class SystemEvent(_Event):
     disk_percent: Annotated[float, Field(ge=0, le=100)] | None = None
 
 
+class ExposureEvent(_Event):
+    """A unit was given its variant of an A/B test, and what it does from then on counts.
+
+    Kept as one row of `mlops.exposures` for each test and unit, and not among the events.
+    """
+
+    kind: Literal["exposure"] = "exposure"
+    test_id: UUID
+    unit_id: UUID
+    variant: Name
+
+
 Event = Annotated[
     LlmCallEvent
     | ActionEvent
@@ -338,14 +352,15 @@ Event = Annotated[
     | TaskStartEvent
     | TaskEndEvent
     | MetricEvent
-    | SystemEvent,
+    | SystemEvent
+    | ExposureEvent,
     Field(discriminator="kind"),
 ]
 
 FIELDS: Final = frozenset().union(*(kind.model_fields for kind in get_args(get_args(Event)[0])))
 "Of an event of any kind."
 
-KINDS: Final = ("llm_call", "action", "page_load", "task_start", "task_end", "metric", "system")
+KINDS: Final = tuple(kind.model_fields["kind"].default for kind in get_args(get_args(Event)[0]))
 
 OF_NO_AGENT: Final = ("metric", "system")
 "Kinds that are rolled up into `custom_metrics`, and into nothing that is of a model's agents."

@@ -34,10 +34,12 @@ from shared.telemetry.errors import categorize, folded
 from shared.telemetry.events import (
     OF_NO_AGENT,
     Event,
+    ExposureEvent,
     LlmCallEvent,
     Rejected,
     parse_events,
 )
+from shared.telemetry.exposures import expose
 from shared.telemetry.names import CAPS, OTHER, Names, beyond_the_caps
 from shared.telemetry.queries import pack_query
 from shared.telemetry.refused_lines import shown
@@ -120,6 +122,24 @@ def _store(
     other_names: Names,
 ) -> tuple[IngestCounts, Names]:
     """`store`, and which names are beyond the caps: of the events, and of `other_names`."""
+    exposures = [event for event in events if isinstance(event, ExposureEvent)]
+    if not exposures:
+        return _store_observed(session, events, price, received_at, other_names)
+    observed = [event for event in events if not isinstance(event, ExposureEvent)]
+    counts, refused = _store_observed(session, observed, price, received_at, other_names)
+    exposed = expose(session, exposures)
+    again = len(exposures) - exposed
+    return IngestCounts(counts.stored + exposed, counts.duplicates + again), refused
+
+
+def _store_observed(
+    session: Session,
+    events: Sequence[Event],
+    price: PriceCall,
+    received_at: datetime | None,
+    other_names: Names,
+) -> tuple[IngestCounts, Names]:
+    """`_store`, of events that are no exposures."""
     rows = [_row(event, price) for event in events]
     used = _names_in(rows) | other_names
     # Before any row is written: who waits for names while others wait for its rows would never
@@ -276,7 +296,12 @@ _STORE: Final = sa.text(
         SELECT CAST(current_setting('app.tenant') AS uuid), {_SELECTED}
         FROM pg_temp.event_batch ORDER BY occurred_at, event_id
         ON CONFLICT DO NOTHING
-        RETURNING occurred_at, kind, model, function
+        RETURNING occurred_at, event_id, unit_id, kind, model, function
+    ),
+    of_units AS (
+        INSERT INTO mlops.unit_events (tenant_id, occurred_at, event_id)
+        SELECT CAST(current_setting('app.tenant') AS uuid), occurred_at, event_id
+        FROM stored WHERE unit_id IS NOT NULL
     )
     SELECT date_trunc('hour', occurred_at) AS hour, model, function, count(*) AS events,
         count(*) FILTER (WHERE kind NOT IN {OF_NO_AGENT}) AS of_agents,

@@ -27,6 +27,13 @@ class EventRow(Base):
     # hour, and grows at its end, where identifiers made by chance would spread over all of it.
     __table_args__ = (
         sa.PrimaryKeyConstraint("tenant_id", "occurred_at", "event_id"),
+        sa.Index(
+            "events_unit_id_idx",
+            "tenant_id",
+            "unit_id",
+            "occurred_at",
+            postgresql_where=sa.text("unit_id IS NOT NULL"),
+        ),
         {"postgresql_partition_by": "RANGE (occurred_at)"},
     )
 
@@ -38,6 +45,8 @@ class EventRow(Base):
     function: Mapped[str]
     variant: Mapped[str]
     task_id: Mapped[UUID | None]
+    unit_id: Mapped[UUID | None]
+    "`units.unit_digest`"
     success: Mapped[bool | None]
     error_type: Mapped[str | None]
     error_message: Mapped[str | None]
@@ -128,6 +137,47 @@ class EventFault(Base):
     happened: Mapped[datetime] = mapped_column(primary_key=True)
     "The hour in which they happened if they were late; of other faults that of `hour`."
     n: Mapped[int]
+
+
+class Exposure(Base):
+    """A unit and its variant of an A/B test, however often it was given it.
+
+    No foreign keys: a tenant would be looked up for every row, and exposures come from wherever a
+    test is assigned.
+    """
+
+    __tablename__ = "exposures"
+    __table_args__ = (
+        sa.Index(
+            "exposures_changed_idx",
+            "tenant_id",
+            "test_id",
+            "unit_id",
+            postgresql_where=sa.text("changed"),
+        ),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    test_id: Mapped[UUID] = mapped_column(primary_key=True)
+    unit_id: Mapped[UUID] = mapped_column(primary_key=True)
+    variant: Mapped[str]
+    "The one that came first here."
+    exposed_at: Mapped[datetime]
+    "The earliest time that was told."
+    mixed: Mapped[bool] = mapped_column(server_default=sa.false())
+    "Whether it was given another variant as well: it says nothing of either then."
+    changed: Mapped[bool] = mapped_column(server_default=sa.true())
+    "Whether that is news to whoever sums up what units did."
+
+
+class UnitEvent(Base):
+    """An event of a unit that is not in any unit's sums yet."""
+
+    __tablename__ = "unit_events"
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    occurred_at: Mapped[datetime] = mapped_column(primary_key=True)
+    event_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
 class TelemetryName(Base):

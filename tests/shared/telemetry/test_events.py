@@ -252,6 +252,8 @@ def test_every_kind_of_event_is_read() -> None:
         common | {"kind": "task_end", "success": None},
         common | {"kind": "metric", "name": "speed", "value": -0.5},
         common | {"kind": "system", "host": "a", "cpu_percent": 380.5},
+        common
+        | {"kind": "exposure", "test_id": str(uuid4()), "unit_id": str(uuid4()), "variant": "new"},
     )
     assert [event.kind for event in events] == list(KINDS)
     assert rejected == []

@@ -1,0 +1,108 @@
+"""Whom an event was for, who was given which variant of an A/B test, and what is to be summed."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from migrations.walls import wall
+
+revision = "0018"
+down_revision = "0017"
+branch_labels = None
+depends_on = None
+
+COMPONENTS = (
+    "tasks",
+    "successes",
+    "llm_calls",
+    "attempts",
+    "errors",
+    "llm_latency_ms",
+    "timed_calls",
+    "task_latency_ms",
+    "timed_tasks",
+    "cost_nanos",
+    "unpriced_calls",
+    "tokens",
+    "uncounted_calls",
+    "quality",
+    "rated_calls",
+)
+BEFORE = ("tasks", "successes", "llm_calls", "cost_nanos", "tokens")
+
+
+def upgrade() -> None:
+    op.add_column("events", sa.Column("unit_id", sa.Uuid(), nullable=True), schema="mlops")
+    # Of most events nobody says whom they were for, and they are in no index.
+    op.create_index(
+        "events_unit_id_idx",
+        "events",
+        ["tenant_id", "unit_id", "occurred_at"],
+        schema="mlops",
+        postgresql_where=sa.text("unit_id IS NOT NULL"),
+    )
+    op.create_table(
+        "exposures",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("test_id", sa.Uuid(), nullable=False),
+        sa.Column("unit_id", sa.Uuid(), nullable=False),
+        sa.Column("variant", sa.Text(), nullable=False),
+        sa.Column("exposed_at", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("mixed", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("changed", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "test_id", "unit_id"),
+        schema="mlops",
+    )
+    op.create_index(
+        "exposures_changed_idx",
+        "exposures",
+        ["tenant_id", "test_id", "unit_id"],
+        schema="mlops",
+        postgresql_where=sa.text("changed"),
+    )
+    op.create_table(
+        "unit_events",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("occurred_at", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "occurred_at", "event_id"),
+        schema="mlops",
+    )
+    op.create_table(
+        "ab_units",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("test_id", sa.Uuid(), nullable=False),
+        sa.Column("unit_id", sa.Uuid(), nullable=False),
+        sa.Column("variant", sa.Text(), nullable=False),
+        sa.Column("mixed", sa.Boolean(), nullable=False),
+        sa.Column("counted_from", sa.TIMESTAMP(timezone=True), nullable=False),
+        *(
+            sa.Column(name, sa.BigInteger(), server_default="0", nullable=False)
+            for name in (*COMPONENTS, *(f"{name}_before" for name in BEFORE))
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "test_id", "unit_id"),
+        schema="mlops",
+    )
+    # Whoever sums an event asks for the tests of its unit.
+    op.create_index("ab_units_unit_id_idx", "ab_units", ["tenant_id", "unit_id"], schema="mlops")
+    op.create_table(
+        "ab_sums",
+        sa.Column("tenant_id", sa.Uuid(), sa.ForeignKey("mlops.tenants.id"), nullable=False),
+        sa.Column("test_id", sa.Uuid(), nullable=False),
+        sa.Column("variant", sa.Text(), nullable=False),
+        sa.Column("metric", sa.Text(), nullable=False),
+        sa.Column("units", sa.BigInteger(), nullable=False),
+        *(sa.Column(name, sa.Numeric(), nullable=False) for name in ("y", "x", "yy", "xx", "xy")),
+        sa.Column("unknown", sa.BigInteger(), nullable=False),
+        sa.Column("histogram", sa.LargeBinary(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "test_id", "variant", "metric"),
+        schema="mlops",
+    )
+    op.execute("GRANT SELECT, INSERT, UPDATE ON mlops.ab_units, mlops.ab_sums TO mlops_app")
+    op.execute(
+        "GRANT SELECT, INSERT, UPDATE (exposed_at, mixed, changed) ON mlops.exposures TO mlops_app"
+    )
+    op.execute("GRANT SELECT, INSERT, DELETE ON mlops.unit_events TO mlops_app")
+    for table in ("exposures", "unit_events", "ab_units", "ab_sums"):
+        wall(table)

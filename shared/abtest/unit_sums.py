@@ -1,0 +1,302 @@
+"""What units did since they were exposed, added up: of each unit, and of each variant.
+
+Every event of a unit waits in `mlops.unit_events` until it is in the sums, every exposure that is
+news is marked. One transaction takes some of both: an event counts for the tests whose unit was
+exposed before it, and an exposure that comes later than its unit's events looks back for them.
+An event that is still waiting is not looked for, because it will be taken: so each counts once,
+whatever comes first. Of a tenant one such transaction runs at a time.
+
+The sums of a variant change by what its units' own change, so an analysis of ten million units
+reads a dozen rows. A unit that was given two variants is in no sum, see `Exposure.mixed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.abtest.metrics import BEFORE, COMPONENTS, SPREADS, SUMMED, AbMetric
+from shared.abtest.tables import AbSum
+from shared.telemetry.histograms import BINS, Histogram, bin_of
+
+EVENTS_AT_ONCE: Final = 50_000
+EXPOSURES_AT_ONCE: Final = 20_000
+DAYS_BEFORE: Final = timedelta(days=7)
+"How long before its exposure a unit is looked at: a week has all of its days."
+
+
+@dataclass(frozen=True)
+class Summed:
+    """How much one transaction took; there may be more if either is as much as it takes."""
+
+    events: int
+    exposures: int
+
+    @property
+    def more(self) -> bool:
+        return self.events == EVENTS_AT_ONCE or self.exposures == EXPOSURES_AT_ONCE
+
+
+def sum_units(session: Session) -> Summed:
+    """Add what has come to the sums of the units and of their variants."""
+    session.execute(_ONE_AT_A_TIME)
+    session.execute(_MAKE_CHANGED)
+    session.execute(_NONE_CHANGED)
+    told = session.execute(_TAKE_EXPOSURES, {"most": EXPOSURES_AT_ONCE}).all()
+    fresh = _counted_from_now_on(session, told)
+    limits = {"events": EVENTS_AT_ONCE, "before": DAYS_BEFORE}
+    taken = session.execute(_ADD_UP, fresh | limits).scalar_one()
+    session.execute(_SUM_VARIANTS)
+    _spread(session)
+    return Summed(taken, len(told))
+
+
+def _counted_from_now_on(session: Session, told: Sequence[sa.Row[Any]]) -> dict[str, list[Any]]:
+    """Note the exposures, and return what is to be looked back for, as lists side by side."""
+    columns = [list(column) for column in zip(*told, strict=True)] or [[] for _ in range(5)]
+    keys = ("tests", "units", "variants", "times", "mixed")
+    known = session.execute(_COUNT_FROM, dict(zip(keys, columns, strict=True))).all()
+    names = ("tests", "units", "since", "until", "counted")
+    return {name: [row[place] for row in known] for place, name in enumerate(names)}
+
+
+_ONE_AT_A_TIME: Final = sa.text(
+    "SELECT pg_advisory_xact_lock(hashtextextended("
+    "'mlops.ab_units:' || current_setting('app.tenant'), 0))"
+)
+
+# Locked in the order of the key, as who tells of exposures locks them.
+_TAKE_EXPOSURES: Final = sa.text(
+    """
+    UPDATE mlops.exposures x SET changed = false
+    FROM (
+        SELECT tenant_id, test_id, unit_id FROM mlops.exposures
+        WHERE changed ORDER BY test_id, unit_id LIMIT :most FOR UPDATE
+    ) AS news
+    WHERE (x.tenant_id, x.test_id, x.unit_id) = (news.tenant_id, news.test_id, news.unit_id)
+    RETURNING x.test_id, x.unit_id, x.variant, x.exposed_at, x.mixed
+    """
+)
+
+# `before` sees the units as they were before this statement. An exposure to a test that there is
+# not is nobody's.
+_COUNT_FROM: Final = sa.text(
+    """
+    WITH news AS (
+        SELECT told.* FROM unnest(
+            CAST(:tests AS uuid[]), CAST(:units AS uuid[]), CAST(:variants AS text[]),
+            CAST(:times AS timestamptz[]), CAST(:mixed AS boolean[])
+        ) AS told (test_id, unit_id, variant, exposed_at, mixed)
+        WHERE EXISTS (SELECT FROM mlops.ab_tests t WHERE t.id = told.test_id)
+    ),
+    before AS (SELECT u.* FROM mlops.ab_units u JOIN news USING (test_id, unit_id)),
+    noted AS (
+        INSERT INTO mlops.ab_units AS u
+            (tenant_id, test_id, unit_id, variant, mixed, counted_from)
+        SELECT CAST(current_setting('app.tenant') AS uuid),
+            test_id, unit_id, variant, mixed, exposed_at
+        FROM news ORDER BY test_id, unit_id
+        ON CONFLICT (tenant_id, test_id, unit_id) DO UPDATE
+        SET counted_from = excluded.counted_from, mixed = excluded.mixed
+    )
+    SELECT news.test_id, news.unit_id, news.exposed_at AS since,
+        before.counted_from AS until,
+        before.unit_id IS NOT NULL AND NOT before.mixed AS counted
+    FROM news LEFT JOIN before USING (test_id, unit_id)
+    """
+)
+
+
+_SUMS: Final = ", ".join(
+    f"CAST(coalesce(sum({amount}), 0) AS bigint) AS {name}" for name, amount in COMPONENTS.items()
+)
+
+
+def _each(pattern: str, names: Iterable[str]) -> str:
+    return ", ".join(pattern.format(name) for name in names)
+
+
+# Of who is not fresh nothing is looked up, and what was known stays.
+_NEW_BEFORE: Final = (
+    "CASE WHEN fresh.since IS NOT NULL THEN coalesce(before.{0}, 0) END AS {0}_before"
+)
+_ALL: Final = (*COMPONENTS, *(f"{name}_before" for name in BEFORE))
+
+# As wide as what is put into it: of each unit that changed, what it was and what it is.
+_MAKE_CHANGED: Final = sa.text(
+    f"""
+    CREATE TEMPORARY TABLE IF NOT EXISTS ab_changed (
+        test_id uuid, variant text, counted boolean, counts boolean,
+        {_each("{0}_was bigint, {0}_is bigint", _ALL)}
+    ) ON COMMIT DELETE ROWS
+    """
+)
+
+# One statement has one look at what is waiting and at what is not. What it did to each unit is
+# left in a table of the connection's own, for what follows from it.
+_ADD_UP: Final = sa.text(
+    f"""
+    WITH fresh AS (
+        SELECT * FROM unnest(
+            CAST(:tests AS uuid[]), CAST(:units AS uuid[]), CAST(:since AS timestamptz[]),
+            CAST(:until AS timestamptz[]), CAST(:counted AS boolean[])
+        ) AS fresh (test_id, unit_id, since, until, counted)
+    ),
+    -- A bound that is known when it is planned: other days are not looked at.
+    earliest AS (SELECT min(since) AS since FROM fresh),
+    taken AS (
+        DELETE FROM mlops.unit_events waiting USING (
+            SELECT tenant_id, occurred_at, event_id FROM mlops.unit_events
+            ORDER BY occurred_at, event_id LIMIT :events
+        ) AS first
+        WHERE (waiting.tenant_id, waiting.occurred_at, waiting.event_id)
+            = (first.tenant_id, first.occurred_at, first.event_id)
+        RETURNING waiting.tenant_id, waiting.occurred_at, waiting.event_id
+    ),
+    come AS (
+        SELECT u.test_id, u.unit_id, {_SUMS}
+        FROM taken JOIN mlops.events e USING (tenant_id, occurred_at, event_id)
+        JOIN mlops.ab_units u ON u.unit_id = e.unit_id AND u.counted_from <= e.occurred_at
+        GROUP BY u.test_id, u.unit_id
+    ),
+    looked_back AS (
+        SELECT fresh.test_id, fresh.unit_id, {_SUMS}
+        FROM fresh JOIN mlops.events e ON e.unit_id = fresh.unit_id
+            AND e.occurred_at >= fresh.since
+            AND (fresh.until IS NULL OR e.occurred_at < fresh.until)
+            AND e.occurred_at >= (SELECT since FROM earliest)
+        WHERE NOT EXISTS (
+            SELECT FROM mlops.unit_events w
+            WHERE w.occurred_at = e.occurred_at AND w.event_id = e.event_id)
+        GROUP BY fresh.test_id, fresh.unit_id
+    ),
+    before AS (
+        SELECT fresh.test_id, fresh.unit_id, {_SUMS}
+        FROM fresh JOIN mlops.events e ON e.unit_id = fresh.unit_id
+            AND e.occurred_at >= fresh.since - CAST(:before AS interval)
+            AND e.occurred_at < fresh.since
+            AND e.occurred_at >= (SELECT since - CAST(:before AS interval) FROM earliest)
+        GROUP BY fresh.test_id, fresh.unit_id
+    ),
+    touched AS (
+        SELECT test_id, unit_id, fresh.counted,
+            {_each("coalesce(come.{0}, 0) + coalesce(looked_back.{0}, 0) AS {0}", COMPONENTS)},
+            {_each(_NEW_BEFORE, BEFORE)}
+        FROM come FULL JOIN fresh USING (test_id, unit_id)
+        LEFT JOIN looked_back USING (test_id, unit_id)
+        LEFT JOIN before USING (test_id, unit_id)
+    ),
+    added AS (
+        UPDATE mlops.ab_units u
+        SET {_each("{0} = u.{0} + touched.{0}", COMPONENTS)},
+            {_each("{0}_before = coalesce(touched.{0}_before, u.{0}_before)", BEFORE)}
+        FROM touched, mlops.ab_units was
+        WHERE u.test_id = touched.test_id AND u.unit_id = touched.unit_id
+            AND was.tenant_id = u.tenant_id AND was.test_id = u.test_id
+            AND was.unit_id = u.unit_id
+        RETURNING u.test_id, u.variant, coalesce(touched.counted, NOT u.mixed) AS counted,
+            NOT u.mixed AS counts,
+            {_each("was.{0} AS {0}_was, u.{0} AS {0}_is", _ALL)}
+    ),
+    kept AS (
+        INSERT INTO pg_temp.ab_changed SELECT * FROM added WHERE counted OR counts
+    )
+    SELECT count(*) FROM taken
+    """  # noqa: S608 (names of columns)
+)
+
+_NONE_CHANGED: Final = sa.text("DELETE FROM pg_temp.ab_changed")
+
+
+def _values_of(metric: AbMetric) -> str:
+    """(metric, y was, x was, y is, x is, unknown was, unknown is) of a unit."""
+    beside = metric.denominator or metric.before
+    parts = [f"'{metric.name}'"]
+    for when, counted in (("was", "counted"), ("is", "counts")):
+        for name in (metric.numerator, beside):
+            value = "0" if name is None else f"{name}_{when}"
+            parts.append(f"CASE WHEN {counted} THEN CAST({value} AS numeric) ELSE 0 END")
+    for when, counted in (("was", "counted"), ("is", "counts")):
+        needed = metric.needs_none_of
+        some = "false" if needed is None else f"{needed}_{when} > 0"
+        parts.append(f"CAST({counted} AND {some} AS integer)")
+    return f"({', '.join(parts)})"
+
+
+# Numbers of any size: the square of a unit's nano-dollars is beyond 64 bits.
+_SUM_VARIANTS: Final = sa.text(
+    f"""
+    INSERT INTO mlops.ab_sums AS s
+        (tenant_id, test_id, variant, metric, units, unknown, y, x, yy, xx, xy)
+    SELECT CAST(current_setting('app.tenant') AS uuid), test_id, variant, metric,
+        sum(CAST(counts AS integer) - CAST(counted AS integer)),
+        sum(unknown_is - unknown_was),
+        sum(y_is - y_was), sum(x_is - x_was),
+        sum(y_is * y_is - y_was * y_was), sum(x_is * x_is - x_was * x_was),
+        sum(x_is * y_is - x_was * y_was)
+    FROM pg_temp.ab_changed CROSS JOIN LATERAL (
+        VALUES {", ".join(_values_of(metric) for metric in SUMMED)}
+    ) AS of_metric (metric, y_was, x_was, y_is, x_is, unknown_was, unknown_is)
+    GROUP BY test_id, variant, metric ORDER BY test_id, variant, metric
+    ON CONFLICT (tenant_id, test_id, variant, metric) DO UPDATE
+    SET units = s.units + excluded.units, unknown = s.unknown + excluded.unknown,
+        y = s.y + excluded.y, x = s.x + excluded.x,
+        yy = s.yy + excluded.yy, xx = s.xx + excluded.xx, xy = s.xy + excluded.xy
+    """  # noqa: S608 (names of columns)
+)
+
+
+def _spread(session: Session) -> None:
+    """Move the units that changed to where they are now in the histograms of their variants."""
+    for name in SPREADS:
+        moved = session.execute(_MOVED[name]).all()
+        for test_id, variant, was, there in moved:
+            _move(session, test_id, variant, name, was or [], there or [])
+
+
+def _moved(numerator: str, denominator: str) -> sa.TextClause:
+    of_unit = "array_agg({0}_{2} / {1}_{2}) FILTER (WHERE {3} AND {1}_{2} > 0)"
+    was, there = (
+        of_unit.format(numerator, denominator, *one)
+        for one in (("was", "counted"), ("is", "counts"))
+    )
+    return sa.text(
+        f"""
+        SELECT test_id, variant, {was} AS was, {there} AS there FROM pg_temp.ab_changed
+        GROUP BY test_id, variant ORDER BY test_id, variant
+        """  # noqa: S608 (names of columns)
+    )
+
+
+_MOVED: Final = {name: _moved(*of) for name, of in SPREADS.items()}
+
+
+def _move(
+    session: Session,
+    test_id: UUID,
+    variant: str,
+    metric: str,
+    was: Sequence[int],
+    there: Sequence[int],
+) -> None:
+    if not (was or there):
+        return
+    row = session.scalars(
+        sa.select(AbSum).where(
+            AbSum.test_id == test_id, AbSum.variant == variant, AbSum.metric == metric
+        )
+    ).one()
+    held = Histogram.from_bytes(row.histogram)
+    counts = np.zeros(BINS, dtype=np.int64)
+    counts[held.bins] = held.counts
+    counts += np.bincount(bin_of(there), minlength=BINS)
+    counts -= np.bincount(bin_of(was), minlength=BINS)
+    bins = np.flatnonzero(counts)
+    row.histogram = Histogram.from_counts(bins, counts[bins]).to_bytes()
