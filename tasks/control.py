@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 from shared.abtest.analysis import step as analyze_step
 from shared.abtest.assignment import assign
 from shared.abtest.lifecycle import load_table
+from shared.abtest.unit_sums import sum_units
 from shared.costs.agents import why_unpriced
 from shared.costs.pricing import tenant_prices
-from shared.database import system_session, tenant_session
+from shared.database import TenantId, system_session, tenant_session
 from shared.drift.retention import forget_old_findings
 from shared.drift.watching import EVERY
 from shared.evaluation import artifacts
@@ -35,13 +36,20 @@ from shared.jobs.contracts import (
     ExtendRun,
     RunBenchmark,
     SubmitMessage,
+    SumUnits,
     one_line,
     parse_submitted,
 )
 from shared.jobs.errors import InvalidJobError
 from shared.jobs.execution import one_line as one_line_of
 from shared.jobs.execution import outlives_a_restart
-from shared.jobs.submission import record_refused, storable, submit
+from shared.jobs.submission import (
+    enqueue,
+    enqueue_unless_queued,
+    record_refused,
+    storable,
+    submit,
+)
 from shared.jobs.sweeping import sweep
 from shared.settings import settings
 from shared.telemetry.retention import keep_no_longer
@@ -142,6 +150,24 @@ extend_run = transactional_task(
 analyze_ab_test = transactional_task(AnalyzeAbTest, analyze_step)
 
 
+def add_up(session: Session, job: SumUnits) -> Mapping[str, Any]:
+    """Sum what waits, and ask for another job where more does: no transaction grows long."""
+    summed = sum_units(session)
+    if summed.more:
+        enqueue(session, SumUnits())
+    return {"events": summed.events, "exposures": summed.exposures}
+
+
+sum_up = transactional_task(SumUnits, add_up)
+
+
+def enqueue_unit_sums() -> int:
+    """A job for each tenant whose units have news and that has none queued; return how many."""
+    with system_session() as session:
+        tenants = session.scalars(sa.text("SELECT mlops.tenants_with_unit_news()")).all()
+    return sum(enqueue_unless_queued(TenantId(tenant), SumUnits()) for tenant in tenants)
+
+
 def timetable_task(name: str, every: timedelta) -> Callable[[Callable[[datetime], None]], Any]:
     """A task of the timetable: its work is given the slot of `every` that it is done for.
 
@@ -186,6 +212,11 @@ def sweep_jobs(slot: datetime) -> None:
 @timetable_task("mlops.roll_up_dirty_hours", every=timedelta(minutes=1))
 def roll_up_dirty_hours(slot: datetime) -> None:
     enqueue_roll_ups()
+
+
+@timetable_task("mlops.sum_units_everywhere", every=timedelta(minutes=1))
+def sum_units_everywhere(slot: datetime) -> None:
+    enqueue_unit_sums()
 
 
 @timetable_task("mlops.make_event_partitions", every=timedelta(hours=1))

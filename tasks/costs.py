@@ -19,8 +19,7 @@ from shared.costs.watching import judge_hours
 from shared.database import TenantId, system_session, tenant_session
 from shared.hours import hour_of
 from shared.jobs.contracts import FindCostAnomalies, RollUp
-from shared.jobs.submission import enqueue
-from shared.jobs.tables import JobRow, JobStatus
+from shared.jobs.submission import enqueue, enqueue_unless_queued
 from shared.telemetry.days import sum_past_days
 from shared.telemetry.rollups import HOURS_AT_ONCE, roll_up_dirty_hours
 from tasks.declaring import transactional_task
@@ -86,7 +85,7 @@ def enqueue_roll_ups() -> int:
     """A job for each tenant that has changed hours and no such job queued; return how many."""
     with system_session() as session:
         tenants = session.scalars(sa.text("SELECT mlops.tenants_with_dirty_hours()")).all()
-    return sum(_enqueue_unless_queued(TenantId(tenant)) for tenant in tenants)
+    return sum(enqueue_unless_queued(TenantId(tenant), RollUp()) for tenant in tenants)
 
 
 def enqueue_judging(now: datetime) -> int:
@@ -101,16 +100,5 @@ def enqueue_judging(now: datetime) -> int:
         with tenant_session(tenant) as session:
             due = is_due(session, now)
         if due:
-            asked += _enqueue_unless_queued(tenant)
+            asked += enqueue_unless_queued(tenant, RollUp())
     return asked
-
-
-def _enqueue_unless_queued(tenant_id: TenantId) -> bool:
-    with tenant_session(tenant_id) as session:
-        waiting = sa.select(JobRow.id).where(
-            JobRow.kind == RollUp.kind(), JobRow.status == JobStatus.QUEUED
-        )
-        if session.scalar(waiting.limit(1)) is not None:
-            return False
-        enqueue(session, RollUp())
-    return True

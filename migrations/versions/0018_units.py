@@ -5,12 +5,30 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.definer import joined_to_definer
 from migrations.walls import wall
 
 revision = "0018"
 down_revision = "0017"
 branch_labels = None
 depends_on = None
+
+# Who has waited longest comes first.
+TENANTS_TO_SUM = """
+CREATE FUNCTION mlops.tenants_with_unit_news() RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT tenant_id FROM (
+        SELECT t.id AS tenant_id,
+            (SELECT min(w.occurred_at) FROM mlops.unit_events w WHERE w.tenant_id = t.id) AS since,
+            EXISTS (SELECT FROM mlops.exposures x WHERE x.tenant_id = t.id AND x.changed) AS told
+        FROM mlops.tenants t
+    ) AS waiting
+    WHERE since IS NOT NULL OR told ORDER BY since NULLS FIRST
+$$;
+REVOKE ALL ON FUNCTION mlops.tenants_with_unit_news() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION mlops.tenants_with_unit_news() TO mlops_app;
+ALTER FUNCTION mlops.tenants_with_unit_news() OWNER TO mlops_definer;
+"""
 
 COMPONENTS = (
     "tasks",
@@ -106,3 +124,12 @@ def upgrade() -> None:
     op.execute("GRANT SELECT, INSERT, DELETE ON mlops.unit_events TO mlops_app")
     for table in ("exposures", "unit_events", "ab_units", "ab_sums"):
         wall(table)
+    op.execute("GRANT SELECT ON mlops.unit_events, mlops.exposures TO mlops_definer")
+    for table in ("unit_events", "exposures"):
+        op.execute(
+            f"CREATE POLICY over_the_wall ON mlops.{table} FOR SELECT TO mlops_definer USING (true)"
+        )
+    with joined_to_definer(op.get_bind()):
+        op.execute("GRANT CREATE ON SCHEMA mlops TO mlops_definer")
+        op.execute(TENANTS_TO_SUM)
+        op.execute("REVOKE CREATE ON SCHEMA mlops FROM mlops_definer")

@@ -300,6 +300,13 @@ class WriteCard(Contract):
     model: Name
 
 
+class SumUnits(Contract):
+    """Add what units did, and that they were exposed, to the sums of their A/B tests."""
+
+    queue: ClassVar[Queue] = Queue.CONTROL
+    job: Literal["sum_units"] = "sum_units"
+
+
 class AnalyzeAbTest(Contract):
     """Count an A/B test's units and successes by variant."""
 
@@ -322,6 +329,7 @@ CONTRACTS: dict[str, type[Contract]] = {
         DetectDrift,
         CheckQuality,
         WriteCard,
+        SumUnits,
         AnalyzeAbTest,
     )
 }

@@ -68,6 +68,18 @@ def enqueue(
     return stored
 
 
+def enqueue_unless_queued(tenant_id: TenantId, job: Contract) -> bool:
+    """Store the job in a transaction of its own unless one of its kind is queued already."""
+    with tenant_session(tenant_id) as session:
+        waiting = sa.select(JobRow.id).where(
+            JobRow.kind == job.kind(), JobRow.status == JobStatus.QUEUED
+        )
+        if session.scalar(waiting.limit(1)) is not None:
+            return False
+        enqueue(session, job)
+    return True
+
+
 def enqueue_all(
     session: Session,
     jobs: Sequence[tuple[UUID, Contract]],
