@@ -79,6 +79,7 @@ class AbSum(Base):
     variant: Mapped[str] = mapped_column(primary_key=True)
     metric: Mapped[str] = mapped_column(primary_key=True)
     units: Mapped[int]
+    "All of whom y is known."
     y: Mapped[Decimal]
     x: Mapped[Decimal]
     yy: Mapped[Decimal]
@@ -86,6 +87,6 @@ class AbSum(Base):
     xx: Mapped[Decimal]
     xy: Mapped[Decimal]
     unknown: Mapped[int]
-    "Units of which part of y is unknown."
+    "Units of which part of y is unknown: they are in no sum."
     histogram: Mapped[bytes] = mapped_column(server_default="")
     "Of the units' own ratios, where `metrics.SPREADS` has the metric."

@@ -216,17 +216,19 @@ _NONE_CHANGED: Final = sa.text("DELETE FROM pg_temp.ab_changed")
 
 
 def _values_of(metric: AbMetric) -> str:
-    """(metric, y was, x was, y is, x is, unknown was, unknown is) of a unit."""
+    """(metric, in it or not, unknown or not, y and x) of a unit as it was, and as it is."""
     beside = metric.denominator or metric.before
     parts = [f"'{metric.name}'"]
     for when, counted in (("was", "counted"), ("is", "counts")):
+        needed = metric.needs_none_of
+        known = "true" if needed is None else f"{needed}_{when} = 0"
+        parts.append(f"CAST({counted} AND {known} AS integer)")
+        parts.append(f"CAST({counted} AND NOT {known} AS integer)")
         for name in (metric.numerator, beside):
             value = "0" if name is None else f"{name}_{when}"
-            parts.append(f"CASE WHEN {counted} THEN CAST({value} AS numeric) ELSE 0 END")
-    for when, counted in (("was", "counted"), ("is", "counts")):
-        needed = metric.needs_none_of
-        some = "false" if needed is None else f"{needed}_{when} > 0"
-        parts.append(f"CAST({counted} AND {some} AS integer)")
+            parts.append(
+                f"CASE WHEN {counted} AND {known} THEN CAST({value} AS numeric) ELSE 0 END"
+            )
     return f"({', '.join(parts)})"
 
 
@@ -236,14 +238,13 @@ _SUM_VARIANTS: Final = sa.text(
     INSERT INTO mlops.ab_sums AS s
         (tenant_id, test_id, variant, metric, units, unknown, y, x, yy, xx, xy)
     SELECT CAST(current_setting('app.tenant') AS uuid), test_id, variant, metric,
-        sum(CAST(counts AS integer) - CAST(counted AS integer)),
-        sum(unknown_is - unknown_was),
+        sum(in_is - in_was), sum(unknown_is - unknown_was),
         sum(y_is - y_was), sum(x_is - x_was),
         sum(y_is * y_is - y_was * y_was), sum(x_is * x_is - x_was * x_was),
         sum(x_is * y_is - x_was * y_was)
     FROM pg_temp.ab_changed CROSS JOIN LATERAL (
         VALUES {", ".join(_values_of(metric) for metric in SUMMED)}
-    ) AS of_metric (metric, y_was, x_was, y_is, x_is, unknown_was, unknown_is)
+    ) AS of_metric (metric, in_was, unknown_was, y_was, x_was, in_is, unknown_is, y_is, x_is)
     GROUP BY test_id, variant, metric ORDER BY test_id, variant, metric
     ON CONFLICT (tenant_id, test_id, variant, metric) DO UPDATE
     SET units = s.units + excluded.units, unknown = s.unknown + excluded.unknown,

@@ -153,7 +153,7 @@ def test_what_is_unknown_is_counted_and_not_zero(session: Session) -> None:
     send(session, called("bob", input_tokens=7, output_tokens=2))
     sum_units(session)
     cost = session.scalars(sa.select(AbSum).where(AbSum.metric == "cost_per_unit")).one()
-    assert (cost.units, cost.y, cost.unknown) == (2, Decimal(17), 1)
+    assert (cost.units, cost.y, cost.unknown) == (1, Decimal(7), 1)
 
 
 def test_where_units_are_spread_follows_what_each_unit_does(session: Session) -> None:
