@@ -1,0 +1,541 @@
+"""What an A/B test has shown so far: a state, a sentence, and what both rest on. Pure.
+
+Every interval and p-value that decides holds at any time, so a test may be looked at as often as
+one likes and stopped when it has shown enough. Beside them stand what one look at the end would
+say, and how probable it is that each variant is the best.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from shared.abtest.inference.bayes import Posterior, of_estimates
+from shared.abtest.inference.estimates import (
+    Estimate,
+    Moments,
+    adjusted,
+    difference,
+    mean,
+    ratio,
+)
+from shared.abtest.inference.fixed_horizon import OneLook, welch
+from shared.abtest.inference.multiplicity import holm
+from shared.abtest.inference.power import (
+    days_left,
+    minimum_detectable_effect,
+    required_units,
+)
+from shared.abtest.inference.quantiles import (
+    always_valid_p_of_quantiles,
+    confidence_sequence_of_quantile,
+    difference_of_quantiles,
+)
+from shared.abtest.inference.sample_ratio import sequential_sample_ratio_p
+from shared.abtest.inference.sequential import (
+    DEFAULT_UNITS,
+    always_valid_p,
+    confidence_sequence,
+    mixture_scale,
+)
+from shared.abtest.metrics import METRICS, AbMetric, Kind
+from shared.drift.null_distributions import chi_square_sf
+from shared.evaluation.intervals import Interval
+from shared.telemetry.histograms import Histogram
+
+LEAST_UNITS: Final = 30
+"Of each variant, before anything is said: the intervals rest on the central limit theorem."
+MISMATCH_BELOW: Final = 0.001
+"A sample ratio this unlikely means that units got lost, not that chance was odd."
+MOST_MIXED: Final = 0.01
+"Of the units may have been given two variants; of more the assignment cannot be trusted."
+MOST_UNKNOWN: Final = 0.05
+"Of a variant's units may be left out of a metric because part of it is unknown."
+
+
+class AbState(StrEnum):
+    COLLECTING = "collecting"
+    BETTER = "better"
+    WORSE = "worse"
+    NO_DIFFERENCE = "no_difference"
+    SAMPLE_RATIO_MISMATCH = "sample_ratio_mismatch"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was settled before the first unit came. ValueError for what cannot be.
+
+    `guardrails` are metrics that must not get worse. `minimum_effect` is the least difference of
+    the success metric that matters, in its unit: with it a test can show that there is none.
+    `units` of all variants together are what the intervals are made narrowest for, and when a test
+    that has shown nothing is over.
+    """
+
+    success_metric: str = "task_completion_rate"
+    guardrails: tuple[str, ...] = ("error_rate", "llm_latency", "cost_per_unit")
+    alpha: float = 0.05
+    power: float = 0.8
+    units: int = DEFAULT_UNITS
+    minimum_effect: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in (self.success_metric, *self.guardrails):
+            if name not in METRICS:
+                raise ValueError(f"metric {name!r}: expected one of {', '.join(METRICS)}")
+        if self.success_metric in self.guardrails or len(set(self.guardrails)) < len(
+            self.guardrails
+        ):
+            raise ValueError("a metric that is named twice among success metric and guardrails")
+        if not 0 < self.alpha < self.power < 1:
+            raise ValueError(
+                f"alpha {self.alpha} and power {self.power}; expected 0 < alpha < power < 1"
+            )
+        if self.units < 2 * LEAST_UNITS:
+            raise ValueError(f"{self.units} units; expected {2 * LEAST_UNITS} or more")
+        effect = self.minimum_effect
+        if effect is not None and not (effect > 0 and math.isfinite(effect)):
+            raise ValueError(f"minimum effect {effect}; expected a number above 0")
+
+
+@dataclass(frozen=True)
+class MetricSums:
+    """Of one metric of one variant: sums over the units of whom it is known."""
+
+    moments: Moments
+    unknown: int = 0
+    spread: Histogram | None = None
+
+
+@dataclass(frozen=True)
+class VariantSums:
+    """`units` are distinct and in no other variant; `mixed` are those that were in another too."""
+
+    name: str
+    weight: float
+    units: int
+    mixed: int = 0
+    metrics: Mapping[str, MetricSums] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VariantFigure:
+    """One metric of one variant, in the metric's unit; `reason` says why it is unknown."""
+
+    variant: str
+    metric: str
+    units: int
+    value: float | None
+    interval: Interval | None
+    "Always valid."
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of a variant minus that of the control, in the metric's unit.
+
+    `interval` and `p_value` hold at any time, `p_adjusted` for all comparisons of the test (Holm).
+    The interval is at the level at which Holm compares, so that it leaves 0 out just where the
+    difference is told. `one_look` is for whoever looks once, at the end.
+    """
+
+    variant: str
+    metric: str
+    state: AbState
+    difference: float | None
+    interval: Interval | None
+    confidence: float | None
+    p_value: float | None
+    p_adjusted: float | None
+    one_look: OneLook | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Of the success metric: what the test can show now, and what it takes to show what matters.
+
+    Units are of each variant; None where it is not known.
+    """
+
+    minimum_detectable_effect: float | None
+    required_units: int | None
+    days_left: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The first variant is the control. `harmed` are guardrails, as (variant, metric)."""
+
+    state: AbState
+    sentence: str
+    units: int
+    sample_ratio_p: float | None
+    "Of one look; None where there is no one split to hold the units to."
+    sample_ratio_sequential_p: float | None
+    figures: tuple[VariantFigure, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    harmed: tuple[tuple[str, str], ...] = ()
+    best: Mapping[str, Posterior] = field(default_factory=dict)
+    outlook: Outlook | None = None
+
+
+def judge(
+    plan: Plan,
+    variants: Sequence[VariantSums],
+    *,
+    split_changed: bool = False,
+    units_a_day: float | None = None,
+) -> Verdict:
+    """The verdict of the units so far. ValueError for fewer than two variants.
+
+    `split_changed`: after a change of weights there is no one ratio to hold the units to.
+    """
+    if len(variants) < 2:
+        raise ValueError(f"{len(variants)} variants; expected 2 or more")
+    units = sum(one.units for one in variants)
+    counts, weights = [one.units for one in variants], [one.weight for one in variants]
+    once = None if split_changed else sample_ratio_p(counts, weights)
+    always = None if split_changed else sequential_sample_ratio_p(counts, weights)
+    held = Verdict(AbState.INVALID, "", units, once, always)
+    problem = _mixed(variants)
+    if problem is not None:
+        return _said(held, AbState.INVALID, problem)
+    if always is not None and always < MISMATCH_BELOW:
+        return _said(
+            held,
+            AbState.SAMPLE_RATIO_MISMATCH,
+            f"the units do not follow the weights (p = {always:.2g}): no figure can be trusted,"
+            " and none is shown",
+        )
+    figures = tuple(_figure(plan, metric, one) for metric in _asked(plan) for one in variants)
+    comparisons = _compared(plan, variants)
+    state, sentence = _decided(plan, variants, comparisons)
+    return Verdict(
+        state,
+        sentence,
+        units,
+        once,
+        always,
+        figures,
+        comparisons,
+        tuple(
+            (one.variant, one.metric)
+            for one in comparisons
+            if one.metric in plan.guardrails and one.state is AbState.WORSE
+        ),
+        _best(plan, variants),
+        _outlook(plan, variants, units_a_day),
+    )
+
+
+def sample_ratio_p(units: Sequence[int], weights: Sequence[float]) -> float | None:
+    """Chi-square p-value that `units` follow `weights`; None if there are none or one variant.
+
+    Variants of weight 0 take no part, unless they have units: then the split surely does not hold.
+    """
+    if any(count and not weight for count, weight in zip(units, weights, strict=True)):
+        return 0.0
+    pairs = [(count, weight) for count, weight in zip(units, weights, strict=True) if weight]
+    total, whole = sum(units), math.fsum(weights)
+    if not total or len(pairs) < 2:
+        return None
+    statistic = sum(
+        (count - total * weight / whole) ** 2 / (total * weight / whole) for count, weight in pairs
+    )
+    return chi_square_sf(statistic, len(pairs) - 1)
+
+
+def _said(verdict: Verdict, state: AbState, sentence: str) -> Verdict:
+    return Verdict(
+        state,
+        sentence,
+        verdict.units,
+        verdict.sample_ratio_p,
+        verdict.sample_ratio_sequential_p,
+    )
+
+
+def _mixed(variants: Sequence[VariantSums]) -> str | None:
+    mixed = sum(one.mixed for one in variants)
+    total = mixed + sum(one.units for one in variants)
+    if not mixed or mixed <= MOST_MIXED * total:
+        return None
+    return (
+        f"{mixed} of {total} units were given two variants: the assignment cannot be trusted,"
+        " and no figure is shown"
+    )
+
+
+def _asked(plan: Plan) -> tuple[AbMetric, ...]:
+    return tuple(METRICS[name] for name in (plan.success_metric, *plan.guardrails))
+
+
+def _sums(one: VariantSums, metric: AbMetric) -> MetricSums:
+    return one.metrics.get(metric.name, MetricSums(Moments(0, 0.0, 0.0)))
+
+
+def _estimate(metric: AbMetric, moments: Moments) -> Estimate | None:
+    found = ratio(moments) if metric.kind is Kind.RATIO else mean(moments)
+    if found is None:
+        return None
+    scale = metric.scale
+    return Estimate(found.value * scale, found.variance * scale * scale, found.n, found.degrees)
+
+
+def _why_unknown(metric: AbMetric, one: VariantSums) -> str | None:
+    """Why nothing is said of this variant's metric; None if something can be."""
+    sums = _sums(one, metric)
+    if metric.kind is Kind.QUANTILE:
+        n = 0 if sums.spread is None else sums.spread.total
+        return None if n >= LEAST_UNITS else f"{one.name} has {n} units with a value"
+    known, unknown = sums.moments.n, sums.unknown
+    if unknown > MOST_UNKNOWN * (known + unknown):
+        return f"part of it is unknown of {unknown} of {known + unknown} units of {one.name}"
+    if known < LEAST_UNITS:
+        return f"{one.name} has {known} of at least {LEAST_UNITS} units"
+    if _estimate(metric, sums.moments) is None:
+        return f"{one.name} has nothing to divide by"
+    return None
+
+
+def _figure(plan: Plan, metric: AbMetric, one: VariantSums) -> VariantFigure:
+    sums = _sums(one, metric)
+    reason = _why_unknown(metric, one)
+    if metric.kind is Kind.QUANTILE:
+        spread = sums.spread or Histogram.empty()
+        if reason is not None:
+            return VariantFigure(one.name, metric.name, spread.total, None, None, reason)
+        assert metric.quantile is not None
+        value = spread.quantile(metric.quantile)
+        interval = confidence_sequence_of_quantile(spread, metric.quantile, plan.alpha)
+        assert value is not None
+        return VariantFigure(
+            one.name, metric.name, spread.total, value * metric.scale, _scaled(interval, metric)
+        )
+    found = _estimate(metric, sums.moments)
+    if reason is not None or found is None:
+        return VariantFigure(one.name, metric.name, sums.moments.n, None, None, reason)
+    interval = confidence_sequence(found, mixture_scale(plan.units, plan.alpha), plan.alpha)
+    low = 0.0 if metric.unit == "share" else -math.inf
+    high = 1.0 if metric.unit == "share" else math.inf
+    return VariantFigure(
+        one.name,
+        metric.name,
+        sums.moments.n,
+        found.value,
+        Interval(max(low, interval.low), min(high, interval.high)),
+    )
+
+
+def _scaled(interval: Interval | None, metric: AbMetric) -> Interval | None:
+    return None if interval is None else Interval(*(end * metric.scale for end in interval))
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A comparison before it is known how many there are."""
+
+    variant: VariantSums
+    control: VariantSums
+    metric: AbMetric
+    found: Estimate | None
+    p_value: float | None
+    reason: str | None
+
+    @property
+    def spreads(self) -> tuple[Histogram, Histogram]:
+        one, two = (_sums(each, self.metric).spread for each in (self.variant, self.control))
+        return one or Histogram.empty(), two or Histogram.empty()
+
+    def interval(self, plan: Plan, alpha: float) -> Interval | None:
+        if self.metric.kind is Kind.QUANTILE:
+            assert self.metric.quantile is not None
+            return _scaled(
+                difference_of_quantiles(*self.spreads, self.metric.quantile, alpha), self.metric
+            )
+        if self.found is None:
+            return None
+        return confidence_sequence(self.found, mixture_scale(plan.units, plan.alpha), alpha)
+
+    @property
+    def difference(self) -> float | None:
+        if self.found is not None:
+            return self.found.value
+        if self.metric.kind is not Kind.QUANTILE or self.reason is not None:
+            return None
+        assert self.metric.quantile is not None
+        one, two = (spread.quantile(self.metric.quantile) for spread in self.spreads)
+        return None if one is None or two is None else (one - two) * self.metric.scale
+
+
+def _pair(plan: Plan, metric: AbMetric, variant: VariantSums, control: VariantSums) -> _Pair:
+    reason = _why_unknown(metric, control) or _why_unknown(metric, variant)
+    if reason is not None:
+        return _Pair(variant, control, metric, None, None, reason)
+    if metric.kind is Kind.QUANTILE:
+        pair = _Pair(variant, control, metric, None, None, None)
+        assert metric.quantile is not None
+        p_value = always_valid_p_of_quantiles(*pair.spreads, metric.quantile)
+        return _Pair(variant, control, metric, None, p_value, None)
+    one, two = _sums(variant, metric).moments, _sums(control, metric).moments
+    if metric.before is not None:
+        one, two = adjusted(one, two)
+    treated, untreated = _estimate(metric, one), _estimate(metric, two)
+    assert treated is not None
+    assert untreated is not None
+    found = difference(treated, untreated)
+    p_value = always_valid_p(found, mixture_scale(plan.units, plan.alpha))
+    return _Pair(variant, control, metric, found, p_value, None)
+
+
+def _compared(plan: Plan, variants: Sequence[VariantSums]) -> tuple[Comparison, ...]:
+    control, *others = variants
+    pairs = [_pair(plan, metric, one, control) for metric in _asked(plan) for one in others]
+    tested = [pair.p_value for pair in pairs if pair.p_value is not None]
+    adjusted_p = iter(holm(tested))
+    # Holm compares the smallest with alpha / m, the next with alpha / (m - 1), and so on until one
+    # is not small enough: all from there on are compared as that one is.
+    ranks = sorted(range(len(tested)), key=tested.__getitem__)
+    told = 0
+    while told < len(ranks) and tested[ranks[told]] <= plan.alpha / (len(ranks) - told):
+        told += 1
+    place = {position: rank for rank, position in enumerate(ranks)}
+    found = []
+    number = 0
+    for pair in pairs:
+        if pair.p_value is None:
+            state = AbState.COLLECTING
+            nothing = (None,) * 6
+            found.append(
+                Comparison(pair.variant.name, pair.metric.name, state, *nothing, pair.reason)
+            )
+            continue
+        rank = place[number]
+        number += 1
+        level = plan.alpha / (len(tested) - min(rank, told if told < len(tested) else rank))
+        p_adjusted = next(adjusted_p)
+        interval = pair.interval(plan, level)
+        found.append(
+            Comparison(
+                pair.variant.name,
+                pair.metric.name,
+                _state(plan, pair, interval, rank < told),
+                pair.difference,
+                interval,
+                1 - level,
+                pair.p_value,
+                p_adjusted,
+                None if pair.found is None else welch(pair.found, plan.alpha),
+            )
+        )
+    return tuple(found)
+
+
+def _state(plan: Plan, pair: _Pair, interval: Interval | None, told: bool) -> AbState:
+    if told and pair.difference:
+        larger = pair.difference > 0
+        return AbState.BETTER if larger == pair.metric.larger_is_better else AbState.WORSE
+    effect = plan.minimum_effect
+    within = (
+        effect is not None
+        and pair.metric.name == plan.success_metric
+        and interval is not None
+        and -effect < interval.low
+        and interval.high < effect
+    )
+    enough = pair.variant.units + pair.control.units >= plan.units
+    return AbState.NO_DIFFERENCE if within or enough else AbState.COLLECTING
+
+
+def _decided(
+    plan: Plan, variants: Sequence[VariantSums], comparisons: Sequence[Comparison]
+) -> tuple[AbState, str]:
+    control = variants[0].name
+    of_success = [one for one in comparisons if one.metric == plan.success_metric]
+    metric = METRICS[plan.success_metric]
+    told = [one for one in of_success if one.state in (AbState.BETTER, AbState.WORSE)]
+    if told:
+        # What is better comes first, then what is furthest away.
+        best = max(told, key=lambda one: (one.state is AbState.BETTER, abs(one.difference or 0)))
+        return best.state, _sentence(best, metric, control) + _harm(plan, comparisons)
+    collecting = [one for one in of_success if one.state is AbState.COLLECTING]
+    units = sum(one.units for one in variants)
+    if collecting:
+        reason = next((one.reason for one in collecting if one.reason), None)
+        why = reason or f"{units} of {plan.units} units, and nothing is told yet"
+        return AbState.COLLECTING, f"collecting: {why}" + _harm(plan, comparisons)
+    closest = max(of_success, key=lambda one: abs(one.difference or 0))
+    return (
+        AbState.NO_DIFFERENCE,
+        f"no variant is told apart from {control}: {_size(closest, metric)} of {closest.variant}"
+        + _harm(plan, comparisons),
+    )
+
+
+def _sentence(one: Comparison, metric: AbMetric, control: str) -> str:
+    return f"{one.variant} is {one.state.value} than {control}: {_size(one, metric)}"
+
+
+def _size(one: Comparison, metric: AbMetric) -> str:
+    assert one.difference is not None
+    assert one.interval is not None
+    assert one.confidence is not None
+    ends = [_quantity(end, metric) for end in one.interval]
+    unit = "points" if metric.unit == "share" else metric.unit
+    confidence = f"{100 * one.confidence:.4g}"
+    return (
+        f"{_quantity(one.difference, metric)} {unit} of {metric.name},"
+        f" {confidence} % always-valid interval {ends[0]} to {ends[1]}"
+    )
+
+
+def _quantity(value: float, metric: AbMetric) -> str:
+    if metric.unit == "share":
+        return f"{100 * value:+.1f}"
+    return f"{value:+.3g}"
+
+
+def _harm(plan: Plan, comparisons: Sequence[Comparison]) -> str:
+    harmed = [
+        f"{one.metric} of {one.variant}"
+        for one in comparisons
+        if one.metric in plan.guardrails and one.state is AbState.WORSE
+    ]
+    return f"; but worse is {', '.join(harmed)}" if harmed else ""
+
+
+def _best(plan: Plan, variants: Sequence[VariantSums]) -> dict[str, Posterior]:
+    metric = METRICS[plan.success_metric]
+    if metric.kind is Kind.QUANTILE or any(_why_unknown(metric, one) for one in variants):
+        return {}
+    estimates = [_estimate(metric, _sums(one, metric).moments) for one in variants]
+    found = of_estimates(
+        [one for one in estimates if one is not None], larger_is_better=metric.larger_is_better
+    )
+    return {one.name: posterior for one, posterior in zip(variants, found, strict=True)}
+
+
+def _outlook(
+    plan: Plan, variants: Sequence[VariantSums], units_a_day: float | None
+) -> Outlook | None:
+    """By the control's and the first other variant's variances."""
+    metric = METRICS[plan.success_metric]
+    if metric.kind is Kind.QUANTILE or any(_why_unknown(metric, one) for one in variants[:2]):
+        return None
+    estimates = [_estimate(metric, _sums(one, metric).moments) for one in variants[:2]]
+    control, other = (one for one in estimates if one is not None)
+    spreads = control.variance * control.n, other.variance * other.n
+    least = minimum_detectable_effect(
+        *spreads, control.n, other.n, power=plan.power, alpha=plan.alpha
+    )
+    if plan.minimum_effect is None:
+        return Outlook(least, None, None)
+    needed = required_units(*spreads, plan.minimum_effect, power=plan.power, alpha=plan.alpha)
+    there = min(one.units for one in variants[:2])
+    of_each = None if units_a_day is None else units_a_day / len(variants)
+    return Outlook(least, needed, None if of_each is None else days_left(needed, there, of_each))

@@ -1,0 +1,279 @@
+"""The verdict of an A/B test: what is said, when nothing may be said, and how often it is wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shared.abtest.inference import bayes
+from shared.abtest.inference.estimates import Moments
+from shared.abtest.inference.quantiles import (
+    always_valid_p_of_quantiles,
+    confidence_sequence_of_quantile,
+    difference_of_quantiles,
+)
+from shared.abtest.metrics import METRICS
+from shared.abtest.verdicts import (
+    LEAST_UNITS,
+    AbState,
+    MetricSums,
+    Plan,
+    VariantSums,
+    judge,
+    sample_ratio_p,
+)
+from shared.telemetry.histograms import Histogram
+
+RATE = "task_completion_rate"
+ALONE = Plan(guardrails=())
+
+
+def rate(successes: int, n: int, unknown: int = 0) -> MetricSums:
+    """Of units with one task each."""
+    values = np.repeat([1.0, 0.0], [successes, n - successes])
+    return MetricSums(Moments.from_values(values, np.ones(n)), unknown)
+
+
+def variant(name: str, successes: int, n: int, *, mixed: int = 0, weight: float = 0.5, **more):
+    return VariantSums(name, weight, n, mixed, {RATE: rate(successes, n), **more})
+
+
+def test_what_is_better_is_said_first_with_its_interval() -> None:
+    verdict = judge(ALONE, [variant("control", 1000, 5000), variant("treatment", 1250, 5000)])
+    assert verdict.state is AbState.BETTER
+    assert verdict.sentence == (
+        "treatment is better than control: +5.0 points of task_completion_rate,"
+        " 95 % always-valid interval +2.4 to +7.6"
+    )
+    only = verdict.comparisons[0]
+    assert only.p_value == only.p_adjusted < 0.001
+    assert only.one_look is not None
+    # One look at the end may be narrower: that is its only advantage.
+    assert only.interval.low < only.one_look.interval.low < only.difference
+
+
+@pytest.mark.parametrize(("successes", "state"), [(750, AbState.WORSE), (1010, AbState.COLLECTING)])
+def test_less_is_worse_and_little_is_not_told(successes: int, state: AbState) -> None:
+    verdict = judge(
+        Plan(guardrails=(), units=20_000),
+        [variant("control", 1000, 5000), variant("treatment", successes, 5000)],
+    )
+    assert verdict.state is state
+
+
+def test_of_a_cost_less_is_better() -> None:
+    def costing(name: str, nanos: float) -> VariantSums:
+        rng = np.random.default_rng(1)
+        cost = MetricSums(Moments.from_values(rng.exponential(nanos, 3000)))
+        return VariantSums(name, 0.5, 3000, metrics={"cost_per_unit": cost})
+
+    plan = Plan(success_metric="cost_per_unit", guardrails=())
+    verdict = judge(plan, [costing("control", 2e6), costing("treatment", 1e6)])
+    assert verdict.state is AbState.BETTER
+    assert "-0.000988 $ of cost_per_unit" in verdict.sentence
+
+
+def test_when_the_planned_units_are_there_and_nothing_is_told_there_is_no_difference() -> None:
+    there = [variant("control", 500, 2500), variant("treatment", 505, 2500)]
+    assert judge(ALONE, there).state is AbState.NO_DIFFERENCE
+    more = judge(Plan(guardrails=(), units=5001), there)
+    assert more.state is AbState.COLLECTING
+    assert more.sentence == "collecting: 5000 of 5001 units, and nothing is told yet"
+
+
+def test_that_there_is_no_difference_that_matters_can_be_shown_before() -> None:
+    there = [variant("control", 5000, 10_000), variant("treatment", 5010, 10_000)]
+    plan = Plan(guardrails=(), units=10**6, minimum_effect=0.05)
+    assert judge(plan, there).state is AbState.NO_DIFFERENCE
+
+
+def test_few_units_are_no_verdict_however_far_they_are_apart() -> None:
+    n = LEAST_UNITS - 1
+    verdict = judge(ALONE, [variant("control", 0, n), variant("treatment", n, n)])
+    assert verdict.state is AbState.COLLECTING
+    assert verdict.sentence == f"collecting: control has {n} of at least {LEAST_UNITS} units"
+    assert all(figure.value is None for figure in verdict.figures)
+
+
+def test_a_split_that_does_not_hold_withholds_the_result() -> None:
+    verdict = judge(ALONE, [variant("control", 500, 1000), variant("treatment", 1000, 1400)])
+    assert verdict.state is AbState.SAMPLE_RATIO_MISMATCH
+    assert (verdict.figures, verdict.comparisons, verdict.best) == ((), (), {})
+    assert verdict.sample_ratio_p < 1e-10
+    after = judge(
+        ALONE,
+        [variant("control", 500, 1000), variant("treatment", 1000, 1400)],
+        split_changed=True,
+    )
+    assert after.state is AbState.BETTER
+    assert after.sample_ratio_p is None
+
+
+def test_the_sample_ratio_of_one_look_is_the_published_one() -> None:
+    assert sample_ratio_p([1000, 1200], [0.5, 0.5]) == pytest.approx(2.0079e-5, rel=1e-4)
+
+
+def test_units_with_two_variants_make_a_test_invalid() -> None:
+    few = [variant("control", 500, 1000, mixed=5), variant("treatment", 900, 1000)]
+    assert judge(ALONE, few).state is AbState.BETTER
+    many = [variant("control", 500, 1000, mixed=50), variant("treatment", 900, 1000)]
+    verdict = judge(ALONE, many)
+    assert verdict.state is AbState.INVALID
+    assert verdict.sentence.startswith("50 of 2050 units were given two variants")
+    assert verdict.comparisons == ()
+
+
+def test_what_is_unknown_of_many_units_is_not_compared() -> None:
+    plan = Plan(guardrails=("cost_per_unit",))
+
+    def cost(unknown: int) -> MetricSums:
+        return MetricSums(Moments.from_values(np.arange(900.0)), unknown)
+
+    there = [
+        variant("control", 500, 1000, cost_per_unit=cost(100)),
+        variant("treatment", 700, 1000, cost_per_unit=cost(0)),
+    ]
+    verdict = judge(plan, there)
+    assert verdict.state is AbState.BETTER
+    compared = {one.metric: one for one in verdict.comparisons}
+    assert compared["cost_per_unit"].difference is None
+    assert (
+        compared["cost_per_unit"].reason == "part of it is unknown of 100 of 1000 units of control"
+    )
+
+
+def test_a_harmed_guardrail_is_told_beside_the_verdict() -> None:
+    plan = Plan(guardrails=("error_rate",))
+    there = [
+        variant("control", 1000, 5000, error_rate=rate(100, 5000)),
+        variant("treatment", 1300, 5000, error_rate=rate(400, 5000)),
+    ]
+    verdict = judge(plan, there)
+    assert verdict.harmed == (("treatment", "error_rate"),)
+    assert verdict.sentence.endswith("; but worse is error_rate of treatment")
+
+
+def test_of_several_variants_each_is_compared_and_all_p_values_are_adjusted() -> None:
+    there = [
+        variant("control", 1000, 5000, weight=0.25),
+        variant("same", 1004, 5000, weight=0.25),
+        variant("little", 1120, 5000, weight=0.25),
+        variant("more", 1300, 5000, weight=0.25),
+    ]
+    verdict = judge(ALONE, there)
+    assert verdict.sentence.startswith("more is better than control: +6.0 points")
+    for one in verdict.comparisons:
+        assert one.p_adjusted >= one.p_value
+        told = one.p_adjusted <= ALONE.alpha
+        # The interval says what the p-value says.
+        assert told == (not one.interval.low <= 0 <= one.interval.high)
+        assert told == (one.state is AbState.BETTER)
+    assert verdict.best["more"].probability_best > 0.99
+    assert sum(one.probability_best for one in verdict.best.values()) == pytest.approx(1)
+
+
+def test_what_it_takes_is_said_and_how_long_it_takes_at_todays_rate() -> None:
+    plan = Plan(guardrails=(), units=10**6, minimum_effect=0.02)
+    verdict = judge(
+        plan, [variant("control", 100, 1000), variant("treatment", 120, 1000)], units_a_day=568
+    )
+    assert verdict.outlook is not None
+    # 10 % to 12 % at 80 % power take 3,838 of each; here the variances are estimates, (n - 1).
+    assert verdict.outlook.required_units == 3842
+    assert verdict.outlook.days_left == pytest.approx((3842 - 1000) / 284)
+    assert 0.03 < verdict.outlook.minimum_detectable_effect < 0.05
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"success_metric": "joy"}, "metric 'joy': expected one of task_completion_rate"),
+        ({"guardrails": (RATE,)}, "named twice"),
+        ({"alpha": 0.9}, "expected 0 < alpha < power < 1"),
+        ({"units": 3}, "3 units; expected 60 or more"),
+        ({"minimum_effect": 0.0}, "minimum effect 0.0; expected a number above 0"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Plan(**wrong)
+
+
+def test_one_variant_is_no_test() -> None:
+    with pytest.raises(ValueError, match="1 variants; expected 2 or more"):
+        judge(ALONE, [variant("control", 1, 2)])
+
+
+def test_looking_after_every_hundred_units_is_wrong_in_five_of_a_hundred_tests_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A/A: three variants and a guardrail, so that what is adjusted for is in it too."""
+    # Who is probably the best decides nothing here.
+    monkeypatch.setattr(bayes, "DRAWS", 10)
+    rng = np.random.default_rng(7)
+    plan = Plan(guardrails=("error_rate",), units=3000)
+    runs, wrong = 300, 0
+    for _ in range(runs):
+        done = rng.random((3, 1000)) < 0.3
+        failed = rng.random((3, 1000)) < 0.1
+        for n in range(100, 1001, 100):
+            there = [
+                variant(
+                    name,
+                    int(done[which, :n].sum()),
+                    n,
+                    weight=1 / 3,
+                    error_rate=rate(int(failed[which, :n].sum()), n),
+                )
+                for which, name in enumerate(("control", "one", "two"))
+            ]
+            verdict = judge(plan, there)
+            if verdict.harmed or verdict.state in (AbState.BETTER, AbState.WORSE):
+                wrong += 1
+                break
+    # At 5 % more than 26 of 300 have a probability of 0.3 %.
+    assert wrong <= 26
+
+
+class TestQuantiles:
+    rng = np.random.default_rng(3)
+
+    def test_the_interval_holds_the_quantile_and_narrows(self) -> None:
+        true = float(np.exp(6 + 0.8 * 1.6448536269514722))
+        widths = []
+        for n in (100, 1000, 10_000, 100_000):
+            values = np.rint(self.rng.lognormal(6, 0.8, n)).astype(int)
+            found = confidence_sequence_of_quantile(Histogram.from_values(values), 0.95)
+            assert found.low <= true <= found.high
+            widths.append(found.high - found.low)
+        assert widths == sorted(widths, reverse=True)
+        # So few values have no upper end.
+        assert widths[0] == float("inf")
+
+    def test_a_shift_is_told_and_none_is_not(self) -> None:
+        one, same, slower = (
+            Histogram.from_values(np.rint(self.rng.lognormal(mean, 0.5, 5000)).astype(int))
+            for mean in (6.0, 6.0, 6.4)
+        )
+        assert difference_of_quantiles(slower, one, 0.95).low > 0
+        assert always_valid_p_of_quantiles(slower, one, 0.95) < 1e-3
+        assert always_valid_p_of_quantiles(same, one, 0.95) == 1.0
+
+    def test_of_nothing_nothing_is_known(self) -> None:
+        assert confidence_sequence_of_quantile(Histogram.empty(), 0.5) is None
+        one = Histogram.from_values([5])
+        assert difference_of_quantiles(one, Histogram.empty(), 0.5) is None
+
+    def test_a_verdict_compares_them(self) -> None:
+        plan = Plan(success_metric="llm_latency_p95", guardrails=())
+
+        def timed(name: str, mean: float) -> VariantSums:
+            values = np.rint(self.rng.lognormal(mean, 0.5, 5000)).astype(int)
+            spread = MetricSums(Moments(0, 0.0, 0.0), spread=Histogram.from_values(values))
+            return VariantSums(name, 0.5, 5000, metrics={"llm_latency_p95": spread})
+
+        verdict = judge(plan, [timed("control", 6.4), timed("treatment", 6.0)])
+        assert verdict.state is AbState.BETTER
+        assert "s of llm_latency_p95" in verdict.sentence
+        assert verdict.comparisons[0].one_look is None
+        assert METRICS["llm_latency_p95"].scale == 1e-3
