@@ -104,6 +104,13 @@ def upgrade() -> None:
     )
     # Whoever sums an event asks for the tests of its unit.
     op.create_index("ab_units_unit_id_idx", "ab_units", ["tenant_id", "unit_id"], schema="mlops")
+    op.create_index(
+        "ab_units_mixed_idx",
+        "ab_units",
+        ["tenant_id", "test_id"],
+        schema="mlops",
+        postgresql_where=sa.text("mixed"),
+    )
     op.create_table(
         "ab_sums",
         sa.Column("tenant_id", sa.Uuid(), sa.ForeignKey("mlops.tenants.id"), nullable=False),

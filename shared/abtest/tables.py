@@ -34,8 +34,11 @@ class AbUnit(Base):
     """What one exposed unit has done since, and what it did before: see `metrics.COMPONENTS`."""
 
     __tablename__ = "ab_units"
-    # Whoever sums an event asks for the tests of its unit.
-    __table_args__ = (sa.Index("ab_units_unit_id_idx", "tenant_id", "unit_id"),)
+    __table_args__ = (
+        # Whoever sums an event asks for the tests of its unit.
+        sa.Index("ab_units_unit_id_idx", "tenant_id", "unit_id"),
+        sa.Index("ab_units_mixed_idx", "tenant_id", "test_id", postgresql_where=sa.text("mixed")),
+    )
 
     # No foreign keys: each would be looked up for every one of millions of units.
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)

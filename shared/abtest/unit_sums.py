@@ -123,10 +123,6 @@ def _each(pattern: str, names: Iterable[str]) -> str:
     return ", ".join(pattern.format(name) for name in names)
 
 
-# Of who is not fresh nothing is looked up, and what was known stays.
-_NEW_BEFORE: Final = (
-    "CASE WHEN fresh.since IS NOT NULL THEN coalesce(before.{0}, 0) END AS {0}_before"
-)
 _ALL: Final = (*COMPONENTS, *(f"{name}_before" for name in BEFORE))
 
 # As wide as what is put into it: of each unit that changed, what it was and what it is.
@@ -185,13 +181,26 @@ _ADD_UP: Final = sa.text(
             AND e.occurred_at >= (SELECT since - CAST(:before AS interval) FROM earliest)
         GROUP BY fresh.test_id, fresh.unit_id
     ),
+    -- Side by side and not joined: of lists that have no statistics a join would be a guess.
     touched AS (
-        SELECT test_id, unit_id, fresh.counted,
-            {_each("coalesce(come.{0}, 0) + coalesce(looked_back.{0}, 0) AS {0}", COMPONENTS)},
-            {_each(_NEW_BEFORE, BEFORE)}
-        FROM come FULL JOIN fresh USING (test_id, unit_id)
-        LEFT JOIN looked_back USING (test_id, unit_id)
-        LEFT JOIN before USING (test_id, unit_id)
+        SELECT test_id, unit_id, bool_or(counted) AS counted,
+            {_each("CAST(sum({0}) AS bigint) AS {0}", COMPONENTS)},
+            {_each("CAST(sum({0}_before) AS bigint) AS {0}_before", BEFORE)}
+        FROM (
+            SELECT test_id, unit_id, CAST(NULL AS boolean) AS counted, {_each("{0}", COMPONENTS)},
+                {_each("CAST(NULL AS bigint)", BEFORE)} FROM come
+            UNION ALL
+            SELECT test_id, unit_id, NULL, {_each("{0}", COMPONENTS)},
+                {_each("NULL", BEFORE)} FROM looked_back
+            UNION ALL
+            SELECT test_id, unit_id, NULL, {_each("0", COMPONENTS)},
+                {_each("{0}", BEFORE)} FROM before
+            UNION ALL
+            SELECT test_id, unit_id, counted, {_each("0", COMPONENTS)},
+                {_each("0", BEFORE)} FROM fresh
+        ) AS parts (test_id, unit_id, counted, {_each("{0}", COMPONENTS)},
+            {_each("{0}_before", BEFORE)})
+        GROUP BY test_id, unit_id
     ),
     added AS (
         UPDATE mlops.ab_units u
