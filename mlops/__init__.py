@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlops.client import Job, submit
+    from mlops.config_manager import ConfigManager
     from mlops.cost_monitor import MLOpsCostMonitor
     from mlops.drift_detector import DataDriftDetector
     from mlops.feature_store import FeatureStore
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from shared.evaluation.custom import Criterion, CustomBenchmark, CustomTask, Start
 
 __all__ = [
+    "ConfigManager",
     "Criterion",
     "CustomBenchmark",
     "CustomTask",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ConfigManager": "mlops.config_manager",
     "DataDriftDetector": "mlops.drift_detector",
     "Job": "mlops.client",
     "MLOpsCostMonitor": "mlops.cost_monitor",

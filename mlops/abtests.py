@@ -34,14 +34,35 @@ Name = Annotated[str, typer.Argument(help="The test's name.")]
 Environment = Annotated[str, typer.Option(help="Where the test runs.")]
 
 
+Version = Annotated[
+    int | None,
+    typer.Option(help="Refuse if the test has changed since this version, which `show` tells."),
+]
+
+
 @app.command()
 def create(
     name: Name,
     variant: Annotated[
         list[str],
-        typer.Option(help="NAME=MODEL:WEIGHT; the first is the control, the weights sum to 1."),
+        typer.Option(
+            help="NAME, NAME:WEIGHT or NAME=MODEL:WEIGHT; the first is the control. The weights sum"
+            " to 1; without any all are the same."
+        ),
     ],
     environment: Environment = "production",
+    metric: Annotated[str, typer.Option(help="What the variants are compared by.")] = "success",
+    coverage: Annotated[float, typer.Option(help="The share that takes part, 0 to 1.")] = 1.0,
+    sticky: Annotated[
+        bool, typer.Option("--sticky", help="Units keep their variant when weights change.")
+    ] = False,
+    rules: Annotated[
+        str,
+        typer.Option(
+            help="JSON with targeting, namespace, holdout, forced, starts_at, ends_at: see"
+            " docs/ab-tests.md."
+        ),
+    ] = "{}",
     as_json: Json = False,
 ) -> None:
     """Make a test, as a draft.
@@ -54,17 +75,26 @@ def create(
         from shared.registry.models import resolve
         from shared.tenancy.tenants import current_tenant
 
-        variants = [_variant(text) for text in variant]
+        variants = [_variant(text, 1 / len(variant)) for text in variant]
+        given = {"coverage": coverage, "sticky": sticky} | _object("--rules", rules)
         with tenant_session(current_tenant()) as session:
             for one in variants:
-                with looking_up():
-                    resolve(session, one["model"])
-            made = lifecycle.create(session, name, variants, environment=environment)
+                if one["model"] is not None:
+                    with looking_up():
+                        resolve(session, one["model"])
+            made = lifecycle.create(
+                session, name, variants, environment=environment, success_metric=metric, **given
+            )
             _result(made, as_json)
 
 
 @app.command()
-def start(name: Name, environment: Environment = "production", as_json: Json = False) -> None:
+def start(
+    name: Name,
+    environment: Environment = "production",
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
     """Let a draft assign units.
 
     Example: mlops ab start choice
@@ -72,19 +102,190 @@ def start(name: Name, environment: Environment = "production", as_json: Json = F
     with one_line_errors():
         from shared.abtest import lifecycle
 
-        _move(lifecycle.start, name, environment, as_json)
+        _change(lifecycle.start, name, environment, version, as_json)
 
 
 @app.command()
-def stop(name: Name, environment: Environment = "production", as_json: Json = False) -> None:
-    """Let a running test assign no more, for good.
+def pause(
+    name: Name,
+    environment: Environment = "production",
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """Let a running test assign nothing until it is resumed, in every process at once.
+
+    Example: mlops ab pause choice
+    """
+    with one_line_errors():
+        from shared.abtest import lifecycle
+
+        _change(lifecycle.pause, name, environment, version, as_json)
+
+
+@app.command()
+def resume(
+    name: Name,
+    environment: Environment = "production",
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """Let a paused test assign again.
+
+    Example: mlops ab resume choice
+    """
+    with one_line_errors():
+        from shared.abtest import lifecycle
+
+        _change(lifecycle.resume, name, environment, version, as_json)
+
+
+@app.command()
+def stop(
+    name: Name,
+    environment: Environment = "production",
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """Let a test assign no more, for good.
 
     Example: mlops ab stop choice
     """
     with one_line_errors():
         from shared.abtest import lifecycle
 
-        _move(lifecycle.stop, name, environment, as_json)
+        _change(lifecycle.stop, name, environment, version, as_json)
+
+
+@app.command()
+def conclude(
+    name: Name,
+    winner: Annotated[str, typer.Argument(help="The variant that everyone gets from now on.")],
+    environment: Environment = "production",
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """End a test with a winner.
+
+    Example: mlops ab conclude choice treatment
+    """
+    with one_line_errors():
+        from shared.abtest import lifecycle
+
+        def move(session: Session, of: str, where: str, **seen: int | None) -> AbTest:
+            return lifecycle.conclude(session, of, winner, where, **seen)
+
+        _change(move, name, environment, version, as_json)
+
+
+@app.command()
+def ramp(
+    name: Name,
+    coverage: Annotated[float, typer.Argument(help="The share that takes part, 0 to 1.")],
+    environment: Environment = "production",
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """Let another share of the units take part; upwards nobody changes the variant.
+
+    Example: mlops ab ramp choice 0.5
+    """
+    with one_line_errors():
+        from shared.abtest import lifecycle
+
+        def move(session: Session, of: str, where: str, **seen: int | None) -> AbTest:
+            return lifecycle.ramp(session, of, coverage, where, **seen)
+
+        _change(move, name, environment, version, as_json)
+
+
+@app.command()
+def weights(
+    name: Name,
+    split: Annotated[list[str], typer.Argument(help="NAME:WEIGHT of each variant; they sum to 1.")],
+    environment: Environment = "production",
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """Give the variants new weights; only the units move that must.
+
+    Example: mlops ab weights choice control:0.2 treatment:0.8
+    """
+    with one_line_errors():
+        from shared.abtest import lifecycle
+
+        wanted = dict(_weight(text) for text in split)
+
+        def move(session: Session, of: str, where: str, **seen: int | None) -> AbTest:
+            return lifecycle.change_weights(session, of, wanted, where, **seen)
+
+        _change(move, name, environment, version, as_json)
+
+
+@app.command()
+def force(
+    name: Name,
+    unit: Annotated[str, typer.Argument(help="The unit's id.")],
+    variant: Annotated[
+        str | None, typer.Argument(help="Its variant; left out, the unit is let go again.")
+    ] = None,
+    environment: Environment = "production",
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """Give a unit a variant whatever else holds, for a look at it; it does not count.
+
+    Example: mlops ab force choice tester-7 treatment
+    """
+    with one_line_errors():
+        from shared.abtest import lifecycle
+
+        def move(session: Session, of: str, where: str, **seen: int | None) -> AbTest:
+            return lifecycle.force(session, of, {unit: variant}, where, **seen)
+
+        _change(move, name, environment, version, as_json)
+
+
+@app.command()
+def assign(
+    name: Name,
+    unit: Annotated[str, typer.Argument(help="The unit's id.")],
+    attributes: Annotated[
+        str, typer.Option(help="The unit's attributes as a JSON object, for targeting.")
+    ] = "{}",
+    environment: Environment = "production",
+    as_json: Json = False,
+) -> None:
+    """Show what a unit gets, and why. It is not counted.
+
+    Example: mlops ab assign choice user-7 --attributes '{"country": "DE"}'
+    """
+    with one_line_errors():
+        from shared.abtest import lifecycle
+        from shared.abtest.assignment import live
+        from shared.database import tenant_session
+        from shared.tenancy.tenants import current_tenant
+
+        known = _object("--attributes", attributes)
+        with tenant_session(current_tenant()) as session:
+            with looking_up():
+                test = lifecycle.find(session, name, environment)
+            truth = lifecycle.truth_of(session, test)
+        given = live(truth.table, truth.kept).assign(unit, known)
+    told = None if given.variant is None else given.variant.name
+    if as_json:
+        payload = None if given.variant is None else given.variant.payload
+        print_json(
+            {
+                "test": name,
+                "unit": unit,
+                "variant": told,
+                "reason": given.reason,
+                "in_test": given.in_test,
+                "payload": payload,
+            }
+        )
+        return
+    say(f"{told or 'no variant'} ({given.reason})")
 
 
 @app.command("list")
@@ -113,7 +314,7 @@ def list_tests(as_json: Json = False) -> None:
                 row["name"],
                 row["environment"],
                 row["status"],
-                ", ".join(f"{v['name']}={v['model']}:{v['weight']:g}" for v in row["variants"]),
+                ", ".join(_told(variant) for variant in row["variants"]),
                 f"{row['created_at']:%Y-%m-%d %H:%M:%S}",
             )
             for row in rows
@@ -146,6 +347,7 @@ def show(name: Name, environment: Environment = "production", as_json: Json = Fa
         return
     say(found.verdict)
     _print_analysis(found)
+    say(_state(described))
 
 
 def _print_analysis(found: Analysis) -> None:
@@ -171,6 +373,17 @@ def _print_analysis(found: Analysis) -> None:
         say(f"sample ratio: p = {found.sample_ratio_p:.2g} that the units follow the weights")
 
 
+def _state(test: Mapping[str, Any]) -> str:
+    """What the test does now, and to how many."""
+    parts = [f"{test['name']} is {test['status']}, version {test['version']}"]
+    if test["winner"] is not None:
+        parts.append(f"winner {test['winner']}")
+    coverage = test["rules"].get("coverage", 1)
+    if coverage != 1:
+        parts.append(f"{coverage:.4g} of the units take part")
+    return "; ".join(parts)
+
+
 def _without_units(test: Mapping[str, Any]) -> str:
     """What to say of a test that has assigned nothing yet: how it comes to do so."""
     name, environment = test["name"], test["environment"]
@@ -187,10 +400,10 @@ def _without_units(test: Mapping[str, Any]) -> str:
     return f"{name} has assigned no unit yet, so nothing is known; {how}"
 
 
-def _move(
-    move: Callable[[Session, str, str], AbTest], name: str, environment: str, as_json: bool
+def _change(
+    change: Callable[..., AbTest], name: str, environment: str, version: int | None, as_json: bool
 ) -> None:
-    """Change the state of the test and say what it is now."""
+    """Change the test and say what it is now."""
     from shared.abtest import lifecycle
     from shared.database import tenant_session
     from shared.tenancy.tenants import current_tenant
@@ -198,22 +411,57 @@ def _move(
     with tenant_session(current_tenant()) as session:
         with looking_up():
             lifecycle.find(session, name, environment)
-        _result(move(session, name, environment), as_json)
+        _result(change(session, name, environment, expected_version=version), as_json)
 
 
-def _variant(text: str) -> dict[str, Any]:
-    name, equals, rest = text.partition("=")
+def _variant(text: str, equal: float) -> dict[str, Any]:
+    """`NAME`, `NAME:WEIGHT` or `NAME=MODEL:WEIGHT`; without a weight it is `equal`."""
+    name, equals, model = text.partition("=")
+    rest = model if equals else name
     # The last colon: a model's name may have some of its own.
-    model, colon, weight = rest.rpartition(":")
+    before, colon, weight = rest.rpartition(":")
+    if not colon and not equals:
+        before, weight = rest, str(equal)
     try:
-        if not (name and equals and model and colon):
+        if not (name and before and weight):
             raise ValueError
-        return {"name": name, "model": model, "weight": float(weight)}
+        share = float(weight)
     except ValueError:
         raise complain(
-            f"variant {text[:200]!r} is not NAME=MODEL:WEIGHT, such as control=my-agent:0.5",
+            f"variant {text[:200]!r} is not NAME=MODEL:WEIGHT, such as control=my-agent:0.5, nor"
+            " NAME:WEIGHT or NAME",
             Exit.USAGE,
         ) from None
+    if equals:
+        return {"name": name, "model": before, "weight": share}
+    return {"name": before, "model": None, "weight": share}
+
+
+def _weight(text: str) -> tuple[str, float]:
+    name, _, weight = text.rpartition(":")
+    try:
+        if not name:
+            raise ValueError
+        return name, float(weight)
+    except ValueError:
+        raise complain(
+            f"weight {text[:200]!r} is not NAME:WEIGHT, such as control:0.2", Exit.USAGE
+        ) from None
+
+
+def _object(option: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise complain(f"{option} {text[:100]!r} is no JSON object", Exit.USAGE)
+    return value
+
+
+def _told(variant: Mapping[str, Any]) -> str:
+    model = "" if variant["model"] is None else f"={variant['model']}"
+    return f"{variant['name']}{model}:{variant['weight']:g}"
 
 
 def _described(test: AbTest) -> dict[str, Any]:
@@ -221,7 +469,14 @@ def _described(test: AbTest) -> dict[str, Any]:
         "name": test.name,
         "environment": test.environment,
         "status": test.status,
-        "variants": [{k: v[k] for k in ("name", "model", "weight")} for v in test.variants],
+        "version": test.table_version,
+        "variants": [
+            {"payload": None} | {k: v for k, v in variant.items() if k != "slots"}
+            for variant in test.variants
+        ],
+        "rules": test.rules,
+        "winner": test.winner,
+        "success_metric": test.success_metric,
         "created_at": test.created_at,
     }
 

@@ -27,9 +27,24 @@ def redis_client() -> redis.Redis:
     return _clients[key]
 
 
+def ab_tables_prefix(tenant_id: UUID, environment: str) -> str:
+    """What the keys of all tables of an environment begin with, and no other key."""
+    return f"mlops:ab:{{{tenant_id}}}:{environment}:"
+
+
 def ab_table_key(tenant_id: UUID, environment: str, name: str) -> str:
     """The slot table of one A/B test."""
-    return f"mlops:ab:{tenant_id}:{environment}:{name}"
+    return ab_tables_prefix(tenant_id, environment) + name
+
+
+def ab_index_key(tenant_id: UUID, environment: str) -> str:
+    """The versions of all tables of an environment, by the name of the test."""
+    return f"mlops:ab-index:{{{tenant_id}}}:{environment}"
+
+
+def ab_kept_key(tenant_id: UUID, digest: str) -> str:
+    """The units that keep a variant, as the table asks for them that has this digest."""
+    return f"mlops:ab-kept:{{{tenant_id}}}:{digest}"
 
 
 def endpoint_places_key(endpoint: str) -> str:

@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
     "Where the operator sends `OPENAI_API_KEY`, besides what `model_keys` lists."
 
+    ab_lease_seconds: float = Field(default=60.0, ge=1, le=86_400)
+    "How long a process goes on assigning by its copy of a test that Redis does not confirm."
+    ab_poll_seconds: float = Field(default=5.0, ge=0.05, le=3_600)
+    "How often a process asks whether its copies are the newest, besides being told of changes."
+
     agent_commands: dict[str, tuple[str, ...]] = {}
     "Programs that agents of kind `external` may run: name, and what is run, without a shell."
     agent_hosts: tuple[str, ...] = ()

@@ -18,8 +18,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from shared.abtest.analysis import step as analyze_step
-from shared.abtest.assignment import assign
-from shared.abtest.lifecycle import load_table
+from shared.abtest.lifecycle import load_test, republish
+from shared.abtest.states import AbTestError
 from shared.abtest.unit_sums import sum_units
 from shared.costs.agents import why_unpriced
 from shared.costs.pricing import tenant_prices
@@ -128,11 +128,17 @@ def _kept(job: object) -> dict[str, Any]:
 
 
 def _chooser(session: Session, split: AbSplit) -> Chooser:
-    table = load_table(session, split.test, split.environment)
+    test = load_test(session, split.test, split.environment)
+    for variant in test.table.variants:
+        if variant.model is None:
+            raise AbTestError(
+                f"variant {variant.name!r} of test {split.test!r} names no model to be evaluated"
+            )
+    control = str(test.table.variants[0].model)
 
     def choose(unit_id: str) -> Assigned:
-        variant = assign(table, unit_id)
-        return Assigned(variant.name, variant.model)
+        given = test.assign(unit_id, {}).variant
+        return Assigned(None, control) if given is None else Assigned(given.name, str(given.model))
 
     return choose
 
@@ -217,6 +223,21 @@ def roll_up_dirty_hours(slot: datetime) -> None:
 @timetable_task("mlops.sum_units_everywhere", every=timedelta(minutes=1))
 def sum_units_everywhere(slot: datetime) -> None:
     enqueue_unit_sums()
+
+
+@timetable_task("mlops.republish_ab_tests", every=timedelta(minutes=1))
+def republish_ab_tests(slot: datetime) -> None:
+    """Of all tenants: Redis may have been emptied, or was away when a test was changed."""
+    with system_session() as session:
+        tenants = session.scalars(sa.select(sa.func.mlops.tenant_ids())).all()
+    try:
+        for tenant_id in tenants:
+            with tenant_session(tenant_id) as session:
+                published = republish(session)
+            if published:
+                log.info("published %d A/B tests again", published)
+    except redis.RedisError as error:
+        log.warning("A/B tests not published, Redis is away: %s", type(error).__name__)
 
 
 @timetable_task("mlops.make_event_partitions", every=timedelta(hours=1))

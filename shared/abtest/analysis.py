@@ -44,7 +44,7 @@ class VariantCounts:
     was cancelled nor broken by the environment; `successes` are of those, by the first such."""
 
     name: str
-    model: str
+    model: str | None
     weight: float
     units: int
     episodes: int

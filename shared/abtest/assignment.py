@@ -2,27 +2,77 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
-from typing import Final, Self
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final, Self
 from uuid import UUID
 
-from shared.abtest.hashing import slot_of
-from shared.abtest.slots import SlotTable
+from pydantic import ValidationError
 
-LONGEST_UNIT_ID: Final = 1_000
+from shared.abtest.definition import Rules, Variant, is_unit_id, unfit_unit_id
+from shared.abtest.exposures import Exposure, ExposureBuffer
+from shared.abtest.hashing import SLOTS, fnv1a_32, in_namespace, slot_from, slot_of
+from shared.abtest.kept import NOBODY_KEPT, Kept, unit_hash
+from shared.abtest.slots import NOBODY, SlotError, SlotTable, slots_in
+from shared.abtest.states import AbStatus
+from shared.abtest.targeting import Attributes, compiled
+
+# What the codes below 128 stand for is their owner, with one bit more where the slot has moved.
+_MOVED: Final = 128
+_MOVED_TO_NOBODY: Final = 254
+_MOVING: Final = 253
 
 
 class AssignmentError(ValueError):
     """The unit cannot be assigned; the message is one line."""
 
 
-@dataclass(frozen=True)
-class Variant:
-    name: str
-    weight: float
-    model: str
-    "The model's key, `name@version`."
+class TableError(ValueError):
+    """Text that is no published table; the message is one line."""
+
+
+class Reason(StrEnum):
+    """Why a unit got what it got."""
+
+    ASSIGNED = "assigned"
+    KEPT = "kept"
+    "Its slot has moved, and it keeps the variant that it met."
+    FORCED = "forced"
+    CONCLUDED = "concluded"
+    NOT_COVERED = "not_covered"
+    NOT_TARGETED = "not_targeted"
+    IN_HOLDOUT = "in_holdout"
+    OTHER_NAMESPACE = "other_namespace"
+    NOT_STARTED = "not_started"
+    ENDED = "ended"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    DRAFT = "draft"
+    MOVING = "moving"
+    "Its slot is on its way to another variant, and lets nobody in until it is there."
+    UNKNOWN_TEST = "unknown_test"
+    STALE = "stale"
+    "Redis has been away for longer than the lease: the control is served, outside of the test."
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a unit gets. Without a variant it gets what it would get if there were no test."""
+
+    test: str
+    variant: Variant | None
+    reason: Reason
+
+    @property
+    def in_test(self) -> bool:
+        """Whether the unit counts for the test."""
+        return self.reason in (Reason.ASSIGNED, Reason.KEPT)
 
 
 @dataclass(frozen=True)
@@ -30,48 +80,264 @@ class AssignmentTable:
     """All that assigning needs: what is published, and what every process may keep a copy of."""
 
     test_id: UUID
+    name: str
     version: int
-    status: str
-    seed: str
+    status: AbStatus
     variants: tuple[Variant, ...]
+    rules: Rules
     slots: SlotTable
+    winner: str | None = None
+    kept: str | None = None
+    "The digest of the packed units that keep their variant; None where there are none."
 
     def __post_init__(self) -> None:
-        if max(self.slots.owners) >= len(self.variants):
-            raise ValueError(f"slots for more than the {len(self.variants)} variants there are")
+        held = [owner for owner in set(self.slots.owners) if owner != NOBODY]
+        if max(held, default=0) >= len(self.variants):
+            raise SlotError(f"slots for more than the {len(self.variants)} variants there are")
+        if self.status is AbStatus.CONCLUDED and self.winner not in self.names:
+            raise ValueError(f"winner {self.winner!r}; this test's variants are {self.names}")
 
-    def to_json(self) -> str:
-        return json.dumps(
+    @property
+    def seed(self) -> str:
+        """GrowthBook's default seed is the key of the experiment."""
+        return self.name
+
+    @property
+    def names(self) -> list[str]:
+        return [variant.name for variant in self.variants]
+
+    def to_text(self) -> str:
+        """A line with the SHA-1 of the rest, which is JSON. Redis can check it in a script."""
+        body = json.dumps(
             {
                 "test_id": str(self.test_id),
+                "name": self.name,
                 "version": self.version,
                 "status": self.status,
-                "seed": self.seed,
-                "variants": [vars(variant) for variant in self.variants],
-                "ends": self.slots.ends,
-                "owners": self.slots.owners,
+                "variants": [
+                    variant.model_dump(mode="json") | {"slots": self.slots.ranges_of(position)}
+                    for position, variant in enumerate(self.variants)
+                ],
+                "rules": self.rules.model_dump(mode="json"),
+                "moved": self.slots.moved,
+                "moving": self.slots.moving,
+                "winner": self.winner,
+                "kept": self.kept,
             }
         )
+        return f"{_sha1(body)}\n{body}"
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Raises ValueError, KeyError or TypeError when `text` is not what `to_json` writes."""
-        stored = json.loads(text)
-        return cls(
-            test_id=UUID(stored["test_id"]),
-            version=int(stored["version"]),
-            status=str(stored["status"]),
-            seed=str(stored["seed"]),
-            variants=tuple(Variant(**variant) for variant in stored["variants"]),
-            slots=SlotTable(tuple(stored["ends"]), tuple(stored["owners"])),
-        )
+    def from_text(cls, text: str) -> Self:
+        """Raises `TableError` when `text` is not what `to_text` writes."""
+        checksum, _, body = text.partition("\n")
+        if checksum != _sha1(body):
+            raise TableError("its checksum is not that of what it holds")
+        try:
+            stored = json.loads(body)
+            variants = [dict(variant) for variant in stored["variants"]]
+            slots = [variant.pop("slots") for variant in variants]
+            return cls(
+                test_id=UUID(stored["test_id"]),
+                name=str(stored["name"]),
+                version=int(stored["version"]),
+                status=AbStatus(stored["status"]),
+                variants=tuple(Variant.model_validate(variant) for variant in variants),
+                rules=Rules.model_validate(stored["rules"]),
+                slots=SlotTable.of_ranges(slots, stored["moved"], stored["moving"]),
+                winner=stored["winner"],
+                kept=stored["kept"],
+            )
+        except ValidationError as error:
+            raise TableError(f"not a table of this version: {error.error_count()} errors") from None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise TableError(f"not a table of this version: {type(error).__name__}") from None
 
 
-def assign(table: AssignmentTable, unit_id: str) -> Variant:
-    """The variant of `unit_id`. Raises `AssignmentError` for a unit id that is no identifier."""
-    if not 1 <= len(unit_id) <= LONGEST_UNIT_ID or "\x00" in unit_id:
-        raise AssignmentError(
-            f"unit id {unit_id[:40]!r} of {len(unit_id)} characters: it must be 1 to"
-            f" {LONGEST_UNIT_ID} characters without NUL"
-        )
-    return table.variants[table.slots.owner(slot_of(table.seed, unit_id))]
+NO_ATTRIBUTES: Final[Attributes] = MappingProxyType({})
+
+Assign = Callable[[str, Attributes], Assignment]
+_Gate = Callable[[str], Assignment | None]
+
+
+@dataclass
+class LiveTest:
+    """A table made ready to assign. `assign` is quick: it neither waits nor looks anything up
+    outside of this process."""
+
+    table: AssignmentTable
+    assign: Assign
+    lease: list[float] = field(default_factory=lambda: [math.inf])
+    "Until when, by the monotonic clock, the table holds without being confirmed."
+
+
+def live(
+    table: AssignmentTable,
+    kept: Kept = NOBODY_KEPT,
+    *,
+    exposures: ExposureBuffer | None = None,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> LiveTest:
+    """Make `table` ready. Whom it counts goes to `exposures`; without one nobody is counted.
+
+    What it raises of a unit id that is no identifier is `AssignmentError`, and nothing else.
+    """
+    lease = [math.inf]
+    if table.status is AbStatus.RUNNING:
+        assign = _running(table, kept, lease, exposures, clock, monotonic)
+    elif table.status is AbStatus.CONCLUDED:
+        assign = _checked(_concluded(table), table, lease, monotonic)
+    else:
+        outside = Assignment(table.name, None, Reason(table.status))
+        assign = _checked(lambda unit_id, attributes: outside, table, lease, monotonic)
+    return LiveTest(table, assign, lease)
+
+
+def unknown(test: str) -> Assignment:
+    """What a unit gets of a test that this process knows nothing of."""
+    return Assignment(test[:200], None, Reason.UNKNOWN_TEST)
+
+
+def _checked(
+    decide: Assign, table: AssignmentTable, lease: list[float], monotonic: Callable[[], float]
+) -> Assign:
+    stale = _stale(table)
+
+    def assign(unit_id: str, attributes: Attributes = NO_ATTRIBUTES) -> Assignment:
+        _require_unit_id(unit_id)
+        return stale if monotonic() > lease[0] else decide(unit_id, attributes)
+
+    return assign
+
+
+def _stale(table: AssignmentTable) -> Assignment:
+    return Assignment(table.name, table.variants[0], Reason.STALE)
+
+
+def _require_unit_id(unit_id: str) -> None:
+    if not isinstance(unit_id, str) or not is_unit_id(unit_id):
+        raise AssignmentError(unfit_unit_id(unit_id))
+
+
+def _concluded(table: AssignmentTable) -> Assign:
+    winner = next(variant for variant in table.variants if variant.name == table.winner)
+    told = Assignment(table.name, winner, Reason.CONCLUDED)
+    elsewhere = Assignment(table.name, None, Reason.NOT_TARGETED)
+    targeted = compiled(table.rules.targeting)
+    return lambda unit_id, attributes: (
+        told if targeted is None or targeted(attributes) else elsewhere
+    )
+
+
+def _running(
+    table: AssignmentTable,
+    kept: Kept,
+    lease: list[float],
+    exposures: ExposureBuffer | None,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
+) -> Assign:
+    """The one function of every assignment: what it needs is at hand, for it is to be quick."""
+    codes, outcomes = _codes(table)
+    by_position = [Assignment(table.name, v, Reason.KEPT) for v in table.variants]
+    gates = _gates(table, clock)
+    targeted = compiled(table.rules.targeting)
+    elsewhere = Assignment(table.name, None, Reason.NOT_TARGETED)
+    stale = _stale(table)
+    seeded = fnv1a_32(table.seed)
+    known = {} if exposures is None else exposures.known(table.test_id)
+    test_id, version = table.test_id, table.version
+    of_moved_slots = {
+        _MOVED + position: Assignment(table.name, variant, Reason.ASSIGNED)
+        for position, variant in enumerate(table.variants)
+    } | {
+        _MOVED_TO_NOBODY: Assignment(table.name, None, Reason.NOT_COVERED),
+        _MOVING: Assignment(table.name, None, Reason.MOVING),
+    }
+
+    def of_moved(unit_id: str, code: int) -> Assignment:
+        position = kept.variant_of(unit_hash(test_id, unit_id))
+        return of_moved_slots[code] if position is None else by_position[position]
+
+    def assign(unit_id: str, attributes: Attributes = NO_ATTRIBUTES) -> Assignment:
+        try:
+            slot = known.get(unit_id)
+        except TypeError:
+            raise AssignmentError(unfit_unit_id(unit_id)) from None
+        if slot is None:
+            _require_unit_id(unit_id)
+        if monotonic() > lease[0]:
+            return stale
+        for gate in gates:
+            decided = gate(unit_id)
+            if decided is not None:
+                return decided
+        if targeted is not None and not targeted(attributes):
+            return elsewhere
+        if slot is not None:
+            return outcomes[codes[slot]] or of_moved(unit_id, codes[slot])
+        slot = slot_from(seeded, unit_id)
+        given = outcomes[codes[slot]] or of_moved(unit_id, codes[slot])
+        if exposures is not None and given.variant is not None:
+            met = Exposure(test_id, unit_id, given.variant.name, version, clock())
+            exposures.count(met, slot)
+        return given
+
+    return assign
+
+
+def _codes(table: AssignmentTable) -> tuple[bytes, list[Assignment | None]]:
+    """A byte for each slot, and what each byte stands for; None where the unit decides."""
+    outcomes: list[Assignment | None] = [None] * 256
+    for position, variant in enumerate(table.variants):
+        outcomes[position] = Assignment(table.name, variant, Reason.ASSIGNED)
+    outcomes[NOBODY] = Assignment(table.name, None, Reason.NOT_COVERED)
+    codes = bytearray(table.slots.owners)
+    if table.rules.sticky:
+        for slot in slots_in(table.slots.moved):
+            codes[slot] = _MOVED_TO_NOBODY if codes[slot] == NOBODY else _MOVED + codes[slot]
+    for slot in slots_in(table.slots.moving):
+        codes[slot] = _MOVING
+    return bytes(codes), outcomes
+
+
+def _gates(table: AssignmentTable, clock: Callable[[], float]) -> tuple[_Gate, ...]:
+    """What decides before targeting does, in this order; only what the test has."""
+    rules, name = table.rules, table.name
+    gates: list[_Gate] = []
+    if rules.starts_at is not None or rules.ends_at is not None:
+        gates.append(_times(table, clock))
+    if rules.forced:
+        by_name = {v.name: Assignment(name, v, Reason.FORCED) for v in table.variants}
+        forced: Mapping[str, Any] = {u: by_name.get(v) for u, v in rules.forced.items()}
+        gates.append(forced.get)
+    if (holdout := rules.holdout) is not None:
+        held_out = Assignment(name, None, Reason.IN_HOLDOUT)
+        seed, end = f"__holdout__{holdout.name}", round(holdout.share * SLOTS)
+        gates.append(lambda unit_id: held_out if slot_of(seed, unit_id) < end else None)
+    if (space := rules.namespace) is not None:
+        other = Assignment(name, None, Reason.OTHER_NAMESPACE)
+        label, first, last = space.name, space.first, space.last
+        gates.append(lambda unit_id: None if in_namespace(label, first, last, unit_id) else other)
+    return tuple(gates)
+
+
+def _times(table: AssignmentTable, clock: Callable[[], float]) -> _Gate:
+    starts_at, ends_at = table.rules.starts_at, table.rules.ends_at
+    start = -math.inf if starts_at is None else starts_at.timestamp()
+    end = math.inf if ends_at is None else ends_at.timestamp()
+    not_started = Assignment(table.name, None, Reason.NOT_STARTED)
+    ended = Assignment(table.name, None, Reason.ENDED)
+
+    def gate(unit_id: str) -> Assignment | None:
+        now = clock()
+        if now < start:
+            return not_started
+        return None if now < end else ended
+
+    return gate
+
+
+def _sha1(body: str) -> str:
+    return hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.abtest.analysis import AbState, VariantCounts, analyze
-from shared.abtest.lifecycle import AbStatus
+from shared.abtest.states import AbStatus
 from shared.abtest.tables import AbTest
 from shared.costs.advice.observed import Arm, SplitTest
 
@@ -34,13 +34,17 @@ _COSTS: Final = sa.text(
 
 
 def split_tests(session: Session) -> tuple[SplitTest, ...]:
-    """The tenant's tests that were started, with the scored units of each variant."""
+    """The tenant's tests of models that were started, with the scored units of each variant."""
     tests = session.scalars(
         sa.select(AbTest)
         .where(AbTest.status != AbStatus.DRAFT)
         .order_by(AbTest.environment, AbTest.name)
     )
-    return tuple(_split(session, test) for test in tests.all())
+    return tuple(
+        _split(session, test)
+        for test in tests.all()
+        if all(variant["model"] for variant in test.variants)
+    )
 
 
 def _split(session: Session, test: AbTest) -> SplitTest:
@@ -58,4 +62,4 @@ def _split(session: Session, test: AbTest) -> SplitTest:
 
 def _arm(counts: VariantCounts, cost: sa.Row[tuple[str, float, float, int, int]] | None) -> Arm:
     known = (0.0, 0.0, 0, 0) if cost is None else tuple(cost)[1:]
-    return Arm(counts.model, counts.scored, counts.successes, *known)
+    return Arm(counts.model or counts.name, counts.scored, counts.successes, *known)

@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
-from typing import Annotated, Any, Final
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from redis.exceptions import RedisError
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.abtest import publishing
-from shared.abtest.assignment import AssignmentTable, Variant
-from shared.abtest.slots import SlotError, SlotTable, allocate, reallocate
+from shared.abtest.assignment import AssignmentTable, LiveTest, live
+from shared.abtest.definition import (
+    LONGEST_NAME,
+    Definition,
+    Rules,
+    Variant,
+    checked_rules,
+    define,
+)
+from shared.abtest.exposed import exposed_units
+from shared.abtest.kept import NOBODY_KEPT, kept_units
+from shared.abtest.slots import SlotError, SlotTable, allocate, lost, reallocate
+from shared.abtest.states import AbStatus, AbTestError, Move, after
 from shared.abtest.tables import AbTest
 from shared.database import tenant_of
-from shared.jobs.contracts import one_line
 from shared.registry.models import RegistryError, key, resolve
 from shared.tenancy.tenants import audit
 
-FEWEST_VARIANTS: Final = 2
-MOST_VARIANTS: Final = 100
-LONGEST_NAME: Final = 200
-
-
-class AbTestError(ValueError):
-    """A test is not there, or cannot be changed like this; the message is one line."""
-
-
-class AbStatus(StrEnum):
-    DRAFT = "draft"
-    RUNNING = "running"
-    STOPPED = "stopped"
-
-
-class WantedVariant(BaseModel):
-    """A variant as its author writes it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
-    weight: Annotated[float, Field(allow_inf_nan=False, strict=True)]
-    model: str
-    "A registered model, `name@version` or `name` for the version that is the newest now."
+log = logging.getLogger(__name__)
 
 
 def create(
@@ -53,24 +41,23 @@ def create(
     *,
     environment: str = "production",
     success_metric: str = "success",
+    **rules: Any,
 ) -> AbTest:
     """Store a test as a draft. The models of its variants are pinned to their versions.
 
-    Raises `AbTestError` for a name that is taken, for variants whose names repeat or whose weights
-    do not sum to 1, and for a model that is not registered.
+    `variants` and `rules` are as `definition.Variant` and `definition.Rules` have them. Raises
+    `AbTestError` for a name that is taken, for what `define` refuses, such as weights that do not
+    sum to 1, and for a model that is not registered.
     """
-    for what, value in (("name", name), ("environment", environment)):
-        if not 1 <= len(value) <= LONGEST_NAME or not value.isprintable():
-            raise AbTestError(
-                f"{what} {value[:LONGEST_NAME]!r} must be 1 to {LONGEST_NAME} printable characters"
-            )
-    if success_metric != "success":
-        raise AbTestError(f"success metric {success_metric[:100]!r}: there is only 'success'")
-    if ":" in environment:
-        raise AbTestError(f"environment {environment!r} has a colon, which parts the keys in Redis")
-    wanted = _variants(variants)
-    table = _allocated(lambda: allocate([variant.weight for variant in wanted]))
-    stored = _stored(wanted, [_pinned(session, variant) for variant in wanted], table)
+    definition = define(
+        rules
+        | {
+            "name": name,
+            "variants": variants,
+            "environment": environment,
+            "success_metric": success_metric,
+        }
+    )
     created = session.scalar(
         insert(AbTest)
         .values(
@@ -78,19 +65,39 @@ def create(
             environment=environment,
             name=name,
             status=AbStatus.DRAFT,
-            success_metric=success_metric,
-            variants=stored,
             table_version=1,
+            **_columns(session, definition),
         )
         .on_conflict_do_nothing()
         .returning(AbTest.id)
     )
     if created is None:
         raise AbTestError(f"there is a test {name!r} in {environment!r} already")
-    audit(session, "ab_test.create", _subject(environment, name), {"variants": stored})
     test = find(session, name, environment)
-    publishing.publish_after_commit(session, environment, name, table_of(test))
+    audit(session, "ab_test.create", _subject(test), _audited(test))
+    _publish(session, test)
     return test
+
+
+def redefine(
+    session: Session, given: Mapping[str, Any], *, expected_version: int | None = None
+) -> AbTest:
+    """Put another definition in the place of a draft's; the name and environment say which.
+
+    What units have met must stay what it was: once a test has begun only its weights, its coverage
+    and its forced units change. Raises `AbTestError`.
+    """
+    definition = define(given)
+    test = _locked(session, definition.name, definition.environment, expected_version)
+    if test.status != AbStatus.DRAFT:
+        raise _refused(
+            test,
+            f"it is {test.status}, and its definition is fixed; weights, coverage and forced units"
+            " may still change, anything else is a new test",
+        )
+    for column, value in _columns(session, definition).items():
+        setattr(test, column, value)
+    return _changed(session, test, "ab_test.redefine", _audited(test))
 
 
 def find(session: Session, name: str, environment: str = "production") -> AbTest:
@@ -98,94 +105,259 @@ def find(session: Session, name: str, environment: str = "production") -> AbTest
     return _found(session, name, environment, sa.select(AbTest))
 
 
-def start(session: Session, name: str, environment: str = "production") -> AbTest:
+def start(
+    session: Session,
+    name: str,
+    environment: str = "production",
+    *,
+    expected_version: int | None = None,
+) -> AbTest:
     """Let a draft assign units. One that runs stays as it is; a stopped one cannot run again."""
-    return _move(session, name, environment, AbStatus.RUNNING, from_=AbStatus.DRAFT)
+    return _move(session, Move.START, name, environment, expected_version)
 
 
-def stop(session: Session, name: str, environment: str = "production") -> AbTest:
-    """Let a running test assign no more, for good. One that is stopped stays as it is."""
-    return _move(session, name, environment, AbStatus.STOPPED, from_=AbStatus.RUNNING)
+def pause(
+    session: Session,
+    name: str,
+    environment: str = "production",
+    *,
+    expected_version: int | None = None,
+) -> AbTest:
+    """Let a running test assign nothing until it is resumed: the kill switch."""
+    return _move(session, Move.PAUSE, name, environment, expected_version)
+
+
+def resume(
+    session: Session,
+    name: str,
+    environment: str = "production",
+    *,
+    expected_version: int | None = None,
+) -> AbTest:
+    """Let a paused test assign again, to everyone what it assigned before."""
+    return _move(session, Move.RESUME, name, environment, expected_version)
+
+
+def stop(
+    session: Session,
+    name: str,
+    environment: str = "production",
+    *,
+    expected_version: int | None = None,
+) -> AbTest:
+    """Let a test assign no more, for good. One that is stopped stays as it is."""
+    return _move(session, Move.STOP, name, environment, expected_version)
+
+
+def conclude(
+    session: Session,
+    name: str,
+    winner: str,
+    environment: str = "production",
+    *,
+    expected_version: int | None = None,
+) -> AbTest:
+    """End a test with a winner, which everyone gets from then on who is targeted.
+
+    Concluded again with the same winner it stays as it is; with another one it is an `AbTestError`.
+    """
+    test = _locked(session, name, environment, expected_version)
+    names = [variant["name"] for variant in test.variants]
+    if winner not in names:
+        raise _refused(test, f"no variant {winner[:LONGEST_NAME]!r}; there is: {', '.join(names)}")
+    if test.status == AbStatus.CONCLUDED and test.winner != winner:
+        raise _refused(test, f"it is concluded already, and {test.winner!r} is its winner")
+    if not _moves(test, Move.CONCLUDE):
+        return test
+    test.winner = winner
+    return _changed(session, test, "ab_test.concluded", {"winner": winner})
 
 
 def change_weights(
-    session: Session, name: str, weights: Mapping[str, float], environment: str = "production"
+    session: Session,
+    name: str,
+    weights: Mapping[str, float],
+    environment: str = "production",
+    *,
+    expected_version: int | None = None,
 ) -> AbTest:
     """Give all variants new weights, by name; only the slots move that must."""
-    test = _locked(session, name, environment)
-    if test.status == AbStatus.STOPPED:
-        raise AbTestError(f"test {name!r} in {environment!r} is stopped: its weights are history")
+    test = _locked(session, name, environment, expected_version)
+    _require_open(test, "its weights are history")
     names = [variant["name"] for variant in test.variants]
     if set(weights) != set(names):
-        raise AbTestError(f"weights for {sorted(weights)}; this test's variants are {names}")
-    wanted = _variants([{**variant, "weight": weights[variant["name"]]} for variant in _bare(test)])
-    slots = table_of(test).slots
-    moved = _allocated(lambda: reallocate(slots, [variant.weight for variant in wanted]))
-    test.variants = _stored(wanted, [variant.model for variant in wanted], moved)
+        raise _refused(test, f"weights for {sorted(weights)}; this test's variants are {names}")
+    _reallocate(test, [weights[one] for one in names], _rules(test).coverage)
+    test.variants = [one | {"weight": weights[one["name"]]} for one in test.variants]
     return _changed(session, test, "ab_test.weights", {"weights": dict(weights)})
 
 
-def table_of(test: AbTest) -> AssignmentTable:
-    """The assignment table as PostgreSQL has it."""
-    ranges = sorted(
-        (end, owner) for owner, variant in enumerate(test.variants) for _, end in variant["slots"]
-    )
+def ramp(
+    session: Session,
+    name: str,
+    coverage: float,
+    environment: str = "production",
+    *,
+    expected_version: int | None = None,
+) -> AbTest:
+    """Let another share of the units take part, 0 to 1. Upwards no unit changes its variant."""
+    test = _locked(session, name, environment, expected_version)
+    _require_open(test, "it takes no part of the units any more")
+    _reallocate(test, [variant["weight"] for variant in test.variants], coverage)
+    test.rules = test.rules | {"coverage": coverage}
+    return _changed(session, test, "ab_test.ramp", {"coverage": coverage})
+
+
+def force(
+    session: Session,
+    name: str,
+    forced: Mapping[str, str | None],
+    environment: str = "production",
+    *,
+    expected_version: int | None = None,
+) -> AbTest:
+    """Give units a variant whatever else holds; None lets a unit go again."""
+    test = _locked(session, name, environment, expected_version)
+    _require_open(test, "it forces nobody")
+    names = [variant["name"] for variant in test.variants]
+    for variant in forced.values():
+        if variant is not None and variant not in names:
+            raise _refused(
+                test, f"no variant {variant[:LONGEST_NAME]!r}; there is: {', '.join(names)}"
+            )
+    both: dict[str, str | None] = {**_rules(test).forced, **forced}
+    left = {unit_id: variant for unit_id, variant in both.items() if variant is not None}
+    test.rules = checked_rules(test.rules | {"forced": left}).model_dump(mode="json")
+    return _changed(session, test, "ab_test.force", {"forced": dict(forced)})
+
+
+def table_of(test: AbTest, kept: str | None = None) -> AssignmentTable:
+    """The assignment table as PostgreSQL has it; `kept` is the digest of the units it needs."""
     return AssignmentTable(
         test_id=test.id,
+        name=test.name,
         version=test.table_version,
-        status=test.status,
-        # GrowthBook's default seed is the key of the experiment.
-        seed=test.name,
-        variants=tuple(Variant(**variant) for variant in _bare(test)),
-        slots=SlotTable(tuple(end for end, _ in ranges), tuple(owner for _, owner in ranges)),
+        status=AbStatus(test.status),
+        variants=tuple(
+            Variant.model_validate({k: v for k, v in variant.items() if k != "slots"})
+            for variant in test.variants
+        ),
+        rules=_rules(test),
+        slots=_slots(test),
+        winner=test.winner,
+        kept=kept,
     )
 
 
-def load_table(session: Session, name: str, environment: str = "production") -> AssignmentTable:
-    """The table of a running test, from Redis; published again when Redis lost it or is behind.
+def truth_of(session: Session, test: AbTest) -> publishing.Truth:
+    """The table as PostgreSQL has it, with the units that keep their variant."""
+    table = table_of(test)
+    if not (table.rules.sticky and (table.slots.moved or table.slots.moving)):
+        return publishing.Truth(test.environment, table, NOBODY_KEPT)
+    positions = {name: position for position, name in enumerate(table.names)}
+    exposed = exposed_units(session, test)
+    kept = kept_units(test.id, table.seed, table.slots, positions, exposed)
+    named = replace(table, kept=publishing.kept_digest(kept))
+    return publishing.Truth(test.environment, named, kept)
+
+
+def load_test(session: Session, name: str, environment: str = "production") -> LiveTest:
+    """A running test, as Redis serves it, published again when Redis lost it or is behind.
 
     Raises `AbTestError` when there is no such test or it does not run. While Redis is away the
     table is PostgreSQL's, which is the same one.
     """
-    truth = table_of(find(session, name, environment))
-    table = publishing.fetch(tenant_of(session), environment, name, truth)
-    # What Redis serves may be newer than what this transaction sees.
-    if table.status != AbStatus.RUNNING:
-        advice = "start it first" if table.status == AbStatus.DRAFT else "it assigns no more"
-        raise AbTestError(f"test {name!r} in {environment!r} is {table.status}: {advice}")
-    return table
+    test = find(session, name, environment)
+    truth = truth_of(session, test)
+    table = truth.table
+    try:
+        if publishing.behind(test.tenant_id, [truth]):
+            publishing.publish(test.tenant_id, truth)
+        served = publishing.fetch(test.tenant_id, environment, name)
+        # What Redis serves may be newer than what this transaction sees.
+        if served is not None and served.version > table.version and served.kept == table.kept:
+            table = served
+    except RedisError as error:
+        log.warning("A/B table %s from PostgreSQL: %s", name, type(error).__name__)
+    if table.status is not AbStatus.RUNNING:
+        advice = {AbStatus.DRAFT: "start it first", AbStatus.PAUSED: "resume it first"}
+        raise _refused(
+            test, f"it is {table.status}: {advice.get(table.status, 'it assigns no more')}"
+        )
+    return live(table, truth.kept)
+
+
+def republish(session: Session) -> int:
+    """Publish those of the tenant's tests of which Redis has nothing, or something older.
+
+    How many they were. Raises `RedisError`.
+    """
+    tests = session.scalars(sa.select(AbTest)).all()
+    missing = publishing.behind(tenant_of(session), [truth_of(session, test) for test in tests])
+    for truth in missing:
+        publishing.publish(tenant_of(session), truth)
+    return len(missing)
 
 
 def _move(
-    session: Session, name: str, environment: str, to: AbStatus, *, from_: AbStatus
+    session: Session, move: Move, name: str, environment: str, expected_version: int | None
 ) -> AbTest:
-    test = _locked(session, name, environment)
-    if test.status == to:
+    test = _locked(session, name, environment, expected_version)
+    if not _moves(test, move):
         return test
-    if test.status != from_:
-        raise AbTestError(
-            f"test {name!r} in {environment!r} is {test.status}; only a {from_} test becomes {to}"
-        )
-    test.status = to
-    return _changed(session, test, f"ab_test.{to}", {})
+    return _changed(session, test, f"ab_test.{test.status}", {})
+
+
+def _moves(test: AbTest, move: Move) -> bool:
+    """Set the state that `move` leads to; whether that is another one."""
+    before = AbStatus(test.status)
+    try:
+        test.status = after(before, move)
+    except AbTestError as error:
+        raise _refused(test, str(error)) from None
+    return test.status != before
+
+
+def _reallocate(test: AbTest, weights: Sequence[float], coverage: float) -> None:
+    before = _slots(test)
+    try:
+        if test.status == AbStatus.DRAFT:
+            # Nobody has met a variant: there is nothing to be spared.
+            moved = allocate(weights, coverage)
+        else:
+            moved = reallocate(before, weights, coverage)
+            moved = moved.marked(lost(before, moved))
+    except SlotError as error:
+        raise _refused(test, str(error)) from None
+    test.variants = [
+        variant | {"slots": moved.ranges_of(position)}
+        for position, variant in enumerate(test.variants)
+    ]
+    test.moved = list(moved.moved)
 
 
 def _changed(session: Session, test: AbTest, action: str, details: Mapping[str, Any]) -> AbTest:
     test.table_version += 1
     session.flush()
-    audit(
-        session,
-        action,
-        _subject(test.environment, test.name),
-        {**details, "table_version": test.table_version},
-    )
-    publishing.publish_after_commit(session, test.environment, test.name, table_of(test))
+    audit(session, action, _subject(test), {**details, "table_version": test.table_version})
+    _publish(session, test)
     return test
 
 
-def _locked(session: Session, name: str, environment: str) -> AbTest:
+def _publish(session: Session, test: AbTest) -> None:
+    publishing.publish_after_commit(session, truth_of(session, test))
+
+
+def _locked(session: Session, name: str, environment: str, expected_version: int | None) -> AbTest:
     query = sa.select(AbTest).with_for_update().execution_options(populate_existing=True)
-    return _found(session, name, environment, query)
+    test = _found(session, name, environment, query)
+    if expected_version is not None and test.table_version != expected_version:
+        raise _refused(
+            test,
+            f"it was changed meanwhile: version {expected_version} was read, and it is"
+            f" {test.table_version} now; look at it again",
+        )
+    return test
 
 
 def _found(session: Session, name: str, environment: str, query: sa.Select[AbTest]) -> AbTest:
@@ -204,56 +376,55 @@ def _found(session: Session, name: str, environment: str, query: sa.Select[AbTes
     return found
 
 
-def _variants(variants: Sequence[Mapping[str, Any]]) -> list[WantedVariant]:
-    if not FEWEST_VARIANTS <= len(variants) <= MOST_VARIANTS:
-        raise AbTestError(
-            f"{len(variants)} variants; a test has {FEWEST_VARIANTS} to {MOST_VARIANTS}"
-        )
-    wanted = []
-    for position, variant in enumerate(variants, start=1):
-        try:
-            wanted.append(WantedVariant.model_validate(dict(variant)))
-        except ValidationError as error:
-            raise AbTestError(f"variant {position}: {one_line(error)}") from None
-    names = [variant.name for variant in wanted]
-    for name in names:
-        if names.count(name) > 1:
-            raise AbTestError(f"two variants are named {name!r}; names must be distinct")
-    return wanted
+def _require_open(test: AbTest, why: str) -> None:
+    if test.status in (AbStatus.STOPPED, AbStatus.CONCLUDED):
+        raise _refused(test, f"it is {test.status}: {why}")
 
 
-def _pinned(session: Session, variant: WantedVariant) -> str:
+def _refused(test: AbTest, message: str) -> AbTestError:
+    return AbTestError(f"test {test.name!r} in {test.environment!r}: {message}")
+
+
+def _columns(session: Session, definition: Definition) -> dict[str, Any]:
+    """What a row keeps of a definition, with the slots of a test that begins."""
+    slots = allocate([variant.weight for variant in definition.variants], definition.coverage)
+    return {
+        "success_metric": definition.success_metric,
+        "variants": [
+            variant.model_dump(mode="json")
+            | {"model": _pinned(session, variant), "slots": slots.ranges_of(position)}
+            for position, variant in enumerate(definition.variants)
+        ],
+        "rules": definition.rules.model_dump(mode="json"),
+    }
+
+
+def _audited(test: AbTest) -> dict[str, Any]:
+    return {
+        "variants": test.variants,
+        "rules": test.rules,
+        "success_metric": test.success_metric,
+    }
+
+
+def _pinned(session: Session, variant: Variant) -> str | None:
+    if variant.model is None:
+        return None
     try:
         return key(resolve(session, variant.model))
     except RegistryError as error:
         raise AbTestError(f"variant {variant.name!r}: {error}") from None
 
 
-def _allocated(make: Callable[[], SlotTable]) -> SlotTable:
-    try:
-        return make()
-    except SlotError as error:
-        raise AbTestError(str(error)) from None
+def _rules(test: AbTest) -> Rules:
+    return Rules.model_validate(test.rules)
 
 
-def _stored(
-    wanted: Sequence[WantedVariant], models: Sequence[str], table: SlotTable
-) -> list[dict[str, Any]]:
-    """What the row keeps: each variant with its ranges of slots, [first, end)."""
-    ranges: list[list[list[int]]] = [[] for _ in wanted]
-    for first, end, owner in zip((0, *table.ends), table.ends, table.owners, strict=False):
-        ranges[owner].append([first, end])
-    return [
-        {"name": variant.name, "weight": variant.weight, "model": model, "slots": held}
-        for variant, model, held in zip(wanted, models, ranges, strict=True)
-    ]
+def _slots(test: AbTest) -> SlotTable:
+    return SlotTable.of_ranges(
+        [variant["slots"] for variant in test.variants], test.moved, test.moving
+    )
 
 
-def _bare(test: AbTest) -> list[dict[str, Any]]:
-    return [
-        {part: variant[part] for part in ("name", "weight", "model")} for variant in test.variants
-    ]
-
-
-def _subject(environment: str, name: str) -> str:
-    return f"{environment}/{name}"
+def _subject(test: AbTest) -> str:
+    return f"{test.environment}/{test.name}"

@@ -2,84 +2,151 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from redis.exceptions import RedisError
+from redis.client import NEVER_DECODE
+from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from shared.abtest.assignment import AssignmentTable
+from shared.abtest.assignment import AssignmentTable, TableError
+from shared.abtest.kept import Kept, digest
 from shared.database import tenant_of
-from shared.redis_client import ab_table_key, redis_client
+from shared.redis_client import ab_index_key, ab_kept_key, ab_table_key, redis_client
 
 log = logging.getLogger(__name__)
 
+KEPT_AFTERWARDS_SECONDS: Final = 3_600
+"How long packed units stay that no table needs any more: a process may be about to load them."
+
+
+# Somebody may have put there what is no text at all.
+_AS_IT_IS: Final = {NEVER_DECODE: True}
+
+
+class Truth(NamedTuple):
+    """A table as PostgreSQL has it, with the units that it names by their digest."""
+
+    environment: str
+    table: AssignmentTable
+    kept: Kept
+
+
 # Two commits may publish in either order: the newer table stays. What is no table is replaced.
 _KEEP_THE_NEWEST: Final = """
-local held = redis.call('GET', KEYS[1])
-if held then
-    local read, table = pcall(cjson.decode, held)
-    if read and type(table) == 'table' and table.test_id == ARGV[2]
-            and tonumber(table.version) and tonumber(table.version) >= tonumber(ARGV[3]) then
-        return 0
+local index = redis.call('TYPE', KEYS[2]).ok
+if index ~= 'hash' and index ~= 'none' then redis.call('DEL', KEYS[2]) end
+local held = redis.pcall('GET', KEYS[1])
+local sum, body
+if type(held) == 'string' then sum, body = string.match(held, '^(%x+)\\n(.*)$') end
+if sum and redis.sha1hex(body) == sum then
+    local read, table = pcall(cjson.decode, body)
+    if read and type(table) == 'table' and table.test_id == ARGV[2] and tonumber(table.version) then
+        if tonumber(table.version) >= tonumber(ARGV[3]) then
+            redis.call('HSET', KEYS[2], ARGV[4], table.version)
+            return 0
+        end
+        if type(table.kept) == 'string' and table.kept ~= ARGV[5] then
+            redis.call('EXPIRE', ARGV[6] .. table.kept, ARGV[7])
+        end
     end
 end
 redis.call('SET', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[4], ARGV[3])
 return 1
 """
 
 
-def publish_after_commit(
-    session: Session, environment: str, name: str, table: AssignmentTable
-) -> None:
-    """Publish `table` once the session's transaction has committed, not before and not if not."""
+def publish_after_commit(session: Session, truth: Truth) -> None:
+    """Publish once the session's transaction has committed, not before and not if not."""
     tenant_id = tenant_of(session)
 
     @event.listens_for(session, "after_commit", once=True)
     def _publish(_: Session) -> None:
         try:
-            publish(tenant_id, environment, name, table)
+            publish(tenant_id, truth)
         except RedisError as error:
             # Whoever loads the table next sees that Redis is behind, and publishes it.
-            log.warning("A/B table %s not published: %s", name, type(error).__name__)
+            log.warning("A/B table %s not published: %s", truth.table.name, type(error).__name__)
 
 
-def publish(tenant_id: UUID, environment: str, name: str, table: AssignmentTable) -> None:
-    """Store `table`, unless Redis has it or a newer version. Raises `RedisError`."""
-    redis_client().eval(
+def publish(tenant_id: UUID, truth: Truth) -> None:
+    """Store a table and the units it needs, unless Redis has it or a newer version.
+
+    Raises `RedisError`.
+    """
+    environment, table, kept = truth
+    client = redis_client()
+    if table.kept is not None:
+        # Before the table: who loads that finds them.
+        client.set(ab_kept_key(tenant_id, table.kept), kept.packed())
+    client.eval(
         _KEEP_THE_NEWEST,
-        1,
-        ab_table_key(tenant_id, environment, name),
-        table.to_json(),
+        2,
+        ab_table_key(tenant_id, environment, table.name),
+        ab_index_key(tenant_id, environment),
+        table.to_text(),
         str(table.test_id),
         str(table.version),
+        table.name,
+        table.kept or "",
+        ab_kept_key(tenant_id, ""),
+        str(KEPT_AFTERWARDS_SECONDS),
     )
 
 
-def fetch(tenant_id: UUID, environment: str, name: str, truth: AssignmentTable) -> AssignmentTable:
-    """The table that Redis serves; `truth` is published when that one is missing or behind."""
-    try:
-        text = redis_client().get(ab_table_key(tenant_id, environment, name))
-        served = _readable(text if isinstance(text, str) else None)
-        if (
-            served is not None
-            and served.test_id == truth.test_id
-            and served.version >= truth.version
-        ):
-            return served
-        publish(tenant_id, environment, name, truth)
-    except RedisError as error:
-        log.warning("A/B table %s from PostgreSQL: %s", name, type(error).__name__)
-    return truth
+def fetch(tenant_id: UUID, environment: str, name: str) -> AssignmentTable | None:
+    """The table that Redis serves, None when it serves none that can be read.
+
+    Raises `RedisError`.
+    """
+    key = ab_table_key(tenant_id, environment, name)
+    return _readable(cast("Any", redis_client()).execute_command("GET", key, **_AS_IT_IS))
 
 
-def _readable(text: str | None) -> AssignmentTable | None:
-    if text is None:
+def behind(tenant_id: UUID, truths: Sequence[Truth]) -> list[Truth]:
+    """Those of which Redis has no table or an older one. Raises `RedisError`."""
+    pipeline: Any
+    with redis_client().pipeline(transaction=False) as pipeline:
+        for environment, table, _ in truths:
+            key = ab_table_key(tenant_id, environment, table.name)
+            pipeline.execute_command("GET", key, **_AS_IT_IS)
+            pipeline.hget(ab_index_key(tenant_id, environment), table.name)
+            pipeline.exists(ab_kept_key(tenant_id, table.kept or ""))
+        answers: list[Any] = pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, ConnectionError | TimeoutError):
+            raise answer
+    return [
+        truth
+        for truth, text, version, kept in zip(
+            truths, answers[::3], answers[1::3], answers[2::3], strict=True
+        )
+        if not _holds(truth.table, text, version, kept)
+    ]
+
+
+def kept_digest(kept: Kept) -> str | None:
+    """The name of the packed units, None for none."""
+    return digest(kept.packed()) if len(kept.units) else None
+
+
+def _holds(table: AssignmentTable, text: object, version: object, kept: object) -> bool:
+    served = _readable(text)
+    if served is None or served.test_id != table.test_id or served.version < table.version:
+        return False
+    # A newer table than this one may need other units, or none.
+    missing = served.kept is not None and served.kept == table.kept and not kept
+    return not missing and version == str(served.version)
+
+
+def _readable(text: object) -> AssignmentTable | None:
+    if not isinstance(text, bytes):
         return None
     try:
-        return AssignmentTable.from_json(text)
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError):
+        return AssignmentTable.from_text(text.decode("utf-8", "replace"))
+    except TableError:
         return None

@@ -1,16 +1,29 @@
-"""Which variant has which of the 10,000 slots, and how few of them a change of weights moves."""
+"""Which variant has which of the 10,000 slots, and how few of them a change moves.
+
+A variant's range is GrowthBook's bucket range: it begins where the weights before it end, and
+coverage leaves the end of each range to nobody. A test that was never changed, or only ramped,
+assigns as GrowthBook does; every other change moves the fewest slots instead.
+"""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Self
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from typing import Any, Final, Self
 
 from shared.abtest.hashing import SLOTS
 
 WEIGHT_TOLERANCE: Final = 1e-9
+
+NOBODY: Final = 255
+"The owner of a slot that no variant has."
+
+Ranges = tuple[tuple[int, int], ...]
+"Slots as [first, end), in order, apart from each other."
 
 
 class SlotError(ValueError):
@@ -19,82 +32,116 @@ class SlotError(ValueError):
 
 @dataclass(frozen=True)
 class SlotTable:
-    """Ranges that cover all slots: range `i` ends before `ends[i]` and belongs to `owners[i]`.
+    """The owner of each slot: a byte with the position of a variant in its test, or `NOBODY`.
 
-    Owners are positions in the test's list of variants.
+    `moved` slots were taken from a variant since the test began: a unit in them may have met
+    another variant. `moving` ones take no new unit until they belong to their next owner.
     """
 
-    ends: tuple[int, ...]
-    owners: tuple[int, ...]
+    owners: bytes
+    moved: Ranges = ()
+    moving: Ranges = ()
 
     def __post_init__(self) -> None:
-        rising = all(a < b for a, b in zip((0, *self.ends), self.ends, strict=False))
-        if len(self.ends) != len(self.owners) or not rising or self.ends[-1:] != (SLOTS,):
-            raise SlotError(f"the ranges do not cover slots 0 to {SLOTS - 1} once each")
+        if len(self.owners) != SLOTS:
+            raise SlotError(f"{len(self.owners)} owners; a table has {SLOTS} slots")
+        for ranges in (self.moved, self.moving):
+            _require_ranges(ranges)
 
     @classmethod
-    def from_owners(cls, owner_of_slot: Sequence[int]) -> Self:
-        """Fold a list of each slot's owner into ranges."""
-        last = len(owner_of_slot) - 1
-        ends = [
-            slot + 1
-            for slot, owner in enumerate(owner_of_slot)
-            if slot == last or owner_of_slot[slot + 1] != owner
-        ]
-        return cls(tuple(ends), tuple(owner_of_slot[end - 1] for end in ends))
+    def of_ranges(
+        cls, held: Sequence[Iterable[Sequence[int]]], moved: Any = (), moving: Any = ()
+    ) -> Self:
+        """The table in which variant `i` has the ranges `held[i]`; `SlotError` where two have one.
 
-    def owner(self, slot: int) -> int:
-        """The position of the variant that has `slot`."""
-        return self.owners[bisect_right(self.ends, slot)]
+        What comes from outside is checked: ranges are pairs of whole numbers.
+        """
+        owners = bytearray([NOBODY]) * SLOTS
+        for owner, ranges in enumerate(held):
+            for first, end in _require_ranges(tuple((a, b) for a, b in ranges)):
+                if owners[first:end].strip(bytes([NOBODY])):
+                    raise SlotError(f"slots {first} to {end - 1} belong to two variants")
+                owners[first:end] = bytes([owner]) * (end - first)
+        return cls(bytes(owners), tuple((a, b) for a, b in moved), tuple((a, b) for a, b in moving))
 
-    def owner_of_slots(self) -> list[int]:
-        """The owner of each of the slots."""
-        starts = (0, *self.ends)
-        return [
-            owner
-            for start, end, owner in zip(starts, self.ends, self.owners, strict=False)
-            for _ in range(end - start)
-        ]
+    def ranges_of(self, owner: int) -> Ranges:
+        """The slots that a variant has."""
+        runs = re.finditer(re.escape(bytes([owner])) + b"+", self.owners, re.DOTALL)
+        return tuple(run.span() for run in runs)
+
+    def marked(self, moved: Ranges) -> Self:
+        """The same with more slots marked as moved."""
+        both = slots_in(self.moved) | slots_in(moved)
+        return replace(self, moved=ranges_of(sorted(both)))
 
 
-def allocate(weights: Sequence[float]) -> SlotTable:
-    """One range per variant, in order. Raises `SlotError` for weights that are not a split."""
-    return SlotTable.from_owners(
-        [owner for owner, count in enumerate(slot_counts(weights)) for _ in range(count)]
+def ranges_of(slots: Iterable[int]) -> Ranges:
+    """Ascending slots as ranges."""
+    found = []
+    for _, run in groupby(enumerate(slots), key=lambda pair: pair[1] - pair[0]):
+        members = [slot for _, slot in run]
+        found.append((members[0], members[-1] + 1))
+    return tuple(found)
+
+
+def slots_in(ranges: Ranges) -> set[int]:
+    return {slot for first, end in ranges for slot in range(first, end)}
+
+
+def allocate(weights: Sequence[float], coverage: float = 1.0) -> SlotTable:
+    """The table of a new test. Raises `SlotError` for weights that are not a split."""
+    nobody = SlotTable(bytes([NOBODY]) * SLOTS)
+    return reallocate(nobody, weights, coverage)
+
+
+def reallocate(table: SlotTable, weights: Sequence[float], coverage: float = 1.0) -> SlotTable:
+    """`table` with other weights or another coverage; what variants must give up moves, no more.
+
+    A variant that shrinks gives up its last slots. Those that grow take what nobody had before
+    they take what was given up, each of it first in their own range. Variants may be added at the
+    end of `weights`, none taken away: a weight of 0 does that. Which slots are marked stays.
+    """
+    ranges = full_ranges(weights)
+    wanted = slot_counts(weights, coverage)
+    owners = bytearray(table.owners)
+    known = max((owner for owner in owners if owner != NOBODY), default=-1) + 1
+    if known > len(wanted):
+        raise SlotError(f"{len(wanted)} weights for {known} variants")
+    free = [slot for slot, owner in enumerate(owners) if owner == NOBODY]
+    held = [owners.count(variant) for variant in range(len(wanted))]
+    surplus = [max(0, have - want) for have, want in zip(held, wanted, strict=True)]
+    missing = [max(0, want - have) for have, want in zip(held, wanted, strict=True)]
+    given_up = []
+    for slot in reversed(range(SLOTS)):
+        if owners[slot] != NOBODY and surplus[owners[slot]]:
+            surplus[owners[slot]] -= 1
+            owners[slot] = NOBODY
+            given_up.append(slot)
+    for pool in (free, given_up[::-1]):
+        for where in (ranges, [(0, SLOTS)] * len(ranges)):
+            for variant, (first, end) in enumerate(where):
+                for slot in pool[bisect_left(pool, first) : bisect_left(pool, end)]:
+                    if not missing[variant]:
+                        break
+                    if owners[slot] == NOBODY:
+                        owners[slot] = variant
+                        missing[variant] -= 1
+    return replace(table, owners=bytes(owners))
+
+
+def lost(before: SlotTable, after: SlotTable) -> Ranges:
+    """The slots that a variant had before and has no longer."""
+    return ranges_of(
+        slot
+        for slot, (was, now) in enumerate(zip(before.owners, after.owners, strict=True))
+        if was not in (now, NOBODY)
     )
 
 
-def reallocate(table: SlotTable, weights: Sequence[float]) -> SlotTable:
-    """`table` with other weights; only as many slots move as variants must give up.
+def full_ranges(weights: Sequence[float]) -> list[tuple[int, int]]:
+    """The range of each variant at full coverage; together all slots.
 
-    A variant that shrinks gives up its last slots; those that grow take them in order. Variants
-    may be added at the end of `weights`, none taken away: a weight of 0 does that.
-    """
-    wanted = slot_counts(weights)
-    owners = table.owner_of_slots()
-    if max(owners) >= len(wanted):
-        raise SlotError(f"{len(wanted)} weights for {max(owners) + 1} variants")
-    held = [owners.count(variant) for variant in range(len(wanted))]
-    surplus = [max(0, have - want) for have, want in zip(held, wanted, strict=True)]
-    takers = [
-        variant
-        for variant, (have, want) in enumerate(zip(held, wanted, strict=True))
-        for _ in range(want - have)
-    ]
-    given_up = []
-    for slot in reversed(range(SLOTS)):
-        if surplus[owners[slot]]:
-            surplus[owners[slot]] -= 1
-            given_up.append(slot)
-    for slot, taker in zip(reversed(given_up), takers, strict=True):
-        owners[slot] = taker
-    return SlotTable.from_owners(owners)
-
-
-def slot_counts(weights: Sequence[float]) -> list[int]:
-    """How many slots each weight gets, by largest remainder; together all of them.
-
-    Raises `SlotError` unless all are 0 or at least one slot's worth, finite, and sum to 1
+    Raises `SlotError` unless all weights are 0 or at least one slot's worth, finite, and sum to 1
     within 1e-9.
     """
     for weight in weights:
@@ -103,13 +150,36 @@ def slot_counts(weights: Sequence[float]) -> list[int]:
     total = math.fsum(weights)
     if abs(total - 1) > WEIGHT_TOLERANCE:
         raise SlotError(f"the weights sum to {total:.12g}; they must sum to 1")
-    # Rounded first, so that 0.29 * 10,000 = 2,899.9999999999995 is the 2,900 that was meant.
-    exact = [round(weight * SLOTS, 6) for weight in weights]
-    for weight, share in zip(weights, exact, strict=True):
-        if weight and share < 1:
+    for weight in weights:
+        if weight and _slots(weight) < 1:
             raise SlotError(f"weight {weight} is less than one of {SLOTS} slots; the least is 1e-4")
-    counts = [math.floor(share) for share in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda i: (counts[i] - exact[i], i))
-    for position in by_remainder[: SLOTS - sum(counts)]:
-        counts[position] += 1
-    return counts
+    sums = [math.fsum(weights[:n]) for n in range(len(weights))]
+    return list(pairwise([*(math.ceil(_slots(one)) for one in sums), SLOTS]))
+
+
+def slot_counts(weights: Sequence[float], coverage: float = 1.0) -> list[int]:
+    """How many slots each variant has: those of its range up to its weight x coverage.
+
+    GrowthBook's `getBucketRanges`: [sum of the weights before, that + coverage * weight). Raises
+    `SlotError` for weights that are no split and for a coverage outside 0 to 1.
+    """
+    if not (math.isfinite(coverage) and 0 <= coverage <= 1):
+        raise SlotError(f"coverage {coverage} must be a number from 0 to 1")
+    return [
+        min(end, math.ceil(_slots(math.fsum(weights[:n]) + weight * coverage))) - first
+        for n, (weight, (first, end)) in enumerate(zip(weights, full_ranges(weights), strict=True))
+    ]
+
+
+def _slots(share: float) -> float:
+    # Rounded first, so that 0.29 * 10,000 = 2,899.9999999999995 is the 2,900 that was meant.
+    return round(share * SLOTS, 6)
+
+
+def _require_ranges(ranges: Ranges) -> Ranges:
+    ends = [bound for pair in ranges for bound in pair]
+    rising = all(a < b if n % 2 == 0 else a <= b for n, (a, b) in enumerate(pairwise(ends)))
+    whole = all(type(bound) is int for bound in ends)
+    if not (whole and rising and all(0 <= bound <= SLOTS for bound in ends)):
+        raise SlotError(f"the ranges are not rising whole numbers from 0 to {SLOTS}")
+    return ranges

@@ -25,7 +25,14 @@ class AbTest(Base):
     status: Mapped[str]
     success_metric: Mapped[str]
     variants: Mapped[list[Any]]
-    "[{name, weight, model}], in the order of their slots."
+    """[{name, weight, model, payload, slots}]; the slots as ranges [first, end)."""
+    rules: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    "Who takes part and when: `definition.Rules`."
+    moved: Mapped[list[Any]] = mapped_column(server_default="[]")
+    "Ranges of the slots that were taken from a variant since the test began."
+    moving: Mapped[list[Any]] = mapped_column(server_default="[]")
+    "Ranges of the slots that let nobody in until they belong to their next owner."
+    winner: Mapped[str | None]
     table_version: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 

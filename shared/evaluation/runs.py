@@ -39,9 +39,12 @@ class UnknownTaskError(EvaluationError):
 
 @dataclass(frozen=True)
 class Assigned:
-    """What an A/B test gave a unit: the variant, and the model it stands for."""
+    """What an A/B test gave a unit: the variant, and the model it stands for.
 
-    variant: str
+    A unit that takes no part has no variant, and the model of the control.
+    """
+
+    variant: str | None
     model: str
 
 

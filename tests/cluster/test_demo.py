@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from mlops import DataDriftDetector, demo, demo_report
-from shared.abtest.assignment import assign
+from shared.abtest.assignment import live
 from shared.abtest.lifecycle import find, table_of
 from shared.database import tenant_session
 from shared.evaluation.changing import cancel
@@ -94,7 +94,7 @@ def test_each_unit_had_the_agent_that_the_table_gives_it(
     demonstrations: tuple[demo.Demo, ...],
 ) -> None:
     with tenant_session(demonstrations[1].tenant_id) as session:
-        table = table_of(find(session, demo.AB_TEST))
+        test = live(table_of(find(session, demo.AB_TEST)))
         rows = session.execute(
             sa.text(
                 "SELECT e.unit_id, e.variant, m.name || '@' || v.version AS model"
@@ -104,8 +104,9 @@ def test_each_unit_had_the_agent_that_the_table_gives_it(
         ).all()
     assert len(rows) == len(PLAN.tasks) * PLAN.traffic_seeds
     for row in rows:
-        assigned = assign(table, row.unit_id)
-        assert (assigned.name, assigned.model) == (row.variant, row.model)
+        variant = test.assign(row.unit_id, {}).variant
+        assert variant is not None
+        assert (variant.name, variant.model) == (row.variant, row.model)
 
 
 def test_a_model_without_a_key_is_told_before_anything_is_started(

@@ -3,14 +3,18 @@
 import hashlib
 import json
 import uuid
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
+from mlops import ConfigManager
 from mlops.cli import app
 from mlops.console import Exit
+from shared.abtest import copies
+from shared.abtest.states import AbTestError
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.cards.writing import write_card
 from shared.database import tenant_session
@@ -124,7 +128,89 @@ def test_an_ab_test_from_its_creation_to_its_end(told, mlops):
     ]
     assert "control=old@1.0.0:0.5, treatment=new@1.0.0:0.5" in told("ab", "list")
     assert told("ab", "stop", "choice", "--json")["status"] == "stopped"
-    refused(mlops("ab", "start", "choice"), Exit.FAILURE, "only a draft test becomes running")
+    refused(mlops("ab", "start", "choice"), Exit.FAILURE, "it is stopped; start takes a test")
+
+
+def test_an_ab_test_is_changed_while_it_runs(told, mlops):
+    rules = {"targeting": [{"attribute": "country", "operator": "is", "value": "DE"}]}
+    told(
+        *("ab", "create", "words", "--variant", "standard", "--variant", "concise"),
+        *("--metric", "task_completion_rate", "--coverage", "0.5", "--rules", json.dumps(rules)),
+    )
+    assert told("ab", "start", "words", "--json")["version"] == 2
+    assert told("ab", "ramp", "words", "1.0") == "words running\n"
+    told("ab", "weights", "words", "standard:0.0", "concise:1.0")
+    here = ("--attributes", '{"country": "DE"}')
+    assert told("ab", "assign", "words", "u", *here) == "concise (assigned)\n"
+    assert told("ab", "assign", "words", "u", "--json") == {
+        "test": "words", "unit": "u", "variant": None, "reason": "not_targeted", "in_test": False,
+        "payload": None,
+    }  # fmt: skip
+    told("ab", "force", "words", "u", "standard")
+    assert told("ab", "assign", "words", "u") == "standard (forced)\n"
+    told("ab", "force", "words", "u")
+    told("ab", "pause", "words")
+    assert told("ab", "assign", "words", "u", *here) == "no variant (paused)\n"
+    told("ab", "resume", "words")
+    seen = told("ab", "show", "words", "--json")["version"]
+    told("ab", "conclude", "words", "concise", "--version", str(seen))
+    refused(
+        mlops("ab", "conclude", "words", "standard", "--version", str(seen)),
+        Exit.FAILURE,
+        f"version {seen} was read, and it is {seen + 1} now",
+    )
+    refused(mlops("ab", "ramp", "words", "0.1"), Exit.FAILURE, "it is concluded")
+    ended = told("ab", "show", "words", "--json")
+    assert (ended["status"], ended["winner"]) == ("concluded", "concise")
+    assert ended["success_metric"] == "task_completion_rate"
+    assert told("ab", "show", "words") == (
+        "words has assigned no unit yet, so nothing is known; it is concluded\n"
+    )
+    assert "standard:0, concise:1" in told("ab", "list")
+
+
+def test_what_an_ab_test_cannot_become_is_told_in_one_line(told, mlops):
+    told("ab", "create", "words", "--variant", "a:0.5", "--variant", "b:0.5")
+    told("ab", "start", "words")
+    for arguments, code, complaint in (
+        (("weights", "words", "a:0.5", "b:0.6"), Exit.FAILURE, "sum to 1.1"),
+        (("weights", "words", "a:1"), Exit.FAILURE, "this test's variants are"),
+        (("weights", "words", "a=1"), Exit.USAGE, "NAME:WEIGHT"),
+        (("ramp", "words", "1.5"), Exit.FAILURE, "coverage 1.5"),
+        (("conclude", "words", "c"), Exit.FAILURE, "there is: a, b"),
+        (("force", "words", "u", "c"), Exit.FAILURE, "there is: a, b"),
+        (("assign", "words", ""), Exit.FAILURE, "unit id ''"),
+        (("assign", "words", "u" * 1001), Exit.FAILURE, "of 1001 characters"),
+        (("assign", "words", "u", "--attributes", "[]"), Exit.USAGE, "no JSON object"),
+        (("assign", "none", "u"), Exit.NOT_FOUND, "no A/B test 'none'"),
+        (("pause", "none"), Exit.NOT_FOUND, "no A/B test 'none'"),
+    ):
+        refused(mlops("ab", *arguments), code, complaint)
+
+
+def test_the_documented_call_makes_a_test_that_assigns(tenant):
+    manager = ConfigManager(tenant)
+    test = manager.create_ab_test(
+        "prompt_optimization",
+        variants=["standard", "detailed", "concise"],
+        traffic_split=[0.4, 0.3, 0.3],
+        success_metric="task_completion_rate",
+        environment="staging",
+    )
+    assert (test.status, test.success_metric) == ("running", "task_completion_rate")
+    given = [
+        manager.assign("prompt_optimization", f"u{n}", environment="staging") for n in range(2000)
+    ]
+    counts = Counter(one.variant.name for one in given)
+    assert abs(counts["standard"] - 800) < 5 * (2000 * 0.4 * 0.6) ** 0.5
+    assert manager.assign("prompt_optimization", "u1").reason == "unknown_test"
+    even = manager.create_ab_test("even", ["a", "b"], start=False)
+    assert [variant["weight"] for variant in even.variants] == [0.5, 0.5]
+    assert even.status == "draft"
+    with pytest.raises(AbTestError, match="a traffic split of 2 for 3 variants"):
+        manager.create_ab_test("odd", ["a", "b", "c"], traffic_split=[0.5, 0.5])
+    copies.close_copies()
+    copies.exposures_of_process.drain(len)
 
 
 def test_what_an_ab_test_has_shown_begins_with_the_verdict(told, tenant):
@@ -165,9 +251,10 @@ def test_what_an_ab_test_has_shown_begins_with_the_verdict(told, tenant):
 
 def test_an_ab_test_that_cannot_be_is_refused(mlops):
     one = ("ab", "create", "choice", "--variant", "control=old:1.0")
-    refused(mlops(*one), Exit.FAILURE, "1 variants; a test has 2 to 100")
-    for wrong in ("control", "control=old", "=old:0.5", "a=:0.5", "a=old:half"):
+    refused(mlops(*one), Exit.FAILURE, "1 variants; a test has 2 or more")
+    for wrong in ("a:", "control=old", "=old:0.5", "a=:0.5", "a=old:half"):
         refused(mlops(*one, "--variant", wrong), Exit.USAGE, "NAME=MODEL:WEIGHT")
+    refused(mlops(*one, "--variant", "b=old:0.5", "--rules", "5"), Exit.USAGE, "no JSON object")
     refused(mlops(*one, "--variant", "b=nobody:0.5"), Exit.NOT_FOUND, "no model 'nobody'")
     refused(mlops(*one, "--variant", "b=new:0.5"), Exit.FAILURE, "sum")
     refused(mlops("ab", "create", "choice"), Exit.USAGE, "--variant")

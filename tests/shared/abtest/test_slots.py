@@ -1,21 +1,36 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.abtest.hashing import SLOTS, fnv1a_32, slot_of
-from shared.abtest.slots import SlotError, SlotTable, allocate, reallocate, slot_counts
+from shared.abtest.hashing import SLOTS, fnv1a_32, in_namespace, namespace_place, slot_of
+from shared.abtest.slots import (
+    NOBODY,
+    SlotError,
+    SlotTable,
+    allocate,
+    full_ranges,
+    lost,
+    ranges_of,
+    reallocate,
+    slot_counts,
+    slots_in,
+)
 
-splits = st.lists(st.integers(0, 1000), min_size=3, max_size=8).filter(any).map(
-    lambda parts: [part / sum(parts) for part in parts]
-)  # fmt: skip
+# Weights of whole slots, and a coverage that leaves whole slots of each.
+splits = st.lists(st.integers(0, 33), min_size=3, max_size=3).map(
+    lambda parts: [part / 100 for part in parts] + [(100 - sum(parts)) / 100]
+)
+coverages = st.sampled_from([0.0, 0.01, 0.1, 0.25, 0.5, 0.9, 1.0])
+states = st.tuples(splits, coverages)
 
 
-def fits(weights: list[float]) -> bool:
-    return all(weight == 0 or weight >= 2e-4 for weight in weights)
+def held(table: SlotTable, variants: int = 4) -> list[int]:
+    return [table.owners.count(variant) for variant in range(variants)]
 
 
 @pytest.mark.parametrize(
@@ -26,12 +41,87 @@ def test_fnv1a_gives_its_published_values(text: str, value: int) -> None:
     assert fnv1a_32(text) == value
 
 
+@given(st.text(), st.text())
+def test_fnv1a_goes_on_from_a_state_and_goes_unit_by_unit(first: str, second: str) -> None:
+    units = (first + second).encode("utf-16-le")
+    slow = 0x811C9DC5
+    for low, high in zip(units[::2], units[1::2], strict=True):
+        slow = ((slow ^ (low + 256 * high)) * 0x01000193) % 2**32
+    assert fnv1a_32(second, fnv1a_32(first)) == fnv1a_32(first + second) == slow
+
+
 @pytest.mark.parametrize(
     ("seed", "value", "bucket"),
     [("seed", "a", 0.0505), ("foo", "ab", 0.2575), ("seed", "b", 0.2696), ("foo", "def", 0.2019)],
 )
 def test_units_fall_where_growthbook_puts_them(seed: str, value: str, bucket: float) -> None:
     assert slot_of(seed, value) / SLOTS == bucket
+
+
+# `inNamespace` of GrowthBook's cases.json.
+@pytest.mark.parametrize(
+    ("unit", "namespace", "low"),
+    [
+        *((str(unit), "namespace1", False) for unit in (1, 2, 3, 4)),
+        *((str(unit), "namespace2", unit > 2) for unit in (1, 2, 3, 4)),
+    ],
+)
+def test_namespaces_hold_the_units_that_growthbook_puts_there(
+    unit: str, namespace: str, low: bool
+) -> None:
+    assert in_namespace(namespace, 0, 0.4, unit) is low
+    assert in_namespace(namespace, 0.4, 1, unit) is not low
+
+
+# `hash` of GrowthBook's cases.json, version 1 without a seed.
+@pytest.mark.parametrize(
+    ("value", "place"), [("a", 220), ("b", 77), ("ab", 946), ("def", 652), ("123", 11)]
+)
+def test_hash_version_1_is_growthbooks(value: str, place: int) -> None:
+    assert fnv1a_32(value) % 1000 == place
+    assert namespace_place("x", value) == fnv1a_32(f"{value}__x") % 1000 / 1000
+
+
+# `getBucketRange` of GrowthBook's cases.json.
+@pytest.mark.parametrize(
+    ("weights", "coverage", "ranges"),
+    [
+        ([0.5, 0.5], 1, [(0, 5000), (5000, 10_000)]),
+        ([0.5, 0.5], 0.5, [(0, 2500), (5000, 7500)]),
+        ([0.5, 0.5], 0, [None, None]),
+        ([0.25] * 4, 1, [(0, 2500), (2500, 5000), (5000, 7500), (7500, 10_000)]),
+        ([0.4, 0.6], 1, [(0, 4000), (4000, 10_000)]),
+        ([0.2, 0.3, 0.5], 1, [(0, 2000), (2000, 5000), (5000, 10_000)]),
+        ([0.2, 0.3, 0.5], 0.2, [(0, 400), (2000, 2600), (5000, 6000)]),
+    ],
+)
+def test_a_first_allocation_and_a_ramp_are_growthbooks_ranges(
+    weights: list[float], coverage: float, ranges: list[tuple[int, int] | None]
+) -> None:
+    expected = [() if one is None else (one,) for one in ranges]
+    for table in (
+        allocate(weights, coverage),
+        reallocate(allocate(weights, 0.01), weights, coverage),
+        reallocate(allocate(weights, 1), weights, coverage),
+    ):
+        assert [table.ranges_of(variant) for variant in range(len(weights))] == expected
+
+
+# `chooseVariation` of GrowthBook's cases.json.
+@pytest.mark.parametrize(
+    ("coverage", "bucket", "variant"),
+    [
+        *((1, bucket, 0) for bucket in (0, 0.2, 0.4)),
+        *((1, bucket, 1) for bucket in (0.5, 0.6, 0.8)),
+        *((0.5, bucket, 0) for bucket in (0.0, 0.2)),
+        *((0.5, bucket, NOBODY) for bucket in (0.25, 0.4, 0.8)),
+        *((0.5, bucket, 1) for bucket in (0.5, 0.6)),
+    ],
+)
+def test_a_slot_has_the_variant_that_growthbook_chooses(
+    coverage: float, bucket: float, variant: int
+) -> None:
+    assert allocate([0.5, 0.5], coverage).owners[round(bucket * SLOTS)] == variant
 
 
 @pytest.mark.parametrize(
@@ -65,40 +155,85 @@ def test_weights_that_are_no_split_are_refused(weights: list[float], complaint: 
         allocate(weights)
 
 
+@pytest.mark.parametrize("coverage", [-0.1, 1.1, math.nan])
+def test_a_coverage_that_is_no_share_is_refused(coverage: float) -> None:
+    with pytest.raises(SlotError, match=r"coverage .* must be a number from 0 to 1"):
+        allocate([0.5, 0.5], coverage)
+
+
 @pytest.mark.parametrize(
-    ("ends", "owners"), [((), ()), ((5000,), (0,)), ((6000, 5000, 10_000), (0, 1, 0))]
+    "ranges",
+    [
+        [[[0, 5000]], [[4999, 6000]]],
+        [[[0, 10_001]]],
+        [[[-1, 5]]],
+        [[[5, 5]]],
+        [[[5, 9], [7, 12]]],
+        [[[0.0, 5.0]]],
+    ],
 )
-def test_ranges_that_do_not_cover_all_slots_are_no_table(
-    ends: tuple[int, ...], owners: tuple[int, ...]
+def test_ranges_that_make_no_table_are_refused(ranges: list[list[list[int]]]) -> None:
+    with pytest.raises(SlotError):
+        SlotTable.of_ranges(ranges)
+
+
+@given(states)
+@settings(max_examples=30)
+def test_a_table_is_its_ranges(state: tuple[list[float], float]) -> None:
+    table = allocate(*state).marked(((0, 3), (9, 10)))
+    again = SlotTable.of_ranges([table.ranges_of(variant) for variant in range(4)], table.moved)
+    assert again == table
+    assert ranges_of(sorted(slots_in(table.moved))) == table.moved
+
+
+@given(st.lists(states, min_size=2, max_size=4))
+@settings(max_examples=40)
+def test_a_change_moves_only_the_slots_it_must(history: list[tuple[list[float], float]]) -> None:
+    before = allocate(*history[0])
+    for (old, old_coverage), (new, coverage) in itertools.pairwise(history):
+        after = reallocate(before, new, coverage)
+        wanted = slot_counts(new, coverage)
+        assert held(after) == wanted
+        gone = slots_in(lost(before, after))
+        shrunk = [max(0, h - w) for h, w in zip(held(before), wanted, strict=True)]
+        assert len(gone) == sum(shrunk)
+        taken_from = {before.owners[slot] for slot in gone}
+        assert taken_from == {variant for variant, number in enumerate(shrunk) if number}
+        if all(o * old_coverage <= n * coverage for o, n in zip(old, new, strict=True)):
+            assert not gone
+        before = after
+
+
+@given(splits, coverages, coverages)
+@settings(max_examples=30)
+def test_a_ramp_upwards_only_takes_from_nobody(
+    weights: list[float], one: float, other: float
 ) -> None:
-    with pytest.raises(SlotError, match="do not cover"):
-        SlotTable(ends, owners)
+    low, high = sorted((one, other))
+    before = allocate(weights, low)
+    after = reallocate(before, weights, high)
+    assert lost(before, after) == ()
+    assert after == allocate(weights, high)
 
 
-@given(splits.filter(fits))
-@settings(max_examples=30, deadline=None)
-def test_every_slot_has_the_owner_its_range_says(weights: list[float]) -> None:
-    table = allocate(weights)
-    owners = table.owner_of_slots()
-    assert len(owners) == SLOTS
-    for slot in (0, SLOTS - 1, *table.ends[:-1], *(end - 1 for end in table.ends)):
-        assert table.owner(slot) == owners[slot]
-    assert SlotTable.from_owners(owners) == table
+def test_who_grows_takes_what_nobody_had_first_and_its_own_range_first() -> None:
+    before = allocate([0.5, 0.5], 0.5)
+    after = reallocate(before, [0.3, 0.7], 0.5)
+    assert lost(before, after) == ((1500, 2500),)
+    assert after.ranges_of(0) == ((0, 1500),)
+    # 1,000 more: its range is 3,000 to 10,000 now, and what was given up is left alone.
+    assert after.ranges_of(1) == ((3000, 4000), (5000, 7500))
 
 
-@given(st.lists(splits.filter(fits), min_size=2, max_size=4))
-@settings(max_examples=30, deadline=None)
-def test_a_change_of_weights_moves_only_the_slots_it_must(history: list[list[float]]) -> None:
-    size = max(map(len, history))
-    table = allocate(history[0])
-    for weights in history[1:]:
-        wanted = weights + [0.0] * (size - len(weights))
-        before, after = table.owner_of_slots(), reallocate(table, wanted).owner_of_slots()
-        held = [before.count(variant) for variant in range(size)]
-        assert [after.count(variant) for variant in range(size)] == slot_counts(wanted)
-        must = sum(max(0, h - w) for h, w in zip(held, slot_counts(wanted), strict=True))
-        assert sum(a != b for a, b in zip(before, after, strict=True)) == must
-        table = SlotTable.from_owners(after)
+def test_weights_that_are_no_whole_slots_move_one_slot_more_at_most() -> None:
+    table = allocate([1 / 3, 1 / 3, 1 / 3])
+    after = reallocate(table, [1 / 3, 0.3, 1 - 1 / 3 - 0.3])
+    assert held(after, 3) == slot_counts([1 / 3, 0.3, 1 - 1 / 3 - 0.3])
+    assert abs(len(slots_in(lost(table, after))) - 333) <= 1
+
+
+def test_full_ranges_cover_all_slots() -> None:
+    assert full_ranges([0.01] * 100)[-1] == (9900, 10_000)
 
 
 def test_a_table_cannot_lose_a_variant() -> None:

@@ -1,0 +1,392 @@
+"""The copy of an environment's tests that each process assigns by, without a network in between.
+
+A thread follows Redis: client tracking tells it which tables changed (`CLIENT TRACKING ON BCAST`,
+Redis 6 and later), and every few seconds it asks for the versions of all of them, which also
+renews the lease of each copy that is confirmed. A test whose lease runs out serves its control,
+outside of the test, until Redis confirms it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import random
+import select
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final, cast
+from uuid import UUID
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from shared.abtest.assignment import (
+    NO_ATTRIBUTES,
+    Assignment,
+    AssignmentTable,
+    LiveTest,
+    TableError,
+    live,
+    unknown,
+)
+from shared.abtest.exposures import ExposureBuffer
+from shared.abtest.kept import NOBODY_KEPT, Kept, KeptError, digest
+from shared.abtest.lifecycle import republish
+from shared.abtest.targeting import Attributes
+from shared.database import TenantId, tenant_session
+from shared.local import discovery
+from shared.local.errors import ServiceError
+from shared.redis_client import ab_index_key, ab_kept_key, ab_table_key, ab_tables_prefix
+from shared.settings import settings
+
+log = logging.getLogger(__name__)
+
+FIRST_LOAD_SECONDS: Final = 2.0
+"How long the first assignment waits for the tests to be loaded; later ones wait for nothing."
+RECONNECT_SECONDS: Final = 0.1
+LONGEST_RECONNECT_SECONDS: Final = 2.0
+RESTORE_EVERY_SECONDS: Final = 1.0
+"A restore is asked for at most so often: all processes miss the same tables at once."
+JITTER: Final = 0.2
+"Polls come up to this share earlier, so that processes that began together drift apart."
+
+
+class LocalCopy:
+    """The tests of one tenant's environment in this process. `close` it, or let the process end.
+
+    A child of a fork begins anew, with a thread and connections of its own.
+    """
+
+    _thread: threading.Thread | None
+
+    def __init__(
+        self,
+        tenant_id: UUID,
+        environment: str = "production",
+        *,
+        exposures: ExposureBuffer | None = None,
+        restore: Callable[[], object] | None = None,
+        lease_seconds: float | None = None,
+        poll_seconds: float | None = None,
+    ) -> None:
+        """`restore` publishes anew from PostgreSQL what Redis has lost; None where there is no
+        database to ask. What it raises is logged. The seconds are the settings' unless given.
+        """
+        self._tenant_id = tenant_id
+        self._environment = environment
+        self._exposures = exposures
+        self._restore = restore
+        self._lease_seconds = lease_seconds or settings().ab_lease_seconds
+        self._poll_seconds = poll_seconds or settings().ab_poll_seconds
+        self._begin()
+        _open.add(self)
+
+    def assign(self, test: str, unit_id: str, attributes: Attributes = NO_ATTRIBUTES) -> Assignment:
+        """What a unit gets. Raises `AssignmentError` for a unit id that is no identifier."""
+        found = self._tests.get(test)
+        if found is None:
+            return self._missing(test, unit_id, attributes)
+        return found.assign(unit_id, attributes)
+
+    def versions(self) -> Mapping[str, int]:
+        """The version of each table that this process has."""
+        return {name: test.table.version for name, test in dict(self._tests).items()}
+
+    def start(self) -> None:
+        """Load the tests, or wait for it at most two seconds. The first assignment does it too."""
+        with self._lock:
+            if self._thread is None and not self._closing:
+                self._wake_read, self._wake_write = os.pipe()
+                self._thread = threading.Thread(target=self._run, name="ab-tests", daemon=True)
+                self._thread.start()
+        self._loaded.wait(FIRST_LOAD_SECONDS)
+        # Whoever comes while Redis is away is not to wait as well.
+        self._loaded.set()
+
+    def close(self) -> None:
+        """End the thread and its connections; what was loaded stays for as long as its lease."""
+        with self._lock:
+            self._closing = True
+            thread = self._thread
+            if thread is None:
+                return
+            os.write(self._wake_write, b".")
+            self._thread = None
+        thread.join()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded = threading.Event()
+        self._thread = None
+        self._closing = False
+        self._wake_read = self._wake_write = -1
+        self._tests: dict[str, LiveTest] = {}
+        self._unread: set[tuple[str, str]] = set()
+        self._restored_at = -math.inf
+        self._away = False
+
+    def _begin_in_child(self) -> None:
+        if self._wake_read >= 0:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+        if self._exposures is not None:
+            self._exposures.begin_anew_after_fork()
+        self._begin()
+
+    def _missing(self, test: str, unit_id: str, attributes: Attributes) -> Assignment:
+        if not self._loaded.is_set():
+            self.start()
+        found = self._tests.get(test)
+        return unknown(test) if found is None else found.assign(unit_id, attributes)
+
+    # What follows runs in the thread.
+
+    def _run(self) -> None:
+        pause = RECONNECT_SECONDS
+        while not self._closing:
+            pool = None
+            try:
+                pool = _pool()
+                followed = _Followed(pool, self._tenant_id, self._environment)
+                self._load(pool, asked=None)
+                if self._away and self._restored():
+                    # What was changed while Redis was away, it may never have heard of.
+                    self._load(pool, asked=None)
+                pause, self._away = RECONNECT_SECONDS, False
+                self._loaded.set()
+                self._follow(followed, pool)
+            except (RedisError, OSError, ServiceError) as error:
+                self._tell_once(error)
+            finally:
+                if pool is not None:
+                    pool.disconnect()
+                self._loaded.set()
+            if self._closing or select.select([self._wake_read], [], [], pause)[0]:
+                return
+            pause = min(2 * pause, LONGEST_RECONNECT_SECONDS) * random.uniform(1 - JITTER, 1)
+
+    def _follow(self, followed: _Followed, pool: redis.ConnectionPool) -> None:
+        try:
+            following = followed.fileno()
+            while not self._closing:
+                due = time.monotonic() + self._poll_seconds * random.uniform(1 - JITTER, 1)
+                while (left := due - time.monotonic()) > 0:
+                    readable, _, _ = select.select([following, self._wake_read], [], [], left)
+                    if self._wake_read in readable:
+                        return
+                    if readable:
+                        changed, emptied = followed.news()
+                        if emptied or changed:
+                            self._load(pool, asked=None if emptied else changed)
+                followed.ask_for_life()
+                self._load(pool, asked=None)
+        finally:
+            followed.close()
+
+    def _load(self, pool: redis.ConnectionPool, asked: Iterable[str] | None) -> None:
+        """Load the tests of these names that are newer than ours; None for all.
+
+        Those that Redis lists at our version are confirmed. An emptied Redis is filled anew.
+        """
+        client = redis.Redis(connection_pool=pool)
+        before = time.monotonic()
+        listed = self._listed(client)
+        names = set(listed) if asked is None else set(asked)
+        behind = sorted(n for n in names if self._version(n) < listed.get(n, _ANY))
+        lost = set(self._tests) - set(listed)
+        for name, text in zip(behind, self._texts(client, behind), strict=True):
+            if not self._take(client, name, text):
+                lost.add(name)
+        for name, version in listed.items():
+            test = self._tests.get(name)
+            if test is not None and test.table.version >= version:
+                test.lease[0] = before + self._lease_seconds
+        # That there is nothing may be the truth: it is asked for once.
+        if (lost or (not listed and self._restored_at < 0)) and self._restored():
+            # What was there already, and only not listed, is no change to be told of.
+            self._load(pool, asked=None)
+
+    def _listed(self, client: redis.Redis) -> dict[str, int]:
+        listed = cast("dict[bytes, bytes]", _unless_spoilt(client.hgetall, self._index) or {})
+        versions = {}
+        for name, version in listed.items():
+            if version.isdigit():
+                versions[name.decode("utf-8", "replace")] = int(version)
+        return versions
+
+    def _texts(self, client: redis.Redis, names: list[str]) -> list[bytes | None]:
+        keys = [ab_table_key(self._tenant_id, self._environment, name) for name in names]
+        return cast("list[bytes | None]", client.mget(keys)) if keys else []
+
+    def _take(self, client: redis.Redis, name: str, text: bytes | None) -> bool:
+        """Put the table in the place of an older one; whether there was one to be read."""
+        if text is None:
+            return False
+        try:
+            table = AssignmentTable.from_text(text.decode("utf-8", "replace"))
+            if table.name != name:
+                raise TableError(f"it is the table of {table.name[:200]!r}")
+            kept = self._kept(client, table)
+        except (TableError, KeptError) as error:
+            problem = (name, digest(text))
+            if problem not in self._unread:
+                self._unread.add(problem)
+                log.warning("A/B table %r in Redis is passed over: %s", name, error)
+            return False
+        held = self._tests.get(name)
+        if held is None or held.table.test_id != table.test_id or (
+            held.table.version < table.version
+        ):  # fmt: skip
+            made = live(table, kept, exposures=self._exposures)
+            made.lease[0] = time.monotonic() + self._lease_seconds
+            self._tests[name] = made
+        return True
+
+    def _kept(self, client: redis.Redis, table: AssignmentTable) -> Kept:
+        if table.kept is None:
+            return NOBODY_KEPT
+        key = ab_kept_key(self._tenant_id, table.kept)
+        packed = cast("bytes | None", _unless_spoilt(client.get, key))
+        if packed is None or digest(packed) != table.kept:
+            raise KeptError("the units that keep their variant are not beside it")
+        return Kept.unpacked(packed)
+
+    def _version(self, name: str) -> int:
+        test = self._tests.get(name)
+        return -1 if test is None else test.table.version
+
+    def _restored(self) -> bool:
+        """Have what Redis lost published anew; whether that was done."""
+        if self._restore is None:
+            return False
+        if time.monotonic() - self._restored_at < RESTORE_EVERY_SECONDS:
+            return False
+        self._restored_at = time.monotonic()
+        try:
+            self._restore()
+        except Exception as error:  # noqa: BLE001 (whatever a database raises, Redis is followed)
+            log.warning("A/B tests not published from PostgreSQL: %s", type(error).__name__)
+            return False
+        return True
+
+    def _tell_once(self, error: Exception) -> None:
+        if not self._away:
+            self._away, self._restored_at = True, -math.inf
+            log.warning("A/B tests: Redis is away: %s", type(error).__name__)
+
+    @property
+    def _index(self) -> str:
+        return ab_index_key(self._tenant_id, self._environment)
+
+
+class _Followed:
+    """A connection on which Redis tells what tables change."""
+
+    def __init__(self, pool: redis.ConnectionPool, tenant_id: UUID, environment: str) -> None:
+        self._prefix = ab_tables_prefix(tenant_id, environment).encode()
+        self._pool = pool
+        self._connection = connection = cast("Any", pool.get_connection())
+        self._changed: set[str] = set()
+        self._emptied = False
+        connection._parser.set_invalidation_push_handler(self._told)
+        connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix)
+        connection.read_response()
+
+    def fileno(self) -> int:
+        return int(self._connection._sock.fileno())
+
+    def news(self) -> tuple[set[str], bool]:
+        """The tests whose tables changed since it was asked last, and whether all were removed."""
+        while self._connection.can_read(timeout=0):
+            self._connection.read_response(push_request=True)
+        news = self._changed, self._emptied
+        self._changed, self._emptied = set(), False
+        return news
+
+    def ask_for_life(self) -> None:
+        """Raises `RedisError` when the connection is dead though nobody has said so."""
+        self._connection.send_command("PING")
+        self._connection.read_response()
+
+    def close(self) -> None:
+        self._connection.disconnect()
+        self._pool.release(self._connection)
+
+    def _told(self, message: list[Any]) -> None:
+        # Without keys: Redis was emptied.
+        self._emptied |= message[1] is None
+        for key in message[1] or ():
+            self._changed.add(bytes(key).removeprefix(self._prefix).decode("utf-8", "replace"))
+
+
+_open: weakref.WeakSet[LocalCopy] = weakref.WeakSet()
+_shared: dict[tuple[UUID, str], LocalCopy] = {}
+_shared_lock = threading.Lock()
+_ANY: Final = math.inf
+
+
+def local_copy(tenant_id: TenantId, environment: str = "production") -> LocalCopy:
+    """This process's copy of an environment, made at the first call. It counts exposures, and has
+    what Redis lost published anew."""
+    with _shared_lock:
+        if (tenant_id, environment) not in _shared:
+            _shared[tenant_id, environment] = LocalCopy(
+                tenant_id,
+                environment,
+                exposures=exposures_of_process,
+                restore=partial(_publish_anew, tenant_id),
+            )
+        return _shared[tenant_id, environment]
+
+
+def close_copies() -> None:
+    """Close all that `local_copy` made in this process; the next call makes them anew."""
+    with _shared_lock:
+        while _shared:
+            _, copy = _shared.popitem()
+            copy.close()
+
+
+exposures_of_process: Final = ExposureBuffer()
+"What every `local_copy` counts into."
+
+
+def _publish_anew(tenant_id: TenantId) -> None:
+    with tenant_session(tenant_id) as session:
+        republish(session)
+
+
+def _begin_anew() -> None:
+    global _shared_lock
+    _shared_lock = threading.Lock()
+    for copy in list(_open):
+        copy._begin_in_child()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
+def _pool() -> redis.ConnectionPool:
+    return redis.ConnectionPool.from_url(
+        discovery.redis_url(),
+        protocol=3,
+        socket_connect_timeout=3,
+        socket_timeout=5,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _unless_spoilt(read: Callable[[str], object], key: str) -> object:
+    """What is under a key; None where somebody put a value of another type there."""
+    try:
+        return read(key)
+    except redis.ResponseError:
+        return None

@@ -1,0 +1,190 @@
+"""What a test is, as its author writes it and as it is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
+
+from shared.abtest.slots import SlotError, slot_counts
+from shared.abtest.states import AbTestError
+from shared.abtest.targeting import MOST_CONDITIONS, Condition, Text
+from shared.jobs.contracts import one_line
+
+FEWEST_VARIANTS: Final = 2
+MOST_VARIANTS: Final = 100
+LONGEST_NAME: Final = 200
+LONGEST_UNIT_ID: Final = 1_000
+MOST_FORCED: Final = 1_000
+PAYLOAD_BYTES: Final = 16_384
+
+
+def is_unit_id(text: str) -> bool:
+    """Whether `text` can identify a unit: 1 to 1,000 characters, none of them NUL."""
+    return 0 < len(text) <= LONGEST_UNIT_ID and "\x00" not in text
+
+
+def _payload(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which cannot be stored") from None
+    # PostgreSQL's jsonb has no NUL. A backslash of the text itself is doubled.
+    if r"\u0000" in text.replace(r"\\", ""):
+        raise ValueError("holds a NUL character, which cannot be stored")
+    if size > PAYLOAD_BYTES:
+        raise ValueError(
+            f"a payload has at most {PAYLOAD_BYTES} bytes as JSON, and this has {size}"
+        )
+    return value
+
+
+Payload = Annotated[dict[str, JsonValue], AfterValidator(_payload)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Variant(_Part):
+    """One of the ways that are compared; the first of a test is its control."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
+    weight: Annotated[float, Field(allow_inf_nan=False, strict=True)]
+    model: str | None = None
+    "A registered model, `name@version`; a newest version is pinned when the test is made."
+    payload: Payload | None = None
+    "What the variant means to whoever asks for it: a prompt, parameters."
+
+
+class Namespace(_Part):
+    """Tests in one namespace with shares that do not overlap have no unit in common."""
+
+    name: Text
+    first: Share
+    last: Share
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if not self.first < self.last:
+            raise ValueError(f"the share from {self.first:g} to {self.last:g} is empty")
+        return self
+
+
+class Holdout(_Part):
+    """Units that take part in no test with this holdout: the same ones in all of them."""
+
+    name: Text
+    share: Share
+
+
+class Rules(_Part):
+    """Who takes part, and when."""
+
+    coverage: Share = 1.0
+    "The share of each variant's units that take part: 0.01 at the begin of a ramp, 1 at its end."
+    targeting: Annotated[tuple[Condition, ...], Field(max_length=MOST_CONDITIONS)] = ()
+    "All must hold."
+    namespace: Namespace | None = None
+    holdout: Holdout | None = None
+    forced: Annotated[dict[str, str], Field(max_length=MOST_FORCED)] = {}
+    "Units that get a variant whatever else holds, by name; they do not count."
+    starts_at: AwareDatetime | None = None
+    ends_at: AwareDatetime | None = None
+    sticky: bool = False
+    "Whether a unit that has met a variant keeps it when its slot moves."
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.starts_at and self.ends_at and not self.starts_at < self.ends_at:
+            raise ValueError(
+                f"it ends at {self.ends_at.isoformat()}, which is not after it starts at"
+                f" {self.starts_at.isoformat()}"
+            )
+        for unit_id in self.forced:
+            if not is_unit_id(unit_id):
+                raise ValueError(unfit_unit_id(unit_id))
+        return self
+
+
+class Definition(Rules):
+    """A whole test."""
+
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+    environment: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)] = "production"
+    variants: Annotated[tuple[Variant, ...], Field(max_length=MOST_VARIANTS)]
+    success_metric: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]{0,99}$")] = "success"
+    "What the variants are compared by."
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(**{name: getattr(self, name) for name in Rules.model_fields})
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for what, text in (("name", self.name), ("environment", self.environment)):
+            if not text.isprintable():
+                raise ValueError(f"{what} {text!r} must be printable characters")
+        if ":" in self.environment:
+            raise ValueError(
+                f"environment {self.environment!r} has a colon, which parts the keys in Redis"
+            )
+        names = [variant.name for variant in self.variants]
+        if len(names) < FEWEST_VARIANTS:
+            raise ValueError(f"{len(names)} variants; a test has {FEWEST_VARIANTS} or more")
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two variants are named {name!r}; names must be distinct")
+        for variant in self.forced.values():
+            if variant not in names:
+                raise ValueError(f"forced variant {variant[:100]!r}; this test's are {names}")
+        try:
+            slot_counts([variant.weight for variant in self.variants], self.coverage)
+        except SlotError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
+def define(given: Mapping[str, Any]) -> Definition:
+    """The definition in `given`. Raises `AbTestError` that names the first thing wrong with it."""
+    variants = given.get("variants")
+    # A thousand of them would all be read before the count is looked at.
+    if isinstance(variants, Sequence) and len(variants) > MOST_VARIANTS:
+        raise AbTestError(
+            f"{len(variants)} variants; a test has {FEWEST_VARIANTS} to {MOST_VARIANTS}"
+        )
+    try:
+        return Definition.model_validate(dict(given))
+    except ValidationError as error:
+        raise AbTestError(one_line(error)) from None
+
+
+def checked_rules(given: Mapping[str, Any]) -> Rules:
+    """As `define`, of the rules alone."""
+    try:
+        return Rules.model_validate(dict(given))
+    except ValidationError as error:
+        raise AbTestError(one_line(error)) from None
+
+
+def unfit_unit_id(unit_id: object) -> str:
+    """What is wrong with a unit id, in one line."""
+    if not isinstance(unit_id, str):
+        return f"unit id {str(unit_id)[:40]!r} is no text but {type(unit_id).__name__}"
+    return (
+        f"unit id {unit_id[:40]!r} of {len(unit_id)} characters: it must be 1 to"
+        f" {LONGEST_UNIT_ID} characters without NUL"
+    )

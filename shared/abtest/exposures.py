@@ -1,0 +1,90 @@
+"""The units of this process that met a variant: each counted once per test until it is drained.
+
+PostgreSQL counts a unit once whoever reports it, so what is reported twice, because a process
+forgot or another one saw the unit too, changes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+MOST_KNOWN = 200_000
+"Units of all tests that a process remembers to have counted; then it forgets them all."
+MOST_PENDING = 100_000
+"Exposures that may wait to be drained; beyond it they are refused, and counted when met again."
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """A unit met a variant. `at` is in seconds since the epoch."""
+
+    test_id: UUID
+    unit_id: str
+    variant: str
+    table_version: int
+    at: float
+
+
+class ExposureBuffer:
+    """Bounded, and safe to be filled by many threads while one drains it."""
+
+    def __init__(self, most_known: int = MOST_KNOWN, most_pending: int = MOST_PENDING) -> None:
+        self._most_known = most_known
+        self._most_pending = most_pending
+        self._lock = threading.Lock()
+        self._known: dict[UUID, dict[str, int]] = {}
+        self._count_known = 0
+        self._pending: list[Exposure] = []
+        self.refused = 0
+        "Exposures that found no place."
+
+    def known(self, test_id: UUID) -> dict[str, int]:
+        """The units of a test that were counted, with their slots: to be read, never written."""
+        with self._lock:
+            return self._known.setdefault(test_id, {})
+
+    def count(self, exposure: Exposure, slot: int) -> None:
+        """Count an exposure, once, and remember the unit's slot."""
+        with self._lock:
+            known = self._known.setdefault(exposure.test_id, {})
+            if exposure.unit_id in known:
+                return
+            if len(self._pending) >= self._most_pending:
+                self.refused += 1
+                return
+            if self._count_known >= self._most_known:
+                for units in self._known.values():
+                    units.clear()
+                self._count_known = 0
+            known[exposure.unit_id] = slot
+            self._count_known += 1
+            self._pending.append(exposure)
+
+    @property
+    def pending(self) -> int:
+        return len(self._pending)
+
+    def drain(self, take: Callable[[Sequence[Exposure]], object]) -> int:
+        """Hand what is pending to `take`; what it raises is raised, and nothing is lost by it."""
+        with self._lock:
+            batch, self._pending = self._pending, []
+        if not batch:
+            return 0
+        try:
+            take(batch)
+        except BaseException:
+            with self._lock:
+                self._pending = batch + self._pending
+            raise
+        return len(batch)
+
+    def begin_anew_after_fork(self) -> None:
+        """In a child: what the parent has pending is the parent's to drain."""
+        self._lock = threading.Lock()
+        self._pending = []
+        for units in self._known.values():
+            units.clear()
+        self._count_known = 0

@@ -1,0 +1,329 @@
+"""The local copies, against a Redis of their own that is flushed, killed and restarted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import redis
+
+from shared.abtest.assignment import Assignment, AssignmentTable, Reason
+from shared.abtest.copies import LocalCopy
+from shared.abtest.exposures import Exposure, ExposureBuffer
+from shared.abtest.kept import NOBODY_KEPT
+from shared.abtest.lifecycle import create, pause, ramp, republish, resume, start
+from shared.abtest.publishing import Truth, publish
+from shared.abtest.states import AbStatus
+from shared.database import TenantId, tenant_session
+from shared.local import ports
+from shared.local import redis as redis_server
+from shared.redis_client import ab_index_key, ab_table_key, redis_client
+
+MakeTable = Callable[..., AssignmentTable]
+NEVER = 3600.0
+
+
+@dataclass
+class OwnRedis:
+    """A Redis that can be killed and started again, at the same place and empty."""
+
+    command: tuple[str, ...]
+    url: str
+    process: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
+        with redis.Redis.from_url(self.url) as client:
+            until(lambda: answers(client))
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+
+
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+def until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def own_redis(services: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
+    folder = tmp_path_factory.mktemp("redis")
+    record = redis_server.new_record(redis_server.find(), folder, ports.choose())
+    configuration = folder / "redis.conf"
+    redis_server.prepare(record, configuration, durable=False)
+    own = OwnRedis(tuple(redis_server.server_command(record, configuration)), record.redis_url)
+    own.begin()
+    yield own
+    own.kill()
+
+
+@pytest.fixture
+def own(own_redis: OwnRedis, with_environment: Callable[..., None]) -> Iterator[OwnRedis]:
+    """The file's Redis, which everything uses for the time of a test."""
+    with_environment(REDIS_URL=own_redis.url)
+    yield own_redis
+    redis_client().close()
+
+
+@pytest.fixture
+def copy_of() -> Iterator[Callable[..., LocalCopy]]:
+    """Make copies that are closed at the end of the test; they poll only if they are told to."""
+    made: list[LocalCopy] = []
+
+    def make(tenant: TenantId, **options: Any) -> LocalCopy:
+        made.append(LocalCopy(tenant, **({"poll_seconds": NEVER} | options)))
+        return made[-1]
+
+    yield make
+    for copy in made:
+        copy.close()
+
+
+def begin(tenant: TenantId, name: str = "prompt", **rules: Any) -> None:
+    with tenant_session(tenant) as session:
+        create(session, name, [{"name": n, "weight": 0.5} for n in "ab"], **rules)
+        start(session, name, rules.get("environment", "production"))
+
+
+def change(tenant: TenantId, move: Callable[..., object], *arguments: Any) -> None:
+    with tenant_session(tenant) as session:
+        move(session, "prompt", *arguments)
+
+
+def reason(copy: LocalCopy, unit_id: str = "u", test: str = "prompt") -> Reason:
+    return copy.assign(test, unit_id).reason
+
+
+def restoring(tenant: TenantId) -> Callable[[], None]:
+    def restore() -> None:
+        with tenant_session(tenant) as session:
+            republish(session)
+
+    return restore
+
+
+def test_a_change_reaches_the_copy_without_being_asked_for(
+    own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy]
+) -> None:
+    begin(tenant)
+    copy = copy_of(tenant)
+    assert reason(copy) is Reason.ASSIGNED
+    change(tenant, pause)
+    until(lambda: reason(copy) is Reason.PAUSED)
+    change(tenant, resume)
+    until(lambda: reason(copy) is Reason.ASSIGNED)
+    begin(tenant, "second")
+    until(lambda: reason(copy, test="second") is Reason.ASSIGNED)
+    assert copy.versions() == {"prompt": 4, "second": 2}
+
+
+def test_a_copy_has_the_tests_of_its_tenant_and_environment_and_no_others(
+    own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy]
+) -> None:
+    begin(tenant, environment="staging")
+    assert reason(copy_of(tenant)) is Reason.UNKNOWN_TEST
+    assert reason(copy_of(TenantId(uuid.uuid4()))) is Reason.UNKNOWN_TEST
+    assert reason(copy_of(tenant, environment="staging")) is Reason.ASSIGNED
+
+
+def test_a_poll_finds_what_was_not_told(
+    own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy]
+) -> None:
+    begin(tenant)
+    copy = copy_of(tenant, poll_seconds=0.05)
+    assert reason(copy) is Reason.ASSIGNED
+    client = redis_client()
+    for following in client.client_list():
+        if "t" in following["flags"]:
+            client.execute_command("CLIENT", "TRACKING", "OFF")
+    until(lambda: copy._tests["prompt"].lease[0] > time.monotonic() + 59.9)
+    first = copy._tests["prompt"].lease[0]
+    until(lambda: copy._tests["prompt"].lease[0] > first)
+
+
+def test_a_flushed_redis_is_filled_from_postgresql_and_nobody_notices(
+    own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy]
+) -> None:
+    begin(tenant)
+    copy = copy_of(tenant, restore=restoring(tenant))
+    before = [copy.assign("prompt", f"u{n}") for n in range(100)]
+    redis_client().flushall()
+    until(lambda: redis_client().exists(ab_table_key(tenant, "production", "prompt")))
+    assert [copy.assign("prompt", f"u{n}") for n in range(100)] == before
+    change(tenant, pause)
+    until(lambda: reason(copy) is Reason.PAUSED)
+
+
+def test_a_redis_that_was_killed_is_found_again_and_what_it_missed_is_known_to_it(
+    own: OwnRedis,
+    tenant: TenantId,
+    copy_of: Callable[..., LocalCopy],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begin(tenant)
+    copy = copy_of(tenant, restore=restoring(tenant), lease_seconds=1.0, poll_seconds=0.1)
+    assert reason(copy) is Reason.ASSIGNED
+    own.kill()
+    try:
+        change(tenant, ramp, 0.0)
+        assert reason(copy) is Reason.ASSIGNED
+        until(lambda: reason(copy) is Reason.STALE)
+        served = copy.assign("prompt", "u")
+        assert served.variant is not None
+        assert (served.variant.name, served.in_test) == ("a", False)
+    finally:
+        own.begin()
+    until(lambda: reason(copy) is Reason.NOT_COVERED)
+    away = [r for r in caplog.records if "Redis is away" in r.getMessage()]
+    assert len(away) == 1
+
+
+def test_without_redis_from_the_beginning_no_test_is_known_and_nobody_waits_long(
+    own: OwnRedis,
+    tenant: TenantId,
+    copy_of: Callable[..., LocalCopy],
+    with_environment: Callable[..., None],
+) -> None:
+    begin(tenant)
+    with_environment(REDIS_URL="redis://127.0.0.1:1/0")
+    copy = copy_of(tenant)
+    assert reason(copy) is Reason.UNKNOWN_TEST
+    with_environment(REDIS_URL=own.url)
+    until(lambda: reason(copy) is Reason.ASSIGNED)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda client, key, text: client.set(key, "{"),
+        lambda client, key, text: client.set(key, b"\xff\xfe\x00"),
+        lambda client, key, text: client.set(key, text.replace("running", "stopped")),
+        lambda client, key, text: [client.delete(key), client.lpush(key, "x")],
+        lambda client, key, text: client.delete(key),
+    ],
+)
+def test_a_spoilt_value_changes_nothing_and_is_told_once(
+    own: OwnRedis,
+    tenant: TenantId,
+    copy_of: Callable[..., LocalCopy],
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[..., object],
+) -> None:
+    begin(tenant)
+    copy = copy_of(tenant)
+    assert reason(copy) is Reason.ASSIGNED
+    key = ab_table_key(tenant, "production", "prompt")
+    client = redis_client()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            spoil(client, key, str(AssignmentTable.to_text(copy._tests["prompt"].table)))
+        # The next change is heard of, so what was before it was heard of too.
+        begin(tenant, "after")
+        until(lambda: reason(copy, test="after") is Reason.ASSIGNED)
+    assert reason(copy) is Reason.ASSIGNED
+    assert len([r for r in caplog.records if "passed over" in r.getMessage()]) <= 1
+    with tenant_session(tenant) as session:
+        assert republish(session) == 1
+
+
+def test_a_spoilt_index_is_no_reason_to_stop(
+    own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy]
+) -> None:
+    begin(tenant)
+    redis_client().delete(ab_index_key(tenant, "production"))
+    redis_client().lpush(ab_index_key(tenant, "production"), "x")
+    copy = copy_of(tenant, restore=restoring(tenant))
+    until(lambda: reason(copy) is Reason.ASSIGNED)
+
+
+def test_an_older_table_never_replaces_a_newer_one(
+    own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy], table: MakeTable
+) -> None:
+    publish(tenant, Truth("production", table(version=5, status=AbStatus.PAUSED), NOBODY_KEPT))
+    copy = copy_of(tenant)
+    assert reason(copy) is Reason.PAUSED
+    old = table(version=4)
+    redis_client().set(ab_table_key(tenant, "production", "prompt"), old.to_text())
+    publish(tenant, Truth("production", table(name="after"), NOBODY_KEPT))
+    until(lambda: reason(copy, test="after") is Reason.ASSIGNED)
+    assert reason(copy) is Reason.PAUSED
+
+
+def test_a_table_without_the_units_it_needs_is_not_taken(
+    own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy], table: MakeTable
+) -> None:
+    from dataclasses import replace
+
+    publish(tenant, Truth("production", table(), NOBODY_KEPT))
+    copy = copy_of(tenant)
+    assert reason(copy) is Reason.ASSIGNED
+    needing = replace(table(version=3, status=AbStatus.PAUSED), kept="0" * 32)
+    redis_client().set(ab_table_key(tenant, "production", "prompt"), needing.to_text())
+    publish(tenant, Truth("production", table(name="after"), NOBODY_KEPT))
+    until(lambda: reason(copy, test="after") is Reason.ASSIGNED)
+    assert reason(copy) is Reason.ASSIGNED
+
+
+def test_a_child_of_a_fork_follows_by_itself_and_drains_what_it_counted(
+    own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy]
+) -> None:
+    begin(tenant)
+    buffer = ExposureBuffer()
+    copy = copy_of(tenant, exposures=buffer)
+    parents = copy.assign("prompt", "parent")
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        told = b"failed"
+        try:
+            same = copy.assign("prompt", "parent") == parents
+            copy.assign("prompt", "child")
+            drained: list[Exposure] = []
+            buffer.drain(drained.extend)
+            os.write(write, repr((same, [e.unit_id for e in drained])).encode() + b"\n")
+            until(lambda: reason(copy) is Reason.PAUSED)
+            told = b"paused"
+        finally:
+            os.write(write, told)
+            os._exit(0)
+    with os.fdopen(read, "rb") as answers_of_child:
+        os.close(write)
+        assert answers_of_child.readline() == b"(True, ['parent', 'child'])\n"
+        change(tenant, pause)
+        assert answers_of_child.read() == b"paused"
+    os.waitpid(child, 0)
+    until(lambda: reason(copy) is Reason.PAUSED)
+    mine: list[Exposure] = []
+    buffer.drain(mine.extend)
+    assert [exposure.unit_id for exposure in mine] == ["parent"]
+
+
+def test_a_copy_that_is_closed_follows_no_more(
+    own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy]
+) -> None:
+    begin(tenant)
+    copy = copy_of(tenant)
+    first: Assignment = copy.assign("prompt", "u")
+    copy.close()
+    copy.close()
+    change(tenant, pause)
+    assert copy.assign("prompt", "u") == first
