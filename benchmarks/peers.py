@@ -69,6 +69,8 @@ EVIDENTLY = Peer(
     only_if_asked="its environment takes 0.7 GB",
 )
 
+GROWTHBOOK = Peer("growthbook", "GrowthBook 4.0.0", ("growthbook==4.0.0",), "growthbook")
+
 # Also for its data: seven series of the Turing Change Point Dataset with their annotations.
 RIVER = Peer("river", "River 0.26.1", ("river==0.26.1",), "river.drift")
 

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from shared.abtest.definition import Rules, Variant, is_unit_id, unfit_unit_id
-from shared.abtest.exposures import Exposure, ExposureBuffer
+from shared.abtest.definition import LONGEST_UNIT_ID, Rules, Variant, is_unit_id, unfit_unit_id
+from shared.abtest.exposures import Count, ExposureBuffer
 from shared.abtest.hashing import SLOTS, fnv1a_32, in_namespace, slot_from, slot_of
 from shared.abtest.kept import NOBODY_KEPT, Kept, unit_hash
 from shared.abtest.slots import NOBODY, SlotError, SlotTable, slots_in
@@ -246,8 +246,11 @@ def _running(
     elsewhere = Assignment(table.name, None, Reason.NOT_TARGETED)
     stale = _stale(table)
     seeded = fnv1a_32(table.seed)
-    known = {} if exposures is None else exposures.known(table.test_id)
-    test_id, version = table.test_id, table.version
+    known: Mapping[str, int] = {}
+    count: Count | None = None
+    if exposures is not None:
+        known, count = exposures.of_test(table.test_id, table.version, clock)
+    test_id = table.test_id
     of_moved_slots = {
         _MOVED + position: Assignment(table.name, variant, Reason.ASSIGNED)
         for position, variant in enumerate(table.variants)
@@ -265,7 +268,9 @@ def _running(
             slot = known.get(unit_id)
         except TypeError:
             raise AssignmentError(unfit_unit_id(unit_id)) from None
-        if slot is None:
+        if slot is None and not (
+            type(unit_id) is str and 0 < len(unit_id) <= LONGEST_UNIT_ID and "\x00" not in unit_id
+        ):
             _require_unit_id(unit_id)
         if monotonic() > lease[0]:
             return stale
@@ -279,9 +284,8 @@ def _running(
             return outcomes[codes[slot]] or of_moved(unit_id, codes[slot])
         slot = slot_from(seeded, unit_id)
         given = outcomes[codes[slot]] or of_moved(unit_id, codes[slot])
-        if exposures is not None and given.variant is not None:
-            met = Exposure(test_id, unit_id, given.variant.name, version, clock())
-            exposures.count(met, slot)
+        if count is not None and given.variant is not None:
+            count(unit_id, slot, given.variant.name)
         return given
 
     return assign

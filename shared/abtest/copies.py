@@ -105,7 +105,8 @@ class LocalCopy:
                 self._wake_read, self._wake_write = os.pipe()
                 self._thread = threading.Thread(target=self._run, name="ab-tests", daemon=True)
                 self._thread.start()
-        self._loaded.wait(FIRST_LOAD_SECONDS)
+        if not self._closing:
+            self._loaded.wait(FIRST_LOAD_SECONDS)
         # Whoever comes while Redis is away is not to wait as well.
         self._loaded.set()
 
@@ -121,6 +122,7 @@ class LocalCopy:
         thread.join()
         os.close(self._wake_read)
         os.close(self._wake_write)
+        self._wake_read = self._wake_write = -1
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
@@ -139,7 +141,9 @@ class LocalCopy:
             os.close(self._wake_write)
         if self._exposures is not None:
             self._exposures.begin_anew_after_fork()
+        closed = self._closing
         self._begin()
+        self._closing = closed
 
     def _missing(self, test: str, unit_id: str, attributes: Attributes) -> Assignment:
         if not self._loaded.is_set():
@@ -156,13 +160,14 @@ class LocalCopy:
             try:
                 pool = _pool()
                 followed = _Followed(pool, self._tenant_id, self._environment)
-                self._load(pool, asked=None)
-                if self._away and self._restored():
+                client = redis.Redis(connection_pool=pool)
+                if self._away:
                     # What was changed while Redis was away, it may never have heard of.
-                    self._load(pool, asked=None)
+                    self._restored()
+                self._load(client)
                 pause, self._away = RECONNECT_SECONDS, False
                 self._loaded.set()
-                self._follow(followed, pool)
+                self._follow(followed, client)
             except (RedisError, OSError, ServiceError) as error:
                 self._tell_once(error)
             finally:
@@ -173,7 +178,7 @@ class LocalCopy:
                 return
             pause = min(2 * pause, LONGEST_RECONNECT_SECONDS) * random.uniform(1 - JITTER, 1)
 
-    def _follow(self, followed: _Followed, pool: redis.ConnectionPool) -> None:
+    def _follow(self, followed: _Followed, client: redis.Redis) -> None:
         try:
             following = followed.fileno()
             while not self._closing:
@@ -185,34 +190,42 @@ class LocalCopy:
                     if readable:
                         changed, emptied = followed.news()
                         if emptied or changed:
-                            self._load(pool, asked=None if emptied else changed)
+                            self._load(client, None if emptied else changed)
                 followed.ask_for_life()
-                self._load(pool, asked=None)
+                self._load(client)
         finally:
             followed.close()
 
-    def _load(self, pool: redis.ConnectionPool, asked: Iterable[str] | None) -> None:
-        """Load the tests of these names that are newer than ours; None for all.
+    def _load(self, client: redis.Redis, changed: Iterable[str] | None = None) -> None:
+        """Load the tests that changed; without any named, all that are newer than ours.
 
-        Those that Redis lists at our version are confirmed. An emptied Redis is filled anew.
+        What Redis lost is published anew, where there is a database, and loaded then.
         """
-        client = redis.Redis(connection_pool=pool)
+        complete = self._read_all(client) if changed is None else self._read(client, changed)
+        if not complete and self._restored():
+            # What was there already, and only not listed, is no change to be told of.
+            self._read_all(client)
+
+    def _read_all(self, client: redis.Redis) -> bool:
+        """Whether Redis has all of our tests, and each that it lists can be read."""
         before = time.monotonic()
         listed = self._listed(client)
-        names = set(listed) if asked is None else set(asked)
-        behind = sorted(n for n in names if self._version(n) < listed.get(n, _ANY))
-        lost = set(self._tests) - set(listed)
-        for name, text in zip(behind, self._texts(client, behind), strict=True):
-            if not self._take(client, name, text):
-                lost.add(name)
+        complete = self._read(client, [n for n, v in listed.items() if self._version(n) < v])
         for name, version in listed.items():
             test = self._tests.get(name)
             if test is not None and test.table.version >= version:
                 test.lease[0] = before + self._lease_seconds
         # That there is nothing may be the truth: it is asked for once.
-        if (lost or (not listed and self._restored_at < 0)) and self._restored():
-            # What was there already, and only not listed, is no change to be told of.
-            self._load(pool, asked=None)
+        found = bool(listed) or self._restored_at > -math.inf
+        return complete and found and self._tests.keys() <= listed.keys()
+
+    def _read(self, client: redis.Redis, names: Iterable[str]) -> bool:
+        """Whether each of the tests has a table that can be read."""
+        asked = sorted(names)
+        keys = [ab_table_key(self._tenant_id, self._environment, name) for name in asked]
+        texts = cast("list[bytes | None]", client.mget(keys)) if keys else []
+        taken = [self._take(client, n, text) for n, text in zip(asked, texts, strict=True)]
+        return all(taken)
 
     def _listed(self, client: redis.Redis) -> dict[str, int]:
         listed = cast("dict[bytes, bytes]", _unless_spoilt(client.hgetall, self._index) or {})
@@ -221,10 +234,6 @@ class LocalCopy:
             if version.isdigit():
                 versions[name.decode("utf-8", "replace")] = int(version)
         return versions
-
-    def _texts(self, client: redis.Redis, names: list[str]) -> list[bytes | None]:
-        keys = [ab_table_key(self._tenant_id, self._environment, name) for name in names]
-        return cast("list[bytes | None]", client.mget(keys)) if keys else []
 
     def _take(self, client: redis.Redis, name: str, text: bytes | None) -> bool:
         """Put the table in the place of an older one; whether there was one to be read."""
@@ -330,7 +339,6 @@ class _Followed:
 _open: weakref.WeakSet[LocalCopy] = weakref.WeakSet()
 _shared: dict[tuple[UUID, str], LocalCopy] = {}
 _shared_lock = threading.Lock()
-_ANY: Final = math.inf
 
 
 def local_copy(tenant_id: TenantId, environment: str = "production") -> LocalCopy:

@@ -7,8 +7,8 @@ forgot or another one saw the unit too, changes nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 MOST_KNOWN = 200_000
@@ -17,8 +17,7 @@ MOST_PENDING = 100_000
 "Exposures that may wait to be drained; beyond it they are refused, and counted when met again."
 
 
-@dataclass(frozen=True)
-class Exposure:
+class Exposure(NamedTuple):
     """A unit met a variant. `at` is in seconds since the epoch."""
 
     test_id: UUID
@@ -26,6 +25,10 @@ class Exposure:
     variant: str
     table_version: int
     at: float
+
+
+Count = Callable[[str, int, str], None]
+"""Count a unit, whose slot is given, with the name of the variant that it met; only once."""
 
 
 class ExposureBuffer:
@@ -37,31 +40,31 @@ class ExposureBuffer:
         self._lock = threading.Lock()
         self._known: dict[UUID, dict[str, int]] = {}
         self._count_known = 0
-        self._pending: list[Exposure] = []
+        self._pending: list[tuple[UUID, str, str, int, float]] = []
         self.refused = 0
         "Exposures that found no place."
 
-    def known(self, test_id: UUID) -> dict[str, int]:
-        """The units of a test that were counted, with their slots: to be read, never written."""
+    def of_test(
+        self, test_id: UUID, table_version: int, clock: Callable[[], float]
+    ) -> tuple[Mapping[str, int], Count]:
+        """The units of a test that were counted, with their slots, and what counts another."""
         with self._lock:
-            return self._known.setdefault(test_id, {})
+            known = self._known.setdefault(test_id, {})
 
-    def count(self, exposure: Exposure, slot: int) -> None:
-        """Count an exposure, once, and remember the unit's slot."""
-        with self._lock:
-            known = self._known.setdefault(exposure.test_id, {})
-            if exposure.unit_id in known:
-                return
-            if len(self._pending) >= self._most_pending:
-                self.refused += 1
-                return
-            if self._count_known >= self._most_known:
-                for units in self._known.values():
-                    units.clear()
-                self._count_known = 0
-            known[exposure.unit_id] = slot
-            self._count_known += 1
-            self._pending.append(exposure)
+        def count(unit_id: str, slot: int, variant: str) -> None:
+            with self._lock:
+                if unit_id in known:
+                    return
+                if len(self._pending) >= self._most_pending:
+                    self.refused += 1
+                    return
+                if self._count_known >= self._most_known:
+                    self._forget()
+                known[unit_id] = slot
+                self._count_known += 1
+                self._pending.append((test_id, unit_id, variant, table_version, clock()))
+
+        return known, count
 
     @property
     def pending(self) -> int:
@@ -74,7 +77,7 @@ class ExposureBuffer:
         if not batch:
             return 0
         try:
-            take(batch)
+            take([Exposure._make(met) for met in batch])
         except BaseException:
             with self._lock:
                 self._pending = batch + self._pending
@@ -85,6 +88,9 @@ class ExposureBuffer:
         """In a child: what the parent has pending is the parent's to drain."""
         self._lock = threading.Lock()
         self._pending = []
+        self._forget()
+
+    def _forget(self) -> None:
         for units in self._known.values():
             units.clear()
         self._count_known = 0

@@ -271,7 +271,7 @@ def load_test(session: Session, name: str, environment: str = "production") -> L
     truth = truth_of(session, test)
     table = truth.table
     try:
-        if publishing.behind(test.tenant_id, [truth]):
+        if publishing.behind(test.tenant_id, [_wanted(test)]):
             publishing.publish(test.tenant_id, truth)
         served = publishing.fetch(test.tenant_id, environment, name)
         # What Redis serves may be newer than what this transaction sees.
@@ -292,11 +292,15 @@ def republish(session: Session) -> int:
 
     How many they were. Raises `RedisError`.
     """
-    tests = session.scalars(sa.select(AbTest)).all()
-    missing = publishing.behind(tenant_of(session), [truth_of(session, test) for test in tests])
-    for truth in missing:
-        publishing.publish(tenant_of(session), truth)
+    tests = {_wanted(test): test for test in session.scalars(sa.select(AbTest))}
+    missing = publishing.behind(tenant_of(session), list(tests))
+    for wanted in missing:
+        publishing.publish(tenant_of(session), truth_of(session, tests[wanted]))
     return len(missing)
+
+
+def _wanted(test: AbTest) -> publishing.Wanted:
+    return publishing.Wanted(test.environment, test.name, test.id, test.table_version)
 
 
 def _move(

@@ -35,6 +35,15 @@ class Truth(NamedTuple):
     kept: Kept
 
 
+class Wanted(NamedTuple):
+    """The version of a test that Redis should have, or a newer one."""
+
+    environment: str
+    name: str
+    test_id: UUID
+    version: int
+
+
 # Two commits may publish in either order: the newer table stays. What is no table is replaced.
 _KEEP_THE_NEWEST: Final = """
 local index = redis.call('TYPE', KEYS[2]).ok
@@ -107,25 +116,28 @@ def fetch(tenant_id: UUID, environment: str, name: str) -> AssignmentTable | Non
     return _readable(cast("Any", redis_client()).execute_command("GET", key, **_AS_IT_IS))
 
 
-def behind(tenant_id: UUID, truths: Sequence[Truth]) -> list[Truth]:
-    """Those of which Redis has no table or an older one. Raises `RedisError`."""
-    pipeline: Any
-    with redis_client().pipeline(transaction=False) as pipeline:
-        for environment, table, _ in truths:
-            key = ab_table_key(tenant_id, environment, table.name)
-            pipeline.execute_command("GET", key, **_AS_IT_IS)
-            pipeline.hget(ab_index_key(tenant_id, environment), table.name)
-            pipeline.exists(ab_kept_key(tenant_id, table.kept or ""))
-        answers: list[Any] = pipeline.execute(raise_on_error=False)
-    for answer in answers:
-        if isinstance(answer, ConnectionError | TimeoutError):
-            raise answer
+def behind(tenant_id: UUID, wanted: Sequence[Wanted]) -> list[Wanted]:
+    """Those of which Redis has no table that can be read, or an older one, or lacks the units that
+    the table needs. Raises `RedisError`."""
+    texts = _answers(
+        [
+            read
+            for environment, name, _, _ in wanted
+            for read in (
+                ("GET", ab_table_key(tenant_id, environment, name)),
+                ("HGET", ab_index_key(tenant_id, environment), name),
+            )
+        ]
+    )
+    tables = [_readable(text) for text in texts[::2]]
+    kept = _answers([("EXISTS", ab_kept_key(tenant_id, (t and t.kept) or "")) for t in tables])
     return [
-        truth
-        for truth, text, version, kept in zip(
-            truths, answers[::3], answers[1::3], answers[2::3], strict=True
-        )
-        if not _holds(truth.table, text, version, kept)
+        one
+        for one, table, version, there in zip(wanted, tables, texts[1::2], kept, strict=True)
+        if table is None
+        or (table.test_id, version) != (one.test_id, b"%d" % table.version)
+        or table.version < one.version
+        or (table.kept is not None and not there)
     ]
 
 
@@ -134,13 +146,17 @@ def kept_digest(kept: Kept) -> str | None:
     return digest(kept.packed()) if len(kept.units) else None
 
 
-def _holds(table: AssignmentTable, text: object, version: object, kept: object) -> bool:
-    served = _readable(text)
-    if served is None or served.test_id != table.test_id or served.version < table.version:
-        return False
-    # A newer table than this one may need other units, or none.
-    missing = served.kept is not None and served.kept == table.kept and not kept
-    return not missing and version == str(served.version)
+def _answers(commands: Sequence[tuple[str, ...]]) -> list[Any]:
+    """The answers, in one round trip, as bytes; an error where a value has another type."""
+    pipeline: Any
+    with redis_client().pipeline(transaction=False) as pipeline:
+        for command in commands:
+            pipeline.execute_command(*command, **_AS_IT_IS)
+        answers: list[Any] = pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, ConnectionError | TimeoutError):
+            raise answer
+    return answers
 
 
 def _readable(text: object) -> AssignmentTable | None:

@@ -40,7 +40,7 @@ from shared.jobs.contracts import AbSplit, RunBenchmark
 from shared.redis_client import ab_index_key, ab_kept_key, ab_table_key, redis_client
 from shared.registry.models import register
 from shared.tenancy.tables import AuditEntry
-from tasks.control import _chooser
+from tasks.control import _chooser, republish_ab_tests
 
 EVEN = [
     {"name": "control", "weight": 0.5, "model": "walker@1.0.0"},
@@ -148,6 +148,13 @@ def test_what_redis_lost_or_missed_of_a_tenant_is_published_again(models: Tenant
     assert [served(models, name) for name in ("one", "two", "three")] == tables
     with tenant_session(models) as session:
         assert republish(session) == 0
+
+
+def test_the_timetable_publishes_what_redis_lost_of_any_tenant(models: TenantId) -> None:
+    table = begin(models)
+    redis_client().delete(ab_table_key(models, "production", "prompt"))
+    republish_ab_tests(entry=str(models))
+    assert served(models) == table
 
 
 def test_an_older_table_never_replaces_a_newer_one(models: TenantId) -> None:
