@@ -269,7 +269,10 @@ def _running(
         except TypeError:
             raise AssignmentError(unfit_unit_id(unit_id)) from None
         if slot is None and not (
-            type(unit_id) is str and 0 < len(unit_id) <= LONGEST_UNIT_ID and "\x00" not in unit_id
+            type(unit_id) is str
+            and 0 < len(unit_id) <= LONGEST_UNIT_ID
+            and unit_id.isascii()
+            and "\x00" not in unit_id
         ):
             _require_unit_id(unit_id)
         if monotonic() > lease[0]:

@@ -19,7 +19,7 @@ from pydantic import (
 
 from shared.abtest.slots import SlotError, slot_counts
 from shared.abtest.states import AbTestError
-from shared.abtest.targeting import MOST_CONDITIONS, Condition, Text
+from shared.abtest.targeting import MOST_CONDITIONS, Condition, Text, is_utf_8
 from shared.jobs.contracts import one_line
 
 FEWEST_VARIANTS: Final = 2
@@ -31,16 +31,15 @@ PAYLOAD_BYTES: Final = 16_384
 
 
 def is_unit_id(text: str) -> bool:
-    """Whether `text` can identify a unit: 1 to 1,000 characters, none of them NUL."""
-    return 0 < len(text) <= LONGEST_UNIT_ID and "\x00" not in text
+    """Whether `text` can identify a unit: 1 to 1,000 characters that can be stored, so no NUL."""
+    return 0 < len(text) <= LONGEST_UNIT_ID and "\x00" not in text and is_utf_8(text)
 
 
 def _payload(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     text = json.dumps(value, ensure_ascii=False)
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        raise ValueError("holds half of a surrogate pair, which cannot be stored") from None
+    if not is_utf_8(text):
+        raise ValueError("holds half of a surrogate pair, which cannot be stored")
+    size = len(text.encode())
     # PostgreSQL's jsonb has no NUL. A backslash of the text itself is doubled.
     if r"\u0000" in text.replace(r"\\", ""):
         raise ValueError("holds a NUL character, which cannot be stored")
@@ -64,7 +63,7 @@ class Variant(_Part):
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
     weight: Annotated[float, Field(allow_inf_nan=False, strict=True)]
-    model: str | None = None
+    model: Text | None = None
     "A registered model, `name@version`; a newest version is pinned when the test is made."
     payload: Payload | None = None
     "What the variant means to whoever asks for it: a prompt, parameters."
@@ -186,5 +185,5 @@ def unfit_unit_id(unit_id: object) -> str:
         return f"unit id {str(unit_id)[:40]!r} is no text but {type(unit_id).__name__}"
     return (
         f"unit id {unit_id[:40]!r} of {len(unit_id)} characters: it must be 1 to"
-        f" {LONGEST_UNIT_ID} characters without NUL"
+        f" {LONGEST_UNIT_ID} characters without NUL, which UTF-8 can hold"
     )

@@ -6,22 +6,16 @@ not even "is not".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MOST_CONDITIONS: Final = 50
 MOST_VALUES: Final = 1_000
+LONGEST_TEXT: Final = 1_000
 _VERSION_PARTS: Final = 6
 _VERSION_DIGITS: Final = 9
 
@@ -29,9 +23,6 @@ Attributes = Mapping[str, Any]
 Check = Callable[[Attributes], bool]
 
 Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
-_Scalar = Annotated[str, Field(strict=True, max_length=1_000)] | StrictBool | StrictInt | (
-    Annotated[StrictFloat, Field(allow_inf_nan=False)]
-)  # fmt: skip
 
 
 class Operator(StrEnum):
@@ -63,7 +54,20 @@ class Condition(BaseModel):
 
     attribute: Text
     operator: Operator
-    value: _Scalar | Annotated[tuple[_Scalar, ...], Field(max_length=MOST_VALUES)] | None = None
+    value: Any = None
+    "Text, a number or a truth value; for `in` and `not_in` a list of values of one type."
+
+    @field_validator("value")
+    @classmethod
+    def _plain(cls, value: object) -> object:
+        listed = isinstance(value, list | tuple)
+        values = tuple(value) if isinstance(value, list | tuple) else (value,)
+        if len(values) > MOST_VALUES or not all(one is None or _is_scalar(one) for one in values):
+            raise ValueError(
+                f"must be text of at most {LONGEST_TEXT} characters without NUL, a finite number,"
+                f" true or false, or a list of at most {MOST_VALUES} of these"
+            )
+        return values if listed else value
 
     @model_validator(mode="after")
     def _value_of_the_operator(self) -> Self:
@@ -101,6 +105,20 @@ def version_of(text: object) -> tuple[int, ...] | None:
     while numbers and not numbers[-1]:
         numbers.pop()
     return tuple(numbers)
+
+
+def _is_scalar(value: object) -> bool:
+    if type(value) is str:
+        return len(value) <= LONGEST_TEXT and "\x00" not in value and is_utf_8(value)
+    return type(value) in (bool, int) or (type(value) is float and math.isfinite(value))
+
+
+def is_utf_8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _wanted(operator: Operator) -> str:

@@ -177,7 +177,7 @@ def test_when_the_lease_has_run_out_the_control_is_served_and_nobody_counts(
     assert buffer.pending == 1
 
 
-@pytest.mark.parametrize("unit_id", ["", "a\x00b", "a" * 1001, "a" * 1_000_000])
+@pytest.mark.parametrize("unit_id", ["", "a\x00b", "a" * 1001, "a" * 1_000_000, "\ud800"])
 @pytest.mark.parametrize("status", list(AbStatus))
 def test_a_unit_id_that_is_no_identifier_is_refused(
     table: MakeTable, status: AbStatus, unit_id: str

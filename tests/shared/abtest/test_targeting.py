@@ -97,7 +97,11 @@ def test_no_attribute_makes_a_condition_raise(given_: tuple[str, Any], attribute
         ("version_less", "new", "takes a version"),
         ("version_less", 1.5, "takes a version"),
         ("matches", ".*", "Input should be 'is'"),
-        ("is", float("nan"), "finite"),
+        ("is", float("nan"), "a finite number"),
+        ("is", "a\x00", "without NUL"),
+        ("is", "\ud800", "without NUL"),
+        ("in", ["a"] * 1001, "at most 1000"),
+        ("is", {"a": 1}, "must be text"),
     ],
 )
 def test_conditions_that_mean_nothing_are_refused(
