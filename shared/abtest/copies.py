@@ -297,7 +297,7 @@ class LocalCopy:
 
 
 class _Followed:
-    """A connection on which Redis tells what tables change."""
+    """A connection on which Redis tells what tables change, if it does that."""
 
     def __init__(self, pool: redis.ConnectionPool, tenant_id: UUID, environment: str) -> None:
         self._prefix = ab_tables_prefix(tenant_id, environment).encode()
@@ -307,7 +307,11 @@ class _Followed:
         self._emptied = False
         connection._parser.set_invalidation_push_handler(self._told)
         connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix)
-        connection.read_response()
+        try:
+            connection.read_response()
+        except redis.ResponseError as error:
+            # A proxy in between, or a user that may not: then it is the poll that finds changes.
+            log.warning("A/B tests: Redis tells of no changes, they come by polling: %s", error)
 
     def fileno(self) -> int:
         return int(self._connection._sock.fileno())

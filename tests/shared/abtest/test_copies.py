@@ -160,6 +160,26 @@ def test_a_poll_finds_what_was_not_told(
     until(lambda: copy._tests["prompt"].lease[0] > first)
 
 
+def test_where_redis_may_not_tell_of_changes_they_come_by_polling(
+    own: OwnRedis,
+    tenant: TenantId,
+    copy_of: Callable[..., LocalCopy],
+    with_environment: Callable[..., None],
+) -> None:
+    begin(tenant)
+    redis_client().acl_setuser(
+        "reader", enabled=True, passwords=["+word"], keys="*", categories=["+@all"],
+        commands=["-client"],
+    )  # fmt: skip
+    place = own.url.rpartition("@")[2]
+    with_environment(REDIS_URL=f"redis://reader:word@{place}")
+    copy = copy_of(tenant, poll_seconds=0.05)
+    assert reason(copy) is Reason.ASSIGNED
+    with_environment(REDIS_URL=own.url)
+    change(tenant, pause)
+    until(lambda: reason(copy) is Reason.PAUSED)
+
+
 def test_a_flushed_redis_is_filled_from_postgresql_and_nobody_notices(
     own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy]
 ) -> None:
