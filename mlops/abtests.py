@@ -391,6 +391,8 @@ def _without_units(test: Mapping[str, Any]) -> str:
     match test["status"]:
         case "draft":
             how = f"it is a draft: `mlops ab start {shlex.quote(name)}{where}` lets it assign"
+        case "running" if any(variant["model"] is None for variant in test["variants"]):
+            how = f"`mlops ab assign {shlex.quote(name)} UNIT{where}` shows what a unit gets"
         case "running":
             split = {"test": name} | ({"environment": environment} if where else {})
             job = json.dumps({"job": "run_benchmark", "seeds": [1, 2, 3], "ab": split})

@@ -138,6 +138,7 @@ def test_an_ab_test_is_changed_while_it_runs(told, mlops):
         *("--metric", "task_completion_rate", "--coverage", "0.5", "--rules", json.dumps(rules)),
     )
     assert told("ab", "start", "words", "--json")["version"] == 2
+    assert "`mlops ab assign words UNIT` shows what a unit gets" in told("ab", "show", "words")
     assert told("ab", "ramp", "words", "1.0") == "words running\n"
     told("ab", "weights", "words", "standard:0.0", "concise:1.0")
     here = ("--attributes", '{"country": "DE"}')

@@ -9,7 +9,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -18,9 +18,10 @@ import redis
 from shared.abtest.assignment import Assignment, AssignmentTable, Reason
 from shared.abtest.copies import LocalCopy
 from shared.abtest.exposures import Exposure, ExposureBuffer
-from shared.abtest.kept import NOBODY_KEPT
+from shared.abtest.kept import NOBODY_KEPT, kept_units
 from shared.abtest.lifecycle import create, pause, ramp, republish, resume, start
-from shared.abtest.publishing import Truth, publish
+from shared.abtest.publishing import Truth, kept_digest, publish
+from shared.abtest.slots import lost, reallocate
 from shared.abtest.states import AbStatus
 from shared.database import TenantId, tenant_session
 from shared.local import ports
@@ -288,11 +289,30 @@ def test_an_older_table_never_replaces_a_newer_one(
     assert reason(copy) is Reason.PAUSED
 
 
+def test_units_that_keep_their_variant_keep_it_in_the_copy(
+    own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy], table: MakeTable
+) -> None:
+    before = table(sticky=True)
+    publish(tenant, Truth("production", before, NOBODY_KEPT))
+    copy = copy_of(tenant)
+    units = [f"u{number}" for number in range(200)]
+    met = {unit: copy.assign("prompt", unit).variant for unit in units}
+    slots = reallocate(before.slots, (0.0, 1.0))
+    slots = slots.marked(lost(before.slots, slots))
+    exposed = [(unit, variant.name) for unit, variant in met.items() if variant is not None]
+    kept = kept_units(before.test_id, "prompt", slots, {"a": 0, "b": 1}, exposed)
+    moved = replace(before, version=3, slots=slots, kept=kept_digest(kept))
+    publish(tenant, Truth("production", moved, kept))
+    until(lambda: copy.versions() == {"prompt": 3})
+    assert {unit: copy.assign("prompt", unit).variant for unit in units} == met
+    reasons = {copy.assign("prompt", unit).reason for unit in units}
+    assert reasons == {Reason.KEPT, Reason.ASSIGNED}
+    assert str(copy.assign("prompt", "late").variant) == str(moved.variants[1])
+
+
 def test_a_table_without_the_units_it_needs_is_not_taken(
     own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy], table: MakeTable
 ) -> None:
-    from dataclasses import replace
-
     publish(tenant, Truth("production", table(), NOBODY_KEPT))
     copy = copy_of(tenant)
     assert reason(copy) is Reason.ASSIGNED
