@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlops.exposing import Exposing, exposing_of
+from mlops.metrics import MetricsCollector
 from shared.abtest import lifecycle
 from shared.abtest.assignment import Assignment
 from shared.abtest.copies import local_copy
@@ -15,10 +17,18 @@ from shared.tenancy.tenants import current_tenant
 
 
 class ConfigManager:
-    """The tests of one tenant: that of `MLOPS_API_KEY` or `MLOPS_TENANT` unless one is given."""
+    """The tests of one tenant: that of `MLOPS_API_KEY` or `MLOPS_TENANT` unless one is given.
 
-    def __init__(self, tenant_id: TenantId | None = None) -> None:
+    What units are shown is sent as telemetry: by `metrics`, which has to be a collector of the same
+    tenant, or by one of this process's own.
+    """
+
+    def __init__(
+        self, tenant_id: TenantId | None = None, *, metrics: MetricsCollector | None = None
+    ) -> None:
         self._tenant_id = tenant_id or current_tenant()
+        self._metrics = metrics
+        self._exposing: Exposing | None = None
 
     def create_ab_test(
         self,
@@ -68,6 +78,10 @@ class ConfigManager:
     ) -> Assignment:
         """What a unit gets, from this process's copy of the tests: no network after the first.
 
-        Raises `AssignmentError` for a unit id that is no identifier.
+        A unit that is shown a variant is exposed by it, and what it does from then on counts: tell
+        it with `unit_id=` where that is recorded. Raises `AssignmentError` for a unit id that is
+        no identifier.
         """
+        if self._exposing is None:
+            self._exposing = exposing_of(self._tenant_id, self._metrics)
         return local_copy(self._tenant_id, environment).assign(test, unit_id, attributes or {})

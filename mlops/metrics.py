@@ -230,14 +230,28 @@ class MetricsCollector:
         self._record("metric", {"name": name, "value": value, "unit": unit or None, **common})
 
     def record_exposure(
-        self, test_id: UUID | str, unit_id: str, variant: str, **common: Unpack[Common]
+        self,
+        test_id: UUID | str,
+        unit_id: str,
+        variant: str,
+        *,
+        slot: int | None = None,
+        **common: Unpack[Common],
     ) -> None:
         """The unit was given this variant of the A/B test: what it does from now on counts.
 
-        Told again, by this process or another, it is the same exposure.
+        Told again, by this process or another, it is the same exposure. `ConfigManager.assign`
+        tells it by itself. `slot` is the unit's in the test, without which it does not keep its
+        variant when that slot moves.
         """
         check(common, COMMON - {"unit_id", "variant"})
-        fields = {**common, "test_id": test_id, "unit_id": unit_id, "variant": variant}
+        fields = {
+            **common,
+            "test_id": test_id,
+            "unit_id": unit_id,
+            "variant": variant,
+            "slot": slot,
+        }
         self._record("exposure", fields)
 
     def record_system_sample(self) -> None:

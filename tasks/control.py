@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -18,6 +20,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from shared.abtest.analysis import step as analyze_step
+from shared.abtest.exposed import store_exposures
+from shared.abtest.exposures import ExposureBuffer
 from shared.abtest.lifecycle import load_test, republish
 from shared.abtest.states import AbTestError
 from shared.abtest.unit_sums import sum_units
@@ -28,7 +32,7 @@ from shared.drift.retention import forget_old_findings
 from shared.drift.watching import EVERY
 from shared.evaluation import artifacts
 from shared.evaluation.changing import extend
-from shared.evaluation.runs import Assigned, Chooser, PriceCheck, create_run
+from shared.evaluation.runs import Assigned, Chooser, ChooserOf, PriceCheck, create_run
 from shared.jobs import timetable
 from shared.jobs.contracts import (
     AbSplit,
@@ -127,8 +131,8 @@ def _kept(job: object) -> dict[str, Any]:
     return {"submitted": repr(job)[:1000]}
 
 
-def _chooser(session: Session, split: AbSplit) -> Chooser:
-    test = load_test(session, split.test, split.environment)
+def _chooser(exposures: ExposureBuffer, session: Session, split: AbSplit) -> Chooser:
+    test = load_test(session, split.test, split.environment, exposures=exposures)
     for variant in test.table.variants:
         if variant.model is None:
             raise AbTestError(
@@ -147,12 +151,26 @@ def _price_check(session: Session) -> PriceCheck:
     return partial(why_unpriced, tenant_prices(session))
 
 
-run_benchmark = transactional_task(
-    RunBenchmark, lambda session, job: create_run(session, job, _chooser, _price_check(session))
-)
-extend_run = transactional_task(
-    ExtendRun, lambda session, job: extend(session, job, _chooser, _price_check(session))
-)
+def make_run(session: Session, job: RunBenchmark) -> Mapping[str, Any]:
+    with _exposing(session) as chooser:
+        return create_run(session, job, chooser, _price_check(session))
+
+
+def make_more(session: Session, job: ExtendRun) -> Mapping[str, Any]:
+    with _exposing(session) as chooser:
+        return extend(session, job, chooser, _price_check(session))
+
+
+@contextmanager
+def _exposing(session: Session) -> Iterator[ChooserOf]:
+    """What chooses the variants of a run's units, which are exposed by it in its transaction."""
+    exposures = ExposureBuffer(most_pending=sys.maxsize)
+    yield partial(_chooser, exposures)
+    exposures.drain(partial(store_exposures, session))
+
+
+run_benchmark = transactional_task(RunBenchmark, make_run)
+extend_run = transactional_task(ExtendRun, make_more)
 analyze_ab_test = transactional_task(AnalyzeAbTest, analyze_step)
 
 

@@ -66,6 +66,7 @@ def upgrade() -> None:
         sa.Column("test_id", sa.Uuid(), nullable=False),
         sa.Column("unit_id", sa.Uuid(), nullable=False),
         sa.Column("variant", sa.Text(), nullable=False),
+        sa.Column("slot", sa.BigInteger(), nullable=True),
         sa.Column("exposed_at", sa.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("mixed", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("changed", sa.Boolean(), server_default=sa.true(), nullable=False),
@@ -126,7 +127,8 @@ def upgrade() -> None:
     )
     op.execute("GRANT SELECT, INSERT, UPDATE ON mlops.ab_units, mlops.ab_sums TO mlops_app")
     op.execute(
-        "GRANT SELECT, INSERT, UPDATE (exposed_at, mixed, changed) ON mlops.exposures TO mlops_app"
+        "GRANT SELECT, INSERT, UPDATE (slot, exposed_at, mixed, changed)"
+        " ON mlops.exposures TO mlops_app"
     )
     op.execute("GRANT SELECT, INSERT, DELETE ON mlops.unit_events TO mlops_app")
     for table in ("exposures", "unit_events", "ab_units", "ab_sums"):

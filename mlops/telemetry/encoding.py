@@ -193,6 +193,7 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "task_id": ("task_id", _name),
     "unit_id": ("unit_id", _unit),
     "test_id": ("test_id", _name),
+    "slot": ("slot", _count),
     "attributes": ("attributes", _attributes),
     "success": ("success", _flag),
     "error_type": ("error_type", _name),

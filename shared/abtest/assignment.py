@@ -15,13 +15,14 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from shared.abtest.definition import LONGEST_UNIT_ID, Rules, Variant, is_unit_id, unfit_unit_id
+from shared.abtest.definition import Rules, Variant
 from shared.abtest.exposures import Count, ExposureBuffer
 from shared.abtest.hashing import SLOTS, fnv1a_32, in_namespace, slot_from, slot_of
 from shared.abtest.kept import NOBODY_KEPT, Kept, unit_hash
 from shared.abtest.slots import NOBODY, SlotError, SlotTable, slots_in
 from shared.abtest.states import AbStatus
 from shared.abtest.targeting import Attributes, compiled
+from shared.telemetry.units import LONGEST_UNIT_ID, UnitError, unit_bytes
 
 # What the codes below 128 stand for is their owner, with one bit more where the slot has moved.
 _MOVED: Final = 128
@@ -216,8 +217,10 @@ def _stale(table: AssignmentTable) -> Assignment:
 
 
 def _require_unit_id(unit_id: str) -> None:
-    if not isinstance(unit_id, str) or not is_unit_id(unit_id):
-        raise AssignmentError(unfit_unit_id(unit_id))
+    try:
+        unit_bytes(unit_id)
+    except UnitError as error:
+        raise AssignmentError(str(error)) from None
 
 
 def _concluded(table: AssignmentTable) -> Assign:
@@ -249,8 +252,7 @@ def _running(
     known: Mapping[str, int] = {}
     count: Count | None = None
     if exposures is not None:
-        known, count = exposures.of_test(table.test_id, table.version, clock)
-    test_id = table.test_id
+        known, count = exposures.of_test(table.test_id, clock)
     of_moved_slots = {
         _MOVED + position: Assignment(table.name, variant, Reason.ASSIGNED)
         for position, variant in enumerate(table.variants)
@@ -260,14 +262,16 @@ def _running(
     }
 
     def of_moved(unit_id: str, code: int) -> Assignment:
-        position = kept.variant_of(unit_hash(test_id, unit_id))
+        position = kept.variant_of(unit_hash(unit_id))
         return of_moved_slots[code] if position is None else by_position[position]
 
     def assign(unit_id: str, attributes: Attributes = NO_ATTRIBUTES) -> Assignment:
         try:
             slot = known.get(unit_id)
         except TypeError:
-            raise AssignmentError(unfit_unit_id(unit_id)) from None
+            # It cannot be hashed, and is no text.
+            _require_unit_id(unit_id)
+            raise
         if slot is None and not (
             type(unit_id) is str
             and 0 < len(unit_id) <= LONGEST_UNIT_ID

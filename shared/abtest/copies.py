@@ -353,7 +353,7 @@ def local_copy(tenant_id: TenantId, environment: str = "production") -> LocalCop
             _shared[tenant_id, environment] = LocalCopy(
                 tenant_id,
                 environment,
-                exposures=exposures_of_process,
+                exposures=exposures_of(tenant_id),
                 restore=partial(_publish_anew, tenant_id),
             )
         return _shared[tenant_id, environment]
@@ -367,8 +367,12 @@ def close_copies() -> None:
             copy.close()
 
 
-exposures_of_process: Final = ExposureBuffer()
-"What every `local_copy` counts into."
+def exposures_of(tenant_id: TenantId) -> ExposureBuffer:
+    """What this process's copies of a tenant's tests count into; somebody has to drain it."""
+    return _exposures.setdefault(tenant_id, ExposureBuffer())
+
+
+_exposures: Final[dict[TenantId, ExposureBuffer]] = {}
 
 
 def _publish_anew(tenant_id: TenantId) -> None:

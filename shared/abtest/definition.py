@@ -21,18 +21,13 @@ from shared.abtest.slots import SlotError, slot_counts
 from shared.abtest.states import AbTestError
 from shared.abtest.targeting import MOST_CONDITIONS, Condition, Text, is_utf_8
 from shared.jobs.contracts import one_line
+from shared.telemetry.units import unit_bytes
 
 FEWEST_VARIANTS: Final = 2
 MOST_VARIANTS: Final = 100
 LONGEST_NAME: Final = 200
-LONGEST_UNIT_ID: Final = 1_000
 MOST_FORCED: Final = 1_000
 PAYLOAD_BYTES: Final = 16_384
-
-
-def is_unit_id(text: str) -> bool:
-    """Whether `text` can identify a unit: 1 to 1,000 characters that can be stored, so no NUL."""
-    return 0 < len(text) <= LONGEST_UNIT_ID and "\x00" not in text and is_utf_8(text)
 
 
 def _payload(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -114,8 +109,8 @@ class Rules(_Part):
                 f" {self.starts_at.isoformat()}"
             )
         for unit_id in self.forced:
-            if not is_unit_id(unit_id):
-                raise ValueError(unfit_unit_id(unit_id))
+            # Raises the ValueError that is to be told.
+            unit_bytes(unit_id)
         return self
 
 
@@ -177,13 +172,3 @@ def checked_rules(given: Mapping[str, Any]) -> Rules:
         return Rules.model_validate(dict(given))
     except ValidationError as error:
         raise AbTestError(one_line(error)) from None
-
-
-def unfit_unit_id(unit_id: object) -> str:
-    """What is wrong with a unit id, in one line."""
-    if not isinstance(unit_id, str):
-        return f"unit id {str(unit_id)[:40]!r} is no text but {type(unit_id).__name__}"
-    return (
-        f"unit id {unit_id[:40]!r} of {len(unit_id)} characters: it must be 1 to"
-        f" {LONGEST_UNIT_ID} characters without NUL, which UTF-8 can hold"
-    )

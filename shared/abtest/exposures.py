@@ -23,7 +23,7 @@ class Exposure(NamedTuple):
     test_id: UUID
     unit_id: str
     variant: str
-    table_version: int
+    slot: int
     at: float
 
 
@@ -40,13 +40,11 @@ class ExposureBuffer:
         self._lock = threading.Lock()
         self._known: dict[UUID, dict[str, int]] = {}
         self._count_known = 0
-        self._pending: list[tuple[UUID, str, str, int, float]] = []
+        self._pending: list[Exposure] = []
         self.refused = 0
         "Exposures that found no place."
 
-    def of_test(
-        self, test_id: UUID, table_version: int, clock: Callable[[], float]
-    ) -> tuple[Mapping[str, int], Count]:
+    def of_test(self, test_id: UUID, clock: Callable[[], float]) -> tuple[Mapping[str, int], Count]:
         """The units of a test that were counted, with their slots, and what counts another."""
         with self._lock:
             known = self._known.setdefault(test_id, {})
@@ -62,7 +60,7 @@ class ExposureBuffer:
                     self._forget()
                 known[unit_id] = slot
                 self._count_known += 1
-                self._pending.append((test_id, unit_id, variant, table_version, clock()))
+                self._pending.append(Exposure(test_id, unit_id, variant, slot, clock()))
 
         return known, count
 
@@ -77,7 +75,7 @@ class ExposureBuffer:
         if not batch:
             return 0
         try:
-            take([Exposure._make(met) for met in batch])
+            take(batch)
         except BaseException:
             with self._lock:
                 self._pending = batch + self._pending

@@ -2,8 +2,8 @@
 
 The exposures are the truth: a unit is in here when its slot has moved and it met another variant
 than the one that has the slot now. So the whole can be made anew at any time, and is published
-beside the table that needs it. A unit is known by the first 64 bits of a keyed BLAKE2b: of ten
-million kept units and as many others, one is mistaken for another with a chance of 5e-6.
+beside the table that needs it. A unit is known by the first 64 bits of its digest: of ten million
+kept units and as many others, one is mistaken for another with a chance of 5e-6.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from uuid import UUID
 
-from shared.abtest.hashing import slot_of
 from shared.abtest.slots import SlotTable, slots_in
+from shared.telemetry.units import unit_digest
 
 _MAGIC: Final = b"kept1\n"
 _BYTES_EACH: Final = 9
@@ -65,10 +65,14 @@ class Kept:
 NOBODY_KEPT: Final = Kept(array("Q"), b"")
 
 
-def unit_hash(test_id: UUID, unit_id: str) -> int:
-    """64 bits of a unit in a test."""
-    text = unit_id.encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(text, digest_size=8, key=test_id.bytes).digest(), "little")
+def unit_hash(unit_id: str) -> int:
+    """64 bits of a unit."""
+    return hash_of_digest(unit_digest(unit_id))
+
+
+def hash_of_digest(digest: UUID) -> int:
+    """The same, of a unit of which only the digest is known."""
+    return digest.int >> 64
 
 
 def digest(packed: bytes) -> str:
@@ -76,13 +80,15 @@ def digest(packed: bytes) -> str:
     return blake2b(packed, digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def kept_units(
-    test_id: UUID,
-    seed: str,
-    table: SlotTable,
-    positions: Mapping[str, int],
-    exposed: Iterable[tuple[str, str]],
-) -> Kept:
+class Met(NamedTuple):
+    """A unit, by its digest, the slot that it is in, and the variant that it met."""
+
+    unit_id: UUID
+    slot: int
+    variant: str
+
+
+def kept_units(table: SlotTable, positions: Mapping[str, int], exposed: Iterable[Met]) -> Kept:
     """Those of the `exposed` units, each once with its variant, that the table would not give it.
 
     `positions` are the variants' by name; what was exposed to another variant is left out. Of
@@ -91,12 +97,11 @@ def kept_units(
     moving = slots_in(table.moving)
     searched = slots_in(table.moved) | moving
     found: dict[int, int] = {}
-    for unit_id, variant in exposed if searched else ():
-        slot = slot_of(seed, unit_id)
+    for unit_id, slot, variant in exposed if searched else ():
         position = positions.get(variant)
         if position is None or slot not in searched:
             continue
         if slot in moving or table.owners[slot] != position:
-            found[unit_hash(test_id, unit_id)] = position
+            found[hash_of_digest(unit_id)] = position
     units = sorted(found)
     return Kept(array("Q", units), bytes(found[unit] for unit in units))

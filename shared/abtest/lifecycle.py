@@ -23,6 +23,7 @@ from shared.abtest.definition import (
     define,
 )
 from shared.abtest.exposed import exposed_units
+from shared.abtest.exposures import ExposureBuffer
 from shared.abtest.kept import NOBODY_KEPT, kept_units
 from shared.abtest.slots import SlotError, SlotTable, allocate, lost, reallocate
 from shared.abtest.states import AbStatus, AbTestError, Move, after
@@ -255,13 +256,19 @@ def truth_of(session: Session, test: AbTest) -> publishing.Truth:
     if not (table.rules.sticky and (table.slots.moved or table.slots.moving)):
         return publishing.Truth(test.environment, table, NOBODY_KEPT)
     positions = {name: position for position, name in enumerate(table.names)}
-    exposed = exposed_units(session, test)
-    kept = kept_units(test.id, table.seed, table.slots, positions, exposed)
+    exposed = exposed_units(session, test, (*table.slots.moved, *table.slots.moving))
+    kept = kept_units(table.slots, positions, exposed)
     named = replace(table, kept=publishing.kept_digest(kept))
     return publishing.Truth(test.environment, named, kept)
 
 
-def load_test(session: Session, name: str, environment: str = "production") -> LiveTest:
+def load_test(
+    session: Session,
+    name: str,
+    environment: str = "production",
+    *,
+    exposures: ExposureBuffer | None = None,
+) -> LiveTest:
     """A running test, as Redis serves it, published again when Redis lost it or is behind.
 
     Raises `AbTestError` when there is no such test or it does not run. While Redis is away the
@@ -284,7 +291,7 @@ def load_test(session: Session, name: str, environment: str = "production") -> L
         raise _refused(
             test, f"it is {table.status}: {advice.get(table.status, 'it assigns no more')}"
         )
-    return live(table, truth.kept)
+    return live(table, truth.kept, exposures=exposures)
 
 
 def republish(session: Session) -> int:

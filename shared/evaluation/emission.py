@@ -28,6 +28,8 @@ class Emitter:
     model: str
     function: str
     variant: str
+    unit_id: UUID | None = None
+    "The digest of the unit that an A/B test has assigned."
 
     def common(self, kind: str, number: int, at: datetime) -> dict[str, Any]:
         """What every event has. The identifier is made of what it is, so a resend is absorbed."""
@@ -37,6 +39,7 @@ class Emitter:
             "model": self.model,
             "function": self.function,
             "variant": self.variant,
+            "unit_id": self.unit_id,
             "task_id": self.episode_id,
         }
 
@@ -94,7 +97,7 @@ def episode_events(
         events.append(
             LlmCallEvent(
                 **emitter.common("judge_call", number, ended)
-                | {"model": judge_name(call), "variant": ""},
+                | {"model": judge_name(call), "variant": "", "unit_id": None},
                 **call.model_dump(exclude={"waited_ms"}),
                 attributes=_attributes(call),
             )

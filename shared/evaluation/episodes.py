@@ -23,6 +23,7 @@ from shared.jobs.execution import Cancelled, Ending, Failed, Succeeded, TryAgain
 from shared.jobs.submission import enqueue
 from shared.registry.models import key
 from shared.registry.tables import ModelVersion
+from shared.telemetry.units import unit_digest
 
 EVENTS_PER_BATCH = 5_000
 
@@ -45,6 +46,8 @@ class EpisodePlan:
     model: str
     function: str
     variant: str
+    unit_id: UUID | None
+    "The digest of the unit that an A/B test has assigned."
     recording: Recording
     budget_nanos: int | None
     "What the whole run may cost; None without a limit."
@@ -85,11 +88,19 @@ def load(session: Session, episode_id: UUID) -> EpisodePlan:
         model=key(version),
         function=run.function,
         variant=episode.variant or "",
+        unit_id=_unit(episode),
         recording=Recording(run.specification.get("recording", Recording.NONE)),
         budget_nanos=run.budget_nanos,
         cost_nanos=episode.cost_nanos
         + sum(judgement["cost_nanos"] for judgement in episode.judgements or ()),
     )
+
+
+def _unit(episode: Episode) -> UUID | None:
+    """None of one that takes no part in a test."""
+    if episode.variant is None or episode.unit_id is None:
+        return None
+    return unit_digest(episode.unit_id)
 
 
 def record(
@@ -165,6 +176,7 @@ def _send_events(
         model=episode.model,
         function=episode.function,
         variant=episode.variant,
+        unit_id=episode.unit_id,
     )
     events = episode_events(emitter, episode.task, result, started_at)
     stored = [event.model_dump(mode="json") for event in events]

@@ -343,6 +343,8 @@ class ExposureEvent(_Event):
     test_id: UUID
     unit_id: UUID
     variant: Name
+    slot: Annotated[int, Field(ge=0, lt=10_000)] | None = None
+    "Of the test's table: without it a unit does not keep its variant when its slot moves."
 
 
 Event = Annotated[

@@ -24,6 +24,7 @@ def expose(session: Session, exposures: Sequence[ExposureEvent]) -> int:
             "units": [one.unit_id for one in exposures],
             "variants": [one.variant for one in exposures],
             "times": [one.occurred_at for one in exposures],
+            "slots": [one.slot for one in exposures],
         },
     )
     return sum(row.is_new for row in found)
@@ -35,25 +36,26 @@ def expose(session: Session, exposures: Sequence[ExposureEvent]) -> int:
 _EXPOSE: Final = sa.text(
     """
     WITH told AS (
-        SELECT test_id, unit_id, min(exposed_at) AS exposed_at,
+        SELECT test_id, unit_id, min(exposed_at) AS exposed_at, min(slot) AS slot,
             (array_agg(variant ORDER BY exposed_at, variant))[1] AS variant,
             min(variant) <> max(variant) AS mixed
         FROM unnest(
             CAST(:tests AS uuid[]), CAST(:units AS uuid[]), CAST(:variants AS text[]),
-            CAST(:times AS timestamptz[])
-        ) AS told (test_id, unit_id, variant, exposed_at)
+            CAST(:times AS timestamptz[]), CAST(:slots AS bigint[])
+        ) AS told (test_id, unit_id, variant, exposed_at, slot)
         GROUP BY test_id, unit_id
     )
     INSERT INTO mlops.exposures AS known
-        (tenant_id, test_id, unit_id, variant, exposed_at, mixed)
+        (tenant_id, test_id, unit_id, variant, slot, exposed_at, mixed)
     SELECT CAST(current_setting('app.tenant') AS uuid),
-        test_id, unit_id, variant, exposed_at, mixed
+        test_id, unit_id, variant, slot, exposed_at, mixed
     FROM told ORDER BY test_id, unit_id
     ON CONFLICT (tenant_id, test_id, unit_id) DO UPDATE
-    SET exposed_at = least(known.exposed_at, excluded.exposed_at),
+    SET slot = coalesce(known.slot, excluded.slot),
+        exposed_at = least(known.exposed_at, excluded.exposed_at),
         mixed = known.mixed OR excluded.mixed OR known.variant <> excluded.variant,
         changed = true
-    WHERE excluded.exposed_at < known.exposed_at
+    WHERE excluded.exposed_at < known.exposed_at OR known.slot IS NULL AND excluded.slot >= 0
         OR NOT known.mixed AND (excluded.mixed OR known.variant <> excluded.variant)
     RETURNING xmax = 0 AS is_new
     """

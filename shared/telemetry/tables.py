@@ -162,6 +162,8 @@ class Exposure(Base):
     unit_id: Mapped[UUID] = mapped_column(primary_key=True)
     variant: Mapped[str]
     "The one that came first here."
+    slot: Mapped[int | None]
+    "Of the unit in the test's table."
     exposed_at: Mapped[datetime]
     "The earliest time that was told."
     mixed: Mapped[bool] = mapped_column(server_default=sa.false())

@@ -30,13 +30,14 @@ def unit_digest(unit_id: str) -> UUID:
 def unit_bytes(unit_id: str) -> bytes:
     """The identifier in UTF-8. Raises `UnitError` as `unit_digest` does."""
     if not isinstance(unit_id, str):
-        raise UnitError(f"unit id of type {type(unit_id).__name__}: it must be a text")
-    if not 1 <= len(unit_id) <= LONGEST_UNIT_ID or "\x00" in unit_id:
+        raise UnitError(f"unit id {str(unit_id)[:40]!r} is no text but {type(unit_id).__name__}")
+    try:
+        encoded = unit_id.encode()
+    except UnicodeEncodeError:
+        encoded = b""
+    if not 1 <= len(unit_id) <= LONGEST_UNIT_ID or "\x00" in unit_id or not encoded:
         raise UnitError(
             f"unit id {unit_id[:40]!r} of {len(unit_id)} characters: it must be 1 to"
-            f" {LONGEST_UNIT_ID} characters without NUL"
+            f" {LONGEST_UNIT_ID} characters without NUL, which UTF-8 can hold"
         )
-    try:
-        return unit_id.encode()
-    except UnicodeEncodeError:
-        raise UnitError(f"unit id {unit_id[:40]!r}: half of a surrogate pair is no text") from None
+    return encoded

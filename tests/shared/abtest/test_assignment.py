@@ -21,9 +21,10 @@ from shared.abtest.assignment import (
 from shared.abtest.definition import Variant
 from shared.abtest.exposures import Exposure, ExposureBuffer
 from shared.abtest.hashing import in_namespace, slot_of
-from shared.abtest.kept import Kept, KeptError, digest, kept_units, unit_hash
+from shared.abtest.kept import Kept, KeptError, Met, digest, kept_units, unit_hash
 from shared.abtest.slots import lost, reallocate
 from shared.abtest.states import AbStatus
+from shared.telemetry.units import unit_digest
 
 MakeTable = Callable[..., AssignmentTable]
 UNITS = [f"unit-{number}" for number in range(2000)]
@@ -40,9 +41,13 @@ def moved_to(table: AssignmentTable, *weights: float) -> AssignmentTable:
     return replace(table, slots=slots.marked(lost(table.slots, slots)), version=table.version + 1)
 
 
+def met(exposed: list[tuple[str, str]]) -> list[Met]:
+    return [Met(unit_digest(unit), slot_of("prompt", unit), variant) for unit, variant in exposed]
+
+
 def with_kept(table: AssignmentTable, exposed: list[tuple[str, str]]) -> LiveTest:
     positions = {name: position for position, name in enumerate(table.names)}
-    kept = kept_units(table.test_id, table.seed, table.slots, positions, exposed)
+    kept = kept_units(table.slots, positions, met(exposed))
     return live(table, Kept.unpacked(kept.packed()))
 
 
@@ -228,20 +233,20 @@ def test_units_of_a_sticky_test_keep_what_they_met_when_their_slot_moves(
 def test_a_unit_that_keeps_its_variant_keeps_it_when_its_slot_is_nobodys(table: MakeTable) -> None:
     before = table(sticky=True)
     unit = UNITS[0]
-    met = str(given(live(before), unit)[0])
+    first = str(given(live(before), unit)[0])
     slots = reallocate(before.slots, (0.5, 0.5), 0.0)
     after = replace(before, slots=slots.marked(lost(before.slots, slots)))
-    assert given(with_kept(after, [(unit, met)]), unit) == (met, Reason.KEPT)
+    assert given(with_kept(after, [(unit, first)]), unit) == (first, Reason.KEPT)
     assert given(with_kept(after, []), unit) == (None, Reason.NOT_COVERED)
 
 
 def test_a_slot_that_is_moving_lets_nobody_in_and_keeps_who_was_there(table: MakeTable) -> None:
     before = table(sticky=True)
     unit = UNITS[0]
-    met = str(given(live(before), unit)[0])
+    first = str(given(live(before), unit)[0])
     slot = slot_of("prompt", unit)
     frozen = replace(before, slots=replace(before.slots, moving=((slot, slot + 1),)))
-    assert given(with_kept(frozen, [(unit, met)]), unit) == (met, Reason.KEPT)
+    assert given(with_kept(frozen, [(unit, first)]), unit) == (first, Reason.KEPT)
     assert given(with_kept(frozen, []), unit) == (None, Reason.MOVING)
 
 
@@ -255,15 +260,15 @@ def test_without_stickiness_a_unit_follows_its_slot(table: MakeTable) -> None:
 def test_packed_units_are_found_again_and_nothing_else_is_read_as_them(table: MakeTable) -> None:
     before = table(sticky=True)
     kept = kept_units(
-        before.test_id, "prompt", moved_to(before, 0.0, 1.0).slots, {"a": 0, "b": 1},
-        [(unit, "a") for unit in UNITS] + [("stranger", "gone")],
+        moved_to(before, 0.0, 1.0).slots, {"a": 0, "b": 1},
+        met([(unit, "a") for unit in UNITS] + [("stranger", "gone")]),
     )  # fmt: skip
     packed = kept.packed()
     assert len(packed) == 6 + 9 * len(kept.units)
     again = Kept.unpacked(packed)
     assert again.packed() == packed
     assert digest(packed) != digest(packed[:-1])
-    assert again.variant_of(unit_hash(before.test_id, "nobody")) is None
+    assert again.variant_of(unit_hash("nobody")) is None
     assert all(again.variant_of(unit) == 0 for unit in kept.units)
     for spoilt in (b"", b"kept2\n", packed[1:], packed + b"x"):
         with pytest.raises(KeptError):
@@ -279,7 +284,7 @@ def test_an_exposure_is_counted_once_per_unit_and_test(table: MakeTable) -> None
     assert again == [given(uncounted, unit) for unit in UNITS]
     assert buffer.drain(drained.extend) == len(met) == len(drained)
     assert [exposure.unit_id for exposure in drained] == met
-    assert (drained[0].at, drained[0].table_version) == (5.0, 2)
+    assert (drained[0].at, drained[0].slot) == (5.0, slot_of("prompt", drained[0].unit_id))
     assert buffer.drain(drained.extend) == 0
     # The next table of the test counts nobody again.
     later = live(table(coverage=0.5, version=3), exposures=buffer)

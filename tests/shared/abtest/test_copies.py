@@ -18,7 +18,8 @@ import redis
 from shared.abtest.assignment import Assignment, AssignmentTable, Reason
 from shared.abtest.copies import LocalCopy
 from shared.abtest.exposures import Exposure, ExposureBuffer
-from shared.abtest.kept import NOBODY_KEPT, kept_units
+from shared.abtest.hashing import slot_of
+from shared.abtest.kept import NOBODY_KEPT, Met, kept_units
 from shared.abtest.lifecycle import create, pause, ramp, republish, resume, start
 from shared.abtest.publishing import Truth, kept_digest, publish
 from shared.abtest.slots import lost, reallocate
@@ -27,6 +28,7 @@ from shared.database import TenantId, tenant_session
 from shared.local import ports
 from shared.local import redis as redis_server
 from shared.redis_client import ab_index_key, ab_table_key, redis_client
+from shared.telemetry.units import unit_digest
 
 MakeTable = Callable[..., AssignmentTable]
 NEVER = 3600.0
@@ -299,8 +301,12 @@ def test_units_that_keep_their_variant_keep_it_in_the_copy(
     met = {unit: copy.assign("prompt", unit).variant for unit in units}
     slots = reallocate(before.slots, (0.0, 1.0))
     slots = slots.marked(lost(before.slots, slots))
-    exposed = [(unit, variant.name) for unit, variant in met.items() if variant is not None]
-    kept = kept_units(before.test_id, "prompt", slots, {"a": 0, "b": 1}, exposed)
+    exposed = [
+        Met(unit_digest(unit), slot_of("prompt", unit), variant.name)
+        for unit, variant in met.items()
+        if variant is not None
+    ]
+    kept = kept_units(slots, {"a": 0, "b": 1}, exposed)
     moved = replace(before, version=3, slots=slots, kept=kept_digest(kept))
     publish(tenant, Truth("production", moved, kept))
     until(lambda: copy.versions() == {"prompt": 3})

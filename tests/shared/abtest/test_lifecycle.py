@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.abtest.assignment import Assignment, AssignmentTable, LiveTest, live
 from shared.abtest.exposed import exposed_units
+from shared.abtest.exposures import ExposureBuffer
 from shared.abtest.hashing import slot_of
 from shared.abtest.kept import NOBODY_KEPT
 from shared.abtest.lifecycle import (
@@ -35,12 +36,14 @@ from shared.abtest.slots import slots_in
 from shared.abtest.states import AbTestError
 from shared.abtest.tables import AbTest
 from shared.database import TenantId, tenant_session
-from shared.evaluation.runs import Assigned, create_run
+from shared.evaluation.runs import Assigned
+from shared.evaluation.tables import Episode
 from shared.jobs.contracts import AbSplit, RunBenchmark
 from shared.redis_client import ab_index_key, ab_kept_key, ab_table_key, redis_client
 from shared.registry.models import register
+from shared.telemetry.units import unit_digest
 from shared.tenancy.tables import AuditEntry
-from tasks.control import _chooser, republish_ab_tests
+from tasks.control import _chooser, make_run, republish_ab_tests
 
 EVEN = [
     {"name": "control", "weight": 0.5, "model": "walker@1.0.0"},
@@ -236,15 +239,18 @@ def test_units_that_have_met_a_variant_of_a_sticky_test_are_published_before_the
         start(session, "prompt")
     job = RunBenchmark(tasks=("click-test",), seeds=tuple(range(60)), ab=AbSplit(test="prompt"))
     with tenant_session(models) as session:
-        create_run(session, job, _chooser, lambda *_: None)
-        met = dict(exposed_units(session, find(session, "prompt")))
+        make_run(session, job)
+        shown = exposed_units(session, find(session, "prompt"), [(0, 10_000)])
+        met = {unit.unit_id: unit.variant for unit in shown}
+        names = session.scalars(sa.select(Episode.unit_id)).all()
+    assert {unit_digest(str(name)) for name in names} == met.keys()
     assert len(met) == 60
     with tenant_session(models) as session:
         change_weights(session, "prompt", {"control": 0.2, "treatment": 0.8})
         table = table_of(find(session, "prompt"))
     test = load(models)
-    assert {unit: variant(test, unit) for unit in met} == met
-    moved = {unit for unit in met if slot_of("prompt", unit) in slots_in(table.slots.moved)}
+    assert {unit_digest(unit): variant(test, unit) for unit in names} == met
+    moved = {unit for unit in names if slot_of("prompt", unit) in slots_in(table.slots.moved)}
     assert moved
     published = served(models)
     assert published is not None
@@ -261,14 +267,14 @@ def test_units_that_have_met_a_variant_of_a_sticky_test_are_published_before_the
     with tenant_session(models) as session:
         pause(session, "prompt")
         resume(session, "prompt")
-    assert {unit: variant(load(models), unit) for unit in met} == met
+    assert {unit_digest(unit): variant(load(models), unit) for unit in names} == met
     with tenant_session(models) as session:
         change_weights(session, "prompt", {"control": 0.5, "treatment": 0.5})
     again = served(models)
     assert again is not None
     assert again.kept != published.kept
     assert redis_client().ttl(key) > 0
-    assert {unit: variant(load(models), unit) for unit in met} == met
+    assert {unit_digest(unit): variant(load(models), unit) for unit in names} == met
 
 
 @pytest.mark.parametrize(
@@ -441,7 +447,7 @@ def test_variants_need_not_be_models_unless_they_are_to_be_evaluated(session: Se
     start(session, "words")
     assert session.scalars(sa.select(AbTest)).one().variants[0]["model"] is None
     with pytest.raises(AbTestError, match="'standard' of test 'words' names no model"):
-        _chooser(session, AbSplit(test="words"))
+        _chooser(ExposureBuffer(), session, AbSplit(test="words"))
 
 
 def test_a_unit_that_takes_no_part_is_evaluated_with_the_control_and_counts_for_nobody(
@@ -450,7 +456,7 @@ def test_a_unit_that_takes_no_part_is_evaluated_with_the_control_and_counts_for_
     with tenant_session(models) as session:
         create(session, "prompt", EVEN, coverage=0.0)
         start(session, "prompt")
-        given = _chooser(session, AbSplit(test="prompt"))("unit")
+        given = _chooser(ExposureBuffer(), session, AbSplit(test="prompt"))("unit")
     assert given == Assigned(None, "walker@1.0.0")
 
 

@@ -128,8 +128,8 @@ def test_a_digest_stays_what_it_was() -> None:
         ("", "unit id '' of 0 characters: it must be 1 to 1000 characters without NUL"),
         ("x" * 10**6, "of 1000000 characters"),
         ("a\0b", "without NUL"),
-        ("\ud800", "half of a surrogate pair"),
-        (7, "unit id of type int: it must be a text"),
+        ("\ud800", "which UTF-8 can hold"),
+        (7, "unit id '7' is no text but int"),
     ],
 )
 def test_what_is_no_identifier_is_refused_in_one_line(unit_id: str, said: str) -> None:

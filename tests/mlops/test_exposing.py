@@ -1,0 +1,130 @@
+"""What `ConfigManager.assign` shows units reaches PostgreSQL once, with what they do afterwards."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+import redis
+import sqlalchemy as sa
+
+import tasks.costs
+import tasks.ingest  # noqa: F401 (its tasks are registered)
+from mlops import ConfigManager, MetricsCollector
+from mlops.exposing import Exposing, exposing_of
+from shared import broker
+from shared.abtest.copies import close_copies
+from shared.abtest.tables import AbSum
+from shared.abtest.unit_sums import sum_units
+from shared.database import TenantId, tenant_session
+from shared.jobs.contracts import JobMessage
+from shared.jobs.tables import JobRow, JobStatus
+from shared.telemetry.tables import Exposure
+from shared.telemetry.units import unit_digest
+from shared.tenancy.tables import Tenant
+
+UNITS = [f"user-{number}" for number in range(40)]
+
+
+@pytest.fixture
+def metrics(
+    tenant: TenantId,
+    with_environment: Callable[..., None],
+    clean_redis: redis.Redis,
+    tmp_path: Path,
+) -> Iterator[MetricsCollector]:
+    with tenant_session(tenant) as session:
+        with_environment(MLOPS_TENANT=session.scalar(sa.select(Tenant.name)))
+    with MetricsCollector(spill_folder=tmp_path / "spill", flush_seconds=0.05) as made:
+        yield made
+
+
+@pytest.fixture
+def manager(tenant: TenantId, metrics: MetricsCollector) -> Iterator[ConfigManager]:
+    yield ConfigManager(tenant, metrics=metrics)
+    exposing_of(tenant, metrics).close()
+    close_copies()
+
+
+def arrive(exposing: Exposing, metrics: MetricsCollector, tenant: TenantId) -> None:
+    """Hand over what was shown, and do what the workers of the queue `ingest` do."""
+    exposing.hand_over()
+    assert metrics.flush()
+    with tenant_session(tenant) as session:
+        queued = session.execute(
+            sa.select(JobRow.id, JobRow.kind).where(
+                JobRow.status == JobStatus.QUEUED, JobRow.kind == "ingest_batch"
+            )
+        ).all()
+    for job_id, kind in queued:
+        message = JobMessage(tenant_id=tenant, job_id=job_id).model_dump(mode="json")
+        assert broker.celery_app().tasks[broker.task_name(kind)](**message) == "succeeded"
+
+
+def test_what_units_are_shown_and_do_is_summed_by_variant(
+    manager: ConfigManager, metrics: MetricsCollector, tenant: TenantId
+) -> None:
+    test = manager.create_ab_test("prompt", ["standard", "concise"], coverage=0.5)
+    shown: dict[str, str] = {}
+    for unit in UNITS:
+        given = manager.assign("prompt", unit)
+        if given.variant is not None:
+            shown[unit] = given.variant.name
+        metrics.start_task(
+            "answer", unit_id=unit, variant=given.variant.name if given.variant else None
+        )
+        metrics.record_llm_call(latency=1.0)
+        metrics.end_task(success=given.variant is not None)
+    # Shown again, it is the same exposure.
+    for unit in UNITS:
+        manager.assign("prompt", unit)
+    assert 5 < len(shown) < 35
+    arrive(exposing_of(tenant), metrics, tenant)
+    arrive(exposing_of(tenant), metrics, tenant)
+    with tenant_session(tenant) as session:
+        sum_units(session)
+        known = session.scalars(sa.select(Exposure).where(Exposure.test_id == test.id)).all()
+        assert {row.unit_id: row.variant for row in known} == {
+            unit_digest(unit): variant for unit, variant in shown.items()
+        }
+        assert all(row.slot is not None and not row.mixed for row in known)
+        sums = session.scalars(sa.select(AbSum).where(AbSum.metric == "task_completion_rate")).all()
+        for row in sums:
+            of_variant = [unit for unit, variant in shown.items() if variant == row.variant]
+            assert (row.units, row.y, row.x) == (len(of_variant),) * 3
+
+
+class _Kept:
+    """A transport that keeps what it is to send."""
+
+    def __init__(self) -> None:
+        self.lines = b""
+
+    def send(self, batch_id: UUID, packed: bytes, events: int) -> None:
+        self.lines += zlib.decompress(packed) + b"\n"
+
+
+def test_no_unit_id_leaves_the_process(tmp_path: Path) -> None:
+    kept = _Kept()
+    with MetricsCollector(transport=kept, spill_folder=tmp_path / "spill") as metrics:
+        metrics.record_llm_call(unit_id="ann@example.org")
+        metrics.record_exposure(uuid4(), "ann@example.org", "concise", slot=7)
+        metrics.start_task("answer", unit_id="ann@example.org", variant="concise")
+        metrics.end_task(success=True)
+        assert metrics.flush()
+    assert b"example" not in kept.lines
+    assert kept.lines.count(str(unit_digest("ann@example.org")).encode()) == 4
+
+
+def test_a_unit_outside_of_the_test_is_not_exposed(
+    manager: ConfigManager, metrics: MetricsCollector, tenant: TenantId
+) -> None:
+    manager.create_ab_test("prompt", ["standard", "concise"], coverage=0.0)
+    manager.create_ab_test("forced", ["a", "b"], forced={UNITS[0]: "b"}, coverage=0.0)
+    for unit in UNITS:
+        manager.assign("prompt", unit)
+        manager.assign("forced", unit)
+    assert exposing_of(tenant, metrics).hand_over() == 0
