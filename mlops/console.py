@@ -177,6 +177,7 @@ _MISTAKES = {
     Exit.USAGE: (
         "shared.settings.SettingsError",
         "shared.evaluation.custom.checking.DefinitionError",
+        "shared.evaluation.results.played.DifferentVersionsError",
         "shared.costs.budgets.BudgetError",
         "shared.drift.baselines.BaselineError",
         "shared.drift.budget.BudgetError",

@@ -10,11 +10,16 @@ from uuid import UUID
 import typer
 
 from mlops.console import Exit, Json, complain, note, one_line_errors, print_json, print_table, say
-from mlops.evaluations.figures import bounds, percent
+from mlops.evaluations.figures import bounds, is_simulated, percent
 from mlops.evaluations.finding import find_run
+from shared.money import NANOS
 
 if TYPE_CHECKING:
-    from shared.evaluation.results.pairing import Comparison, Unit
+    from sqlalchemy.orm import Session
+
+    from shared.evaluation.results import played
+    from shared.evaluation.results.amounts import AmountDifference
+    from shared.evaluation.results.pairing import Comparison
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +35,20 @@ class Side:
 
     def __str__(self) -> str:
         return f"{self.model} in run {str(self.run)[:8]}"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """All that is told of two sides."""
+
+    success: Comparison
+    steps: AmountDifference
+    cost_nanos: AmountDifference
+    unpaired: tuple[played.Unpaired, ...]
+    simulated: bool
+    "Whether a side's price is a simulated one."
+    calls: int
+    "Model calls of both sides."
 
 
 @one_line_errors()
@@ -49,8 +68,6 @@ def compare(
     Example: mlops evaluate compare 4f1c 9b07
     """
     from shared.database import tenant_session
-    from shared.evaluation.results.pairing import compare_paired
-    from shared.evaluation.results.reading import successes
     from shared.tenancy.tenants import current_tenant
 
     if len(model or ()) > 2:
@@ -58,21 +75,69 @@ def compare(
     with tenant_session(current_tenant()) as session:
         first = find_run(session, base)
         second = first if other is None else find_run(session, other)
-        found = {run: successes(session, run) for run in {first, second}}
-    sides = _sides(first, second, found, tuple(model or ()))
-    comparison = compare_paired(*(found[side.run][side.model] for side in sides))
-    if as_json:
-        print_json(_fields(*sides, comparison))
-        return
-    say(sentence(sides[1].model if first == second else str(sides[1]), comparison))
-    if comparison.pairs:
-        _print(*sides, comparison)
-    if comparison.missing:
-        note(
-            f"{comparison.missing} of {comparison.pairs + comparison.missing} pairs are missing:"
-            f" {comparison.only_base} episodes have a score only on the side of {sides[0]},"
-            f" {comparison.only_other} only on that of {sides[1]}"
+        _require_one_benchmark(session, first, second)
+        found = {run: _ended_sides(session, run) for run in {first, second}}
+        sides = _sides(first, second, found, tuple(model or ()))
+        compared = _compared(
+            session, *((side.model, found[side.run][side.model]) for side in sides)
         )
+    if as_json:
+        print_json(_fields(*sides, compared))
+        return
+    say(sentence(sides[1].model if first == second else str(sides[1]), compared.success))
+    if compared.success.pairs:
+        _print(*sides, compared)
+    if compared.unpaired:
+        without = sum(one.count for one in compared.unpaired)
+        note(
+            f"{without:,} of {compared.success.pairs + without:,} tasks and seeds make no pair: "
+            + "; ".join(_reason(*sides, one) for one in compared.unpaired)
+        )
+
+
+def _require_one_benchmark(session: Session, first: UUID, second: UUID) -> None:
+    from shared.evaluation.results.reading import benchmark_of
+
+    names = [benchmark_of(session, run) for run in (first, second)]
+    if names[0] != names[1]:
+        raise complain(
+            f"run {str(first)[:8]} is of {names[0]!r} and run {str(second)[:8]} of {names[1]!r}:"
+            " only runs of the same benchmark are compared",
+            Exit.USAGE,
+        )
+
+
+def _ended_sides(session: Session, run: UUID) -> dict[str, played.Side]:
+    from shared.evaluation.results import reading
+
+    return {
+        model: side
+        for model, side in reading.sides(session, run).items()
+        if any(episode.outcome for episode in side.values())
+    }
+
+
+def _compared(
+    session: Session, base: tuple[str, played.Side], other: tuple[str, played.Side]
+) -> Compared:
+    from shared.evaluation.results import played
+    from shared.evaluation.results.amounts import compare_amounts
+    from shared.evaluation.results.pairing import compare_paired
+
+    before, after = base[1], other[1]
+    played.require_same_version(before, after)
+    calls = [sum(episode.llm_calls for episode in side.values()) for side in (before, after)]
+    return Compared(
+        success=compare_paired(played.successes(before), played.successes(after)),
+        steps=compare_amounts(before, after, lambda episode: episode.steps),
+        cost_nanos=compare_amounts(before, after, lambda episode: episode.cost_nanos),
+        unpaired=played.unpaired(before, after),
+        simulated=any(
+            is_simulated(session, name, count)
+            for name, count in zip((base[0], other[0]), calls, strict=True)
+        ),
+        calls=sum(calls),
+    )
 
 
 def sentence(other: str, found: Comparison) -> str:
@@ -92,7 +157,8 @@ def sentence(other: str, found: Comparison) -> str:
             return f"no difference shown: {told}"
 
 
-def _print(base: Side, other: Side, found: Comparison) -> None:
+def _print(base: Side, other: Side, compared: Compared) -> None:
+    found = compared.success
     print_table(
         ["", "value"],
         [
@@ -100,9 +166,16 @@ def _print(base: Side, other: Side, found: Comparison) -> None:
             (f"success of {base}", percent(found.base_rate)),
             (f"success of {other}", percent(found.other_rate)),
             ("difference (95 %, seeds clustered by task)", _difference(found)),
+            ("the same by bootstrap over tasks", bounds(found.bootstrap)),
             ("gained / lost", f"{found.gained:,} / {found.lost:,} pairs"),
             ("p, signs of the tasks permuted", _p(found.p_value)),
             ("p, exact McNemar, if seeds were independent", _p(found.mcnemar_p)),
+            ("steps an episode (95 %, bootstrap over tasks)", _amount(compared.steps, "{:.1f}")),
+            (
+                "dollars an episode (95 %, bootstrap over tasks)"
+                + (" (simulated)" if compared.simulated else ""),
+                _amount(compared.cost_nanos, "{:.5f}", NANOS) if compared.calls else "no calls",
+            ),
         ],
     )
 
@@ -112,19 +185,57 @@ def _difference(found: Comparison) -> str:
     return text if found.interval is None else f"{text} ({bounds(found.interval)})"
 
 
+def _amount(found: AmountDifference, form: str, unit: int = 1) -> str | None:
+    """`4.0 to 3.2: -0.8 (-1.1 to -0.4), 3 pairs left out: unknown`; None without pairs."""
+    if found.base_mean is None or found.other_mean is None or found.difference is None:
+        return f"unknown in all {found.left_out:,} pairs" if found.left_out else None
+    before, after = (form.format(mean / unit) for mean in (found.base_mean, found.other_mean))
+    text = f"{before} to {after}: {form.replace(':', ':+').format(found.difference / unit)}"
+    if found.interval is not None:
+        low, high = (form.format(end / unit) for end in found.interval)
+        text += f" ({low} to {high})"
+    return text + (f", unknown in {found.left_out:,} pairs" if found.left_out else "")
+
+
+def _reason(base: Side, other: Side, one: played.Unpaired) -> str:
+    """`2 not ended for a@1 in run 4f1c and environment error for b@1 in run 4f1c`."""
+    if one.base == one.other:
+        return f"{one.count:,} {_words(one.base)} on both sides"
+    told = [
+        f"{_words(why)} for {side}"
+        for side, why in ((base, one.base), (other, one.other))
+        if why is not None
+    ]
+    return f"{one.count:,} {' and '.join(told)}"
+
+
+def _words(reason: str | None) -> str:
+    return str(reason).replace("_", " ")
+
+
 def _p(value: float | None) -> str | None:
     return None if value is None else f"{value:.2g}"
 
 
-def _fields(base: Side, other: Side, found: Comparison) -> dict[str, object]:
-    sides = {"base": asdict(base), "other": asdict(other)}
-    return sides | asdict(found) | {"missing": found.missing, "finding": found.finding.value}
+def _fields(base: Side, other: Side, compared: Compared) -> dict[str, object]:
+    found = compared.success
+    return {
+        "base": asdict(base),
+        "other": asdict(other),
+        **asdict(found),
+        "missing": found.missing,
+        "finding": found.finding.value,
+        "steps": asdict(compared.steps),
+        "cost_nanos": asdict(compared.cost_nanos),
+        "simulated_price": compared.simulated,
+        "unpaired": [asdict(one) for one in compared.unpaired],
+    }
 
 
 def _sides(
     first: UUID,
     second: UUID,
-    found: dict[UUID, dict[str, dict[Unit, bool]]],
+    found: dict[UUID, dict[str, played.Side]],
     wanted: tuple[str, ...],
 ) -> tuple[Side, Side]:
     """Which models are meant; ends the command where that cannot be told."""

@@ -23,6 +23,9 @@ from shared.registry import models
 from shared.settings import settings
 from shared.tenancy.tenants import create_tenant
 
+MODELS = ("old", "new")
+SIDES = ("--model", "old", "--model", "new")
+OF_A_TASK = ("benchmark", "name", "category", "difficulty", "max_steps", "timeout_seconds")
 STAND_IN = {"model": "stand-in", "base_url": "stand-in", "api_key_env": None}
 
 
@@ -177,7 +180,52 @@ def test_two_models_of_a_run_are_compared_pair_by_pair(told, mlops, run):
     answer = mlops("compare", run, "--model", "old", "--model", "new")
     assert answer.stdout.startswith("no difference shown: +16.7 points, 95 % interval")
     assert "6 of 2 tasks" in answer.stdout
-    assert "1 of 7 pairs are missing" in answer.stderr
+    old, new = (f"for {model}@1.0.0 in run {run[:8]}" for model in ("old", "new"))
+    assert answer.stderr == (
+        f"2 of 8 tasks and seeds make no pair: 1 not ended {old} and environment error {new};"
+        f" 1 not ended {old}\n"
+    )
+
+
+def test_steps_and_costs_of_the_pairs_are_compared(told, mlops, tenant):
+    tasks = list(catalogue("miniwob"))[:6]
+    run = put_run(tenant, {model: {task: ["success"] * 2 for task in tasks} for model in MODELS})
+    found = told("compare", run, *SIDES, "--json")
+    # The rule-based agent asks no model: that is known to cost nothing.
+    assert found["cost_nanos"] == {
+        "pairs": 12, "left_out": 0, "base_mean": 0, "other_mean": 2_000_000,
+        "difference": 2_000_000, "interval": None,
+    }  # fmt: skip
+    assert (found["steps"]["difference"], found["simulated_price"]) == (0, True)
+    assert found["unpaired"] == []
+    text = told("compare", run, *SIDES)
+    assert "dollars an episode (95 %, bootstrap over tasks) (simulated)" in text
+    assert "0.00000 to 0.00200: +0.00200" in text
+    with tenant_session(tenant) as session:
+        session.execute(sa.update(Episode).where(Episode.llm_calls > 0).values(unpriced_calls=1))
+    found = told("compare", run, *SIDES, "--json")["cost_nanos"]
+    assert (found["pairs"], found["left_out"], found["difference"]) == (0, 12, None)
+    assert "unknown in all 12 pairs" in told("compare", run, *SIDES)
+
+
+def test_runs_of_other_benchmarks_or_versions_are_refused(mlops, tenant):
+    first, second = (put_run(tenant, {"old": {"click-test": ["success"]}}) for _ in range(2))
+    with tenant_session(tenant) as session:
+        task = session.scalars(sa.select(EvaluationTask)).one()
+        anew = EvaluationTask(
+            **{name: getattr(task, name) for name in OF_A_TASK}, tenant_id=tenant, digest="0" * 64
+        )
+        session.add(anew)
+        session.flush()
+        of_second = Episode.run_id == uuid.UUID(second)
+        session.execute(sa.update(Episode).where(of_second).values(task_id=anew.id))
+    refused(mlops("compare", first, second), Exit.USAGE, "two versions", "miniwob/click-test")
+    job = RunBenchmark(
+        benchmark="sites", tasks=(next(iter(catalogue("sites"))),), seeds=(0,), models=("old",)
+    )
+    with tenant_session(tenant) as session:
+        sites = create_run(session, job, lambda *_: None, lambda version: None)["run_id"]
+    refused(mlops("compare", first, sites), Exit.USAGE, "is of 'miniwob'", "of 'sites'")
 
 
 def test_two_runs_of_a_model_are_compared(told, mlops, tenant):

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from shared.evaluation.agents.parameters import STAND_IN
 from shared.evaluation.protocol import Outcome
 from shared.evaluation.results.pairing import Unit
+from shared.evaluation.results.played import Played, Side
 from shared.evaluation.results.ranking import OwnResult
 from shared.evaluation.results.scores import EpisodeScore, Scores, score
 
@@ -49,6 +50,21 @@ _EPISODES = sa.text(
     """
 )
 
+_PLAYED = sa.text(
+    """
+    SELECT m.name || '@' || v.version AS model, t.benchmark || '/' || t.name AS name,
+           t.benchmark || '/' || t.name || CASE t.digest WHEN '' THEN '' ELSE '#' || t.digest END
+               AS task,
+           e.seed, e.outcome, e.steps, e.llm_calls, e.unpriced_calls, e.cost_nanos
+    FROM mlops.episode_results e
+    JOIN mlops.evaluation_tasks t ON t.id = e.task_id
+    JOIN mlops.model_versions v ON v.id = e.model_version_id
+    JOIN mlops.models m ON m.id = v.model_id
+    WHERE e.run_id = :run
+    ORDER BY model, task, e.seed
+    """
+)
+
 # A run that an A/B test has split over its models has not tried each of them with every unit.
 _WHOLE = sa.text(
     """
@@ -71,15 +87,27 @@ def score_models(session: Session, run_ids: Sequence[UUID]) -> list[ModelScores]
     ]
 
 
-def successes(session: Session, run_id: UUID) -> dict[str, dict[Unit, bool]]:
-    """Of each model of a run, whether each scored unit succeeded (strictly)."""
-    found: dict[str, dict[Unit, bool]] = {}
-    for row in _rows(session, [run_id]):
-        episode = _episode(row)
-        units = found.setdefault(row.model, {})
-        if episode.scored:
-            units[episode.task, episode.seed] = episode.success
-    return found
+def benchmark_of(session: Session, run_id: UUID) -> str:
+    """The name of a run's benchmark. Raises NoResultFound where there is no such run."""
+    return str(
+        session.execute(
+            sa.text("SELECT benchmark FROM mlops.benchmark_runs WHERE id = :run"), {"run": run_id}
+        ).scalar_one()
+    )
+
+
+def sides(session: Session, run_id: UUID) -> dict[str, Side]:
+    """All episodes of a run by model, those that have not ended too."""
+    found: dict[str, dict[Unit, Played]] = {}
+    for row in session.execute(_PLAYED, {"run": run_id}):
+        found.setdefault(row.model, {})[row.task, row.seed] = Played(
+            task=row.name,
+            outcome=None if row.outcome is None else Outcome(row.outcome),
+            steps=row.steps,
+            llm_calls=row.llm_calls,
+            cost_nanos=None if row.unpriced_calls else row.cost_nanos,
+        )
+    return dict(found)
 
 
 def own_results(session: Session, benchmark: str) -> list[OwnResult]:

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.evaluation.results.pairing import compare_paired
-from shared.evaluation.results.reading import own_results, score_models, successes
+from shared.evaluation.results.played import successes
+from shared.evaluation.results.reading import own_results, score_models, sides
 from shared.evaluation.runs import Assigned, create_run
 from shared.evaluation.tables import Episode, EvaluationTask
 from shared.jobs.contracts import AbSplit, RunBenchmark
@@ -85,7 +86,7 @@ def test_runs_are_compared_on_the_units_that_both_scored(session: Session) -> No
     before = put_run(session, {"old": {"click-test": ["failure", "success", "success"]}})
     after = put_run(session, {"old": {"click-test": ["success", "success", "cancelled"]}})
     found = compare_paired(
-        successes(session, before)["old@1.0.0"], successes(session, after)["old@1.0.0"]
+        *(successes(sides(session, run)["old@1.0.0"]) for run in (before, after))
     )
     assert (found.pairs, found.gained, found.lost) == (2, 1, 0)
     assert (found.only_base, found.only_other) == (1, 0)
@@ -96,7 +97,7 @@ def test_a_task_that_was_defined_anew_is_another_task(session: Session) -> None:
     session.execute(sa.update(EvaluationTask).values(digest="0" * 64))
     after = put_run(session, {"old": {"click-test": ["success"]}})
     found = compare_paired(
-        successes(session, before)["old@1.0.0"], successes(session, after)["old@1.0.0"]
+        *(successes(sides(session, run)["old@1.0.0"]) for run in (before, after))
     )
     assert (found.pairs, found.missing) == (0, 2)
 
