@@ -22,8 +22,8 @@ from shared.evaluation.agents.keys import (
     check_key_may_go,
     the_key,
 )
-from shared.evaluation.agents.parameters import STAND_IN, LlmParameters
-from shared.evaluation.agents.patience import Patience, Waiting
+from shared.evaluation.agents.parameters import STAND_IN, EndpointParameters
+from shared.evaluation.agents.patience import Deadline, Patience, Waiting
 from shared.evaluation.agents.places import Limits, NoPlaceError, admitted
 from shared.evaluation.agents.wire import Answered, ExchangeError, Fault
 from shared.evaluation.protocol import EndpointError, LlmCall, Tokens
@@ -105,9 +105,12 @@ class Reply:
 
 
 class Endpoint:
-    """One endpoint for one episode. `calls` holds every HTTP call made, the failed ones too."""
+    """One endpoint for one episode, or for one answer of a function.
 
-    def __init__(self, parameters: LlmParameters) -> None:
+    `calls` holds every HTTP call made, the failed ones too.
+    """
+
+    def __init__(self, parameters: EndpointParameters) -> None:
         self.calls: list[LlmCall] = []
         self._parameters = parameters
         self._limits = Limits(parameters.max_concurrency, parameters.requests_per_minute)
@@ -119,16 +122,28 @@ class Endpoint:
 
     def begin(self, task_seconds: float) -> None:
         """From now on, `task_seconds` are there for a task."""
-        self._patience = Patience(task_seconds, self._parameters.timeout_seconds)
+        self._begin(Patience(task_seconds, self._parameters.timeout_seconds))
+
+    def begin_within(self, seconds: float) -> None:
+        """From now on, all of `seconds` are there for answers and the pauses between tries."""
+        self._begin(Deadline(seconds, self._parameters.timeout_seconds))
+
+    def _begin(self, patience: Patience | Deadline) -> None:
+        self._patience = patience
         self._began = time.monotonic()
         self._lost = 0.0
         self._slowest_answer: float | None = None
         self._question: _Question | None = None
 
-    async def ask(self, messages: list[Message], tools: Sequence[Message] | None = None) -> Reply:
-        """What the model says to `messages`. Raises EndpointError."""
+    async def ask(
+        self,
+        messages: list[Message],
+        tools: Sequence[Message] | None = None,
+        more: Mapping[str, object] | None = None,
+    ) -> Reply:
+        """What the model says to `messages`. `more` is of the request. Raises EndpointError."""
         chat = self._chat or self._connect()
-        document = self._document(messages, tools)
+        document = self._document(messages, tools) | dict(more or {})
         question = self._question = _Question(time.monotonic(), _characters(messages))
         while True:
             now = self._now(question)
@@ -225,7 +240,9 @@ class Endpoint:
         if seconds > retrying.MOST_ASKED_SECONDS:
             raise EndpointError(f"{failed}, {tries}: it asks to wait {seconds:.0f} s")
         if seconds >= self._patience.left(self._now(question)):
-            raise EndpointError(f"{failed}, {tries}: no time of the task is left for another")
+            raise EndpointError(
+                f"{failed}, {tries}: no time {self._patience.of_whom} is left for another"
+            )
         await asyncio.sleep(seconds)
 
     def _now(self, question: _Question) -> Waiting:
@@ -265,10 +282,7 @@ class Endpoint:
         )
 
     def _kept_waiting(self, now: Waiting) -> str:
-        return (
-            f"{self._url} kept the agent waiting for {now.lost:.1f} s of its task's"
-            f" {self._patience.task_seconds:g} s"
-        )
+        return f"{self._url} kept {self._patience.kept_waiting(now)}"
 
     def _not_a_completion(self) -> str:
         return (
@@ -351,7 +365,7 @@ class _FailedError(Exception):
 class _Call:
     """An HTTP call under way, for the record."""
 
-    def __init__(self, parameters: LlmParameters, characters: int, waited: float) -> None:
+    def __init__(self, parameters: EndpointParameters, characters: int, waited: float) -> None:
         self._parameters = parameters
         self._characters = characters
         self._waited = waited
@@ -403,14 +417,14 @@ def _said(body: bytes) -> _Refusal:
     return _Refusal(message=error) if isinstance(error, str) else error
 
 
-def _identity(parameters: LlmParameters) -> str:
+def _identity(parameters: EndpointParameters) -> str:
     """What is limited together: the same model at the same address, with the same key."""
     machine = socket.gethostname() if parameters.on_loopback else ""
     parts = (machine, parameters.base_url, parameters.model, parameters.api_key_env or "")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def _address_and_key(parameters: LlmParameters) -> tuple[str, str]:
+def _address_and_key(parameters: EndpointParameters) -> tuple[str, str]:
     if parameters.base_url == STAND_IN:
         from shared.evaluation.stand_in.server import running_stand_in
 

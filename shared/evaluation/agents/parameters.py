@@ -73,8 +73,8 @@ class RandomParameters(Parameters):
     """Nothing can be set: the lots are drawn by the seed of the episode."""
 
 
-class LlmParameters(Parameters):
-    """An OpenAI-compatible endpoint, the model on it, and how it is asked."""
+class EndpointParameters(Parameters):
+    """An OpenAI-compatible endpoint, the model on it, and how often and how long it is asked."""
 
     model: str = Field(min_length=1, max_length=200)
     "The model's name at the endpoint."
@@ -84,18 +84,6 @@ class LlmParameters(Parameters):
     "Name of the environment variable that holds the key; null for an endpoint without one."
     provider: str | None = Field(default=None, min_length=1, max_length=100)
     "The name that prices are looked up under; by default told from the base URL."
-    mode: Mode = Mode.TEXT
-    "How the model gives its action: as JSON in `text`, or by a call of one of `tools`."
-    page: PageForm = PageForm.ELEMENTS
-    "How the page is shown: list of `elements`, accessibility `tree`, or pruned `dom`."
-    vision: Vision = Vision.NONE
-    "Picture of the page: `none`, `screenshot`, or `marks` (elements framed and numbered)."
-    history_steps: int | None = Field(default=None, ge=0, le=1000)
-    "So many of the last actions are told; null: all."
-    max_page_characters: int = Field(default=24_000, ge=500, le=1_000_000)
-    "Of what shows the page; the rest is cut off, and the model is told."
-    prompt_version: str = "v1"
-    "Templates of the prompt: v1, or v2 where mode, page or vision are not the default."
     temperature: float | None = Field(default=None, ge=0, le=2)
     "Null: the endpoint's own; some models refuse any other."
     max_output_tokens: int | None = Field(default=None, ge=1, le=100_000)
@@ -106,45 +94,16 @@ class LlmParameters(Parameters):
     "To reach the endpoint."
     max_retries: int = Field(default=2, ge=0, le=10)
     "After HTTP 408, 409, 425, 429, 5xx, lost connections and timeouts; honours Retry-After."
-    max_repairs: int = Field(default=2, ge=0, le=5)
-    "How often in a step an answer that cannot be used is sent back."
     max_concurrency: int | None = Field(default=None, ge=1, le=10_000)
     "Calls at a time to this model, key and address, of all workers together; null: any number."
     requests_per_minute: int | None = Field(default=None, ge=1, le=1_000_000)
     "Calls in any 60 seconds, of all workers together; null: any number."
-
-    @model_validator(mode="before")
-    @classmethod
-    def _oldest_prompt_that_will_do(cls, given: Any) -> Any:
-        # What was registered before there was a v2 must go on meaning what it meant.
-        if not isinstance(given, Mapping) or "prompt_version" in given:
-            return given
-        defaults = {"mode": Mode.TEXT, "page": PageForm.ELEMENTS, "vision": Vision.NONE}
-        chosen = {name: given.get(name, default) for name, default in defaults.items()}
-        return {**given, "prompt_version": "v1" if chosen == defaults else "v2"}
 
     @field_validator("base_url")
     @classmethod
     def _is_an_endpoint(cls, value: str) -> str:
         example = f"'{STAND_IN}' or an http(s) URL such as {OPENAI_URL}"
         return value if value == STAND_IN else http_url(value, example)
-
-    @field_validator("prompt_version")
-    @classmethod
-    def _is_there(cls, value: str) -> str:
-        if value not in prompting.versions():
-            raise ValueError(f"must be one of {', '.join(prompting.versions())}")
-        return value
-
-    @model_validator(mode="after")
-    def _prompt_knows_it(self) -> Self:
-        needed = prompting.version_for(self.mode, self.page, self.vision)
-        if prompting.number(self.prompt_version) < prompting.number(needed):
-            raise ValueError(
-                f"prompt_version {self.prompt_version} knows mode text, page elements and vision"
-                f" none only: take {needed}"
-            )
-        return self
 
     @model_validator(mode="after")
     def _stand_in_has_one_model(self) -> Self:
@@ -169,6 +128,52 @@ class LlmParameters(Parameters):
     def on_loopback(self) -> bool:
         """Whether the endpoint is on this machine, so that no proxy may stand in between."""
         return self.base_url == STAND_IN or on_loopback(self.base_url)
+
+
+class LlmParameters(EndpointParameters):
+    """The endpoint of an agent, how the page is shown to the model, and how it answers."""
+
+    mode: Mode = Mode.TEXT
+    "How the model gives its action: as JSON in `text`, or by a call of one of `tools`."
+    page: PageForm = PageForm.ELEMENTS
+    "How the page is shown: list of `elements`, accessibility `tree`, or pruned `dom`."
+    vision: Vision = Vision.NONE
+    "Picture of the page: `none`, `screenshot`, or `marks` (elements framed and numbered)."
+    history_steps: int | None = Field(default=None, ge=0, le=1000)
+    "So many of the last actions are told; null: all."
+    max_page_characters: int = Field(default=24_000, ge=500, le=1_000_000)
+    "Of what shows the page; the rest is cut off, and the model is told."
+    prompt_version: str = "v1"
+    "Templates of the prompt: v1, or v2 where mode, page or vision are not the default."
+    max_repairs: int = Field(default=2, ge=0, le=5)
+    "How often in a step an answer that cannot be used is sent back."
+
+    @model_validator(mode="before")
+    @classmethod
+    def _oldest_prompt_that_will_do(cls, given: Any) -> Any:
+        # What was registered before there was a v2 must go on meaning what it meant.
+        if not isinstance(given, Mapping) or "prompt_version" in given:
+            return given
+        defaults = {"mode": Mode.TEXT, "page": PageForm.ELEMENTS, "vision": Vision.NONE}
+        chosen = {name: given.get(name, default) for name, default in defaults.items()}
+        return {**given, "prompt_version": "v1" if chosen == defaults else "v2"}
+
+    @field_validator("prompt_version")
+    @classmethod
+    def _is_there(cls, value: str) -> str:
+        if value not in prompting.versions():
+            raise ValueError(f"must be one of {', '.join(prompting.versions())}")
+        return value
+
+    @model_validator(mode="after")
+    def _prompt_knows_it(self) -> Self:
+        needed = prompting.version_for(self.mode, self.page, self.vision)
+        if prompting.number(self.prompt_version) < prompting.number(needed):
+            raise ValueError(
+                f"prompt_version {self.prompt_version} knows mode text, page elements and vision"
+                f" none only: take {needed}"
+            )
+        return self
 
 
 def _recorded(value: object) -> object:

@@ -8,7 +8,7 @@ kept the agent from playing: that says nothing of the agent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 _MARGIN: Final = 0.1
 _LEAST_MARGIN_SECONDS: Final = 0.5
@@ -39,6 +39,12 @@ class Patience:
     task_seconds: float
     call_seconds: float
     "The limit that is set for one call."
+
+    of_whom: ClassVar[str] = "of the task"
+
+    def kept_waiting(self, now: Waiting) -> str:
+        """Who was kept waiting, and for how long."""
+        return f"the agent waiting for {now.lost:.1f} s of its task's {self.task_seconds:g} s"
 
     @property
     def usable(self) -> float:
@@ -87,3 +93,28 @@ class Patience:
             self.overdue_after(now.slowest_answer) - now.waited,
             _HALF * self.task_seconds - now.lost,
         )
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """The same where all of the time is the endpoint's and nothing comes after it. In seconds."""
+
+    seconds: float
+    call_seconds: float
+    "The limit that is set for one call."
+
+    of_whom: ClassVar[str] = "before the deadline"
+
+    def kept_waiting(self, now: Waiting) -> str:
+        return f"the caller waiting for {now.lost:.1f} s until the deadline of {self.seconds:g} s"
+
+    def limit(self, now: Waiting) -> float:
+        """How long the next attempt may take; not above 0 when there is no time for one."""
+        return min(self.call_seconds, self.left(now))
+
+    def left(self, now: Waiting) -> float:
+        return self.seconds - now.elapsed
+
+    def blames(self, now: Waiting) -> bool:
+        """Nobody else's time is in it."""
+        return True
