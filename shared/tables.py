@@ -6,6 +6,7 @@ import shared.cards.tables
 import shared.costs.tables
 import shared.drift.tables
 import shared.evaluation.tables
+import shared.functions.tables
 import shared.jobs.tables
 import shared.registry.tables
 import shared.telemetry.features.tables

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from shared.costs.prices import Price, PriceTable, Unpriced
-from shared.evaluation.agents.parameters import LlmParameters
+from shared.evaluation.agents.parameters import EndpointParameters, LlmParameters
 from shared.evaluation.protocol import LlmCall
 from shared.registry.tables import ModelVersion
 
@@ -54,7 +54,7 @@ def price_of_nothing(prices: PriceTable, version: ModelVersion) -> Price | Unpri
     return _of_endpoint(prices, LlmParameters.model_validate(version.parameters))
 
 
-def _of_endpoint(prices: PriceTable, parameters: LlmParameters) -> Price | Unpriced:
+def _of_endpoint(prices: PriceTable, parameters: EndpointParameters) -> Price | Unpriced:
     call = LlmCall(
         provider=parameters.provider_name,
         llm_model=parameters.model,
@@ -67,11 +67,11 @@ def _of_endpoint(prices: PriceTable, parameters: LlmParameters) -> Price | Unpri
     return prices.price(call, datetime.now(UTC))
 
 
-def why_unpriced(prices: PriceTable, asking: ModelVersion | LlmParameters) -> str | None:
-    """Why a budget cannot be kept with this agent, or with a judge by what it asks; else None."""
+def why_unpriced(prices: PriceTable, asking: ModelVersion | EndpointParameters) -> str | None:
+    """Why a budget cannot be kept with this agent, or with what asks an endpoint; else None."""
     price = (
         _of_endpoint(prices, asking)
-        if isinstance(asking, LlmParameters)
+        if isinstance(asking, EndpointParameters)
         else price_of_nothing(prices, asking)
     )
     return price.reason if isinstance(price, Unpriced) else None
