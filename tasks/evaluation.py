@@ -1,11 +1,12 @@
-"""Queue `evaluation`: one benchmark episode per message."""
+"""Queue `evaluation`: one benchmark episode, or one request of an LLM function, per message."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from celery import Task
@@ -30,14 +31,17 @@ from shared.evaluation.episodes import EpisodePlan
 from shared.evaluation.protocol import EpisodeResult, LlmCall
 from shared.evaluation.recording import EpisodeRecorder, is_sampled
 from shared.evaluation.standing import spent_nanos
-from shared.jobs.contracts import EvaluateEpisode
-from shared.jobs.execution import Ending, Record
+from shared.jobs.contracts import EvaluateEpisode, InvokeFunction
+from shared.jobs.execution import Cancelled, Ending, Failed, Record, Succeeded, TryAgain
 from shared.jobs.leases import Lease
 from shared.money import dollars
 from tasks.declaring import job_task
 
 SLACK_SECONDS = 5.0
 "Of a busy worker, beyond what an episode may take by its own limits: it has been paid for."
+
+LOOK_SECONDS = 0.5
+"Between looks at whether a request's job is still wanted."
 
 _LEDGER = Ledger()
 
@@ -266,3 +270,53 @@ def _with_the_workers_browser(task: Task):  # type: ignore[no-untyped-def]
 
 
 evaluate_episode = job_task(EvaluateEpisode, _with_the_workers_browser)
+
+
+def answer_request(job: InvokeFunction, lease: Lease) -> Record:
+    """Ask the function; answer and telemetry are written by what this returns."""
+    # Every worker imports this module; only those that get here need the HTTP client.
+    from shared.functions.asking import Asking, Request, prepare
+    from shared.functions.recording import NoAnswerError, answer_of
+    from shared.functions.recording import record as record_request
+
+    claim = lease.claim
+    request = Request(job.function, job.query, job.context, job.unit_id)
+    with tenant_session(claim.tenant_id) as session:
+        # The job is the call: its next attempt has the same unit.
+        prepared = prepare(session, request, claim.job_id)
+    asking = Asking(prepared)
+    done = asyncio.run(_unless_over(asking.answer(), lease))
+    answered = asking.so_far()
+
+    def record(session: Session) -> Ending:
+        invocation = record_request(session, prepared, answered, attempt=claim.attempt)
+        if not done:
+            return Cancelled()
+        try:
+            return Succeeded(answer_of(invocation, answered).to_json())
+        except NoAnswerError as error:
+            if error.permanent:
+                return Failed(str(error), invocation.to_json())
+            return TryAgain(str(error))
+
+    return record
+
+
+async def _unless_over(asking: Coroutine[Any, Any, object], lease: Lease) -> bool:
+    """Wait for what is asked unless the job is cancelled or lost; says whether it came to its end.
+
+    What it raises is raised.
+    """
+    answering = asyncio.create_task(asking)
+    while not answering.done():
+        await asyncio.wait({answering}, timeout=LOOK_SECONDS)
+        if not answering.done() and lease.over():
+            answering.cancel()
+            await asyncio.wait({answering})
+    if answering.cancelled():
+        return False
+    answering.result()
+    return True
+
+
+invoke_function = job_task(InvokeFunction, lambda _: answer_request)

@@ -307,6 +307,37 @@ class SumUnits(Contract):
     job: Literal["sum_units"] = "sum_units"
 
 
+CONTEXT_BYTES: Final = 1_000_000
+
+
+def _small(context: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    text = json.dumps(context, ensure_ascii=False)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which cannot be stored") from None
+    if size > CONTEXT_BYTES:
+        raise ValueError(f"a context has at most {CONTEXT_BYTES} bytes, and this has {size}")
+    return context
+
+
+class InvokeFunction(Contract):
+    """Ask an LLM function; its answer is the result of the job."""
+
+    # Where models are asked, and so where their keys are; a minute's answer holds up nothing else.
+    queue: ClassVar[Queue] = Queue.EVALUATION
+    keeps_payload: ClassVar[bool] = False
+    job: Literal["invoke_function"] = "invoke_function"
+    function: Name
+    "`name` for its newest version, or `name@version`."
+    query: Annotated[str, Field(max_length=1_000_000, pattern=r"^[^\x00]*$")]
+    "In the job's row until it has been answered."
+    context: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(default_factory=dict)
+    "What the prompt's template names besides the query."
+    unit_id: Name | None = None
+    "Whose variant it is; the context's `conversation_id` or `user_id`, else this job, if null."
+
+
 class AnalyzeAbTest(Contract):
     """Count an A/B test's units and successes by variant."""
 
@@ -330,6 +361,7 @@ CONTRACTS: dict[str, type[Contract]] = {
         CheckQuality,
         WriteCard,
         SumUnits,
+        InvokeFunction,
         AnalyzeAbTest,
     )
 }
