@@ -21,6 +21,7 @@ from mlops import (
     services,
 )
 from mlops.console import Commands, Exit, Json, complain, err, note, one_line_errors, say
+from mlops.functions import commands as functions
 
 app = typer.Typer(
     name="mlops",
@@ -35,6 +36,7 @@ app.add_typer(jobs.app, name="job")
 app.add_typer(admin.model, name="model")
 app.add_typer(evaluations.app, name="evaluate")
 app.add_typer(abtests.app, name="ab")
+app.add_typer(functions.app, name="functions")
 app.add_typer(cards.app, name="card")
 app.add_typer(monitoring.app, name="monitor")
 app.add_typer(features.app, name="feature")

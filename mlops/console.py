@@ -194,6 +194,7 @@ _MISTAKES = {
         "shared.evaluation.benchmarks.UnknownBenchmarkError",
         "shared.telemetry.features.definitions.UnknownFeatureError",
         "shared.telemetry.seen.NeverSeenError",
+        "shared.functions.definition.UnknownFunctionError",
     ),
     Exit.FAILURE: (
         "shared.tenancy.tenants.NameTakenError",
@@ -203,6 +204,7 @@ _MISTAKES = {
         "shared.registry.models.RegistryError",
         "shared.abtest.states.AbTestError",
         "shared.abtest.assignment.AssignmentError",
+        "shared.functions.definition.FunctionError",
         "shared.evaluation.runs.EvaluationError",
         "shared.evaluation.results.published.PublishedError",
         "shared.cards.writing.CardError",

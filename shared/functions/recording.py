@@ -81,6 +81,8 @@ class Invocation:
     output_tokens: int | None
     cost_nanos: int | None
     "Of the calls that have a price; None where none has one."
+    simulated: bool
+    "Whether a price of it is a simulated one."
     unpriced_calls: int
     cost_reason: str | None
     "Why the first of them has none."
@@ -144,6 +146,7 @@ def _invocation(
         input_tokens=_sum(call.input_tokens for call in calls),
         output_tokens=_sum(call.output_tokens for call in calls),
         cost_nanos=known_nanos(sum(cost.nanos or 0 for cost in costs), len(costs), len(unpriced)),
+        simulated=any(cost.simulated for cost in costs),
         unpriced_calls=len(unpriced),
         cost_reason=unpriced[0].reason if unpriced else None,
     )
