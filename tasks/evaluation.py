@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from celery import Task
@@ -39,6 +39,8 @@ from tasks.declaring import job_task
 
 SLACK_SECONDS = 5.0
 "Of a busy worker, beyond what an episode may take by its own limits: it has been paid for."
+
+T = TypeVar("T")
 
 LOOK_SECONDS = 0.5
 "Between looks at whether a request's job is still wanted."
@@ -285,12 +287,12 @@ def answer_request(job: InvokeFunction, lease: Lease) -> Record:
         # The job is the call: its next attempt has the same unit.
         prepared = prepare(session, request, claim.job_id)
     asking = Asking(prepared)
-    done = asyncio.run(_unless_over(asking.answer(), lease))
-    answered = asking.so_far()
+    ended = asyncio.run(_unless_over(asking.answer(), lease))
+    answered = asking.so_far() if ended is None else ended
 
     def record(session: Session) -> Ending:
         invocation = record_request(session, prepared, answered, attempt=claim.attempt)
-        if not done:
+        if ended is None:
             return Cancelled()
         try:
             return Succeeded(answer_of(invocation, answered).to_json())
@@ -302,21 +304,15 @@ def answer_request(job: InvokeFunction, lease: Lease) -> Record:
     return record
 
 
-async def _unless_over(asking: Coroutine[Any, Any, object], lease: Lease) -> bool:
-    """Wait for what is asked unless the job is cancelled or lost; says whether it came to its end.
-
-    What it raises is raised.
-    """
+async def _unless_over(asking: Coroutine[Any, Any, T], lease: Lease) -> T | None:
+    """What is asked, or raised; None if the job is cancelled or lost before it came to its end."""
     answering = asyncio.create_task(asking)
     while not answering.done():
         await asyncio.wait({answering}, timeout=LOOK_SECONDS)
         if not answering.done() and lease.over():
             answering.cancel()
             await asyncio.wait({answering})
-    if answering.cancelled():
-        return False
-    answering.result()
-    return True
+    return None if answering.cancelled() else answering.result()
 
 
 invoke_function = job_task(InvokeFunction, lambda _: answer_request)

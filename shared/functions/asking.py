@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -22,9 +22,12 @@ from shared.costs.pricing import tenant_prices
 from shared.costs.reserving import hard_stops
 from shared.database import TenantId, tenant_of
 from shared.evaluation.agents.endpoint import Endpoint
+from shared.evaluation.agents.parameters import EndpointParameters
+from shared.evaluation.emission import judge_of
 from shared.evaluation.protocol import EndpointError, LlmCall, storable
 from shared.functions.assigning import Assigned, Unit, assign_variant, unit_of
-from shared.functions.definition import FunctionError, FunctionVariant
+from shared.functions.definition import FunctionError, FunctionJudge, FunctionVariant
+from shared.functions.judging import Judged, judge_answer
 from shared.functions.prompt import TemplateError, render
 from shared.functions.quality import Assessed, assess
 from shared.functions.registering import Registered, find
@@ -85,6 +88,8 @@ class Answered:
     began: datetime
     seconds: float
     tries: tuple[Try, ...]
+    judged: Judged | None = None
+    "None where there is no judge, or no answer to judge."
 
     @property
     def chosen(self) -> Try:
@@ -141,6 +146,7 @@ class Asking:
         self._started = time.monotonic()
         self._tries: list[Try] = []
         self._open: tuple[FunctionVariant, datetime, Endpoint] | None = None
+        self._judged: Judged | None = None
 
     async def answer(self) -> Answered:
         """Ask the assigned variant, then the fallback if that gave nothing usable.
@@ -158,7 +164,23 @@ class Asking:
         self._tries.append(await self._try(first, whole - kept))
         if fallback is not None and not self._tries[0].usable:
             self._tries.append(await self._try(fallback, whole - self._seconds()))
-        return self.so_far()
+        answered = self.so_far()
+        if definition.judge is not None and answered.chosen.text:
+            self._judged = await self._judge(definition.judge, answered.chosen.text)
+        # What the judge takes is not the answer's time.
+        return replace(answered, judged=self._judged)
+
+    async def _judge(self, judge: FunctionJudge, text: str) -> Judged:
+        name = judge_of(judge.model)
+        allowance = _allowance(self._prepared, judge, name, judge.timeout_seconds)
+        refused = await _leave(allowance)
+        if refused is not None:
+            return Judged(datetime.now(UTC), (), None, f"the judge was not asked: {refused}")
+        endpoint = Endpoint(judge)
+        try:
+            return await judge_answer(judge, endpoint, self._prepared.query, text)
+        finally:
+            await _settle(allowance, self._prepared.prices, endpoint.calls)
 
     def so_far(self) -> Answered:
         """What has come of it; a call that was broken off is in it as `aborted`."""
@@ -170,29 +192,24 @@ class Asking:
             assigned = self._prepared.assigned.variant
             first = self._prepared.function.definition.variant(assigned)
             tries.append(Try(first, self._began, (), error="nothing was asked yet"))
-        return Answered(self._began, self._seconds(), tuple(tries))
+        return Answered(self._began, self._seconds(), tuple(tries), self._judged)
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started
 
     async def _try(self, variant: FunctionVariant, seconds: float) -> Try:
         began = datetime.now(UTC)
-        allowance = _allowance(self._prepared, variant, seconds)
-        if isinstance(allowance, str):
-            return Try(variant, began, (), error=allowance, permanent=True)
-        if allowance is not None:
-            refused = await asyncio.to_thread(allowance.begin)
-            if refused is not None:
-                return Try(variant, began, (), error=refused.reason, permanent=True)
+        allowance = _allowance(self._prepared, variant, variant.model, seconds)
+        refused = await _leave(allowance)
+        if refused is not None:
+            return Try(variant, began, (), error=refused, permanent=True)
         endpoint = Endpoint(variant.endpoint())
         self._open = (variant, began, endpoint)
         try:
             done = await self._ask(variant, began, endpoint, seconds)
         finally:
             await endpoint.close()
-            if allowance is not None:
-                cost = _at_most(self._prepared.prices, endpoint.calls)
-                await asyncio.to_thread(allowance.end, cost)
+            await _settle(allowance, self._prepared.prices, endpoint.calls)
         self._open = None
         return done
 
@@ -218,14 +235,13 @@ class Asking:
         return Try(variant, began, tuple(endpoint.calls), text=text, assessed=assessed)
 
 
-def timed(one: Try) -> list[tuple[LlmCall, datetime]]:
-    """Each call of a try with the time that it began at, as far as it is known."""
-    at, found = one.began, []
-    for call in one.calls:
+def timed(calls: Iterable[LlmCall], began: datetime) -> Iterator[tuple[LlmCall, datetime]]:
+    """Each call with the time that it began at, as far as it is known: one after the other."""
+    at = began
+    for call in calls:
         at += timedelta(milliseconds=call.waited_ms)
-        found.append((call, at))
+        yield call, at
         at += timedelta(milliseconds=call.latency_ms)
-    return found
 
 
 def _more(schema: Mapping[str, Any] | None, variant: FunctionVariant) -> dict[str, object]:
@@ -244,19 +260,36 @@ def _more(schema: Mapping[str, Any] | None, variant: FunctionVariant) -> dict[st
 
 
 def _allowance(
-    prepared: Prepared, variant: FunctionVariant, seconds: float
+    prepared: Prepared, asked: EndpointParameters, model: str, seconds: float
 ) -> Allowance | str | None:
-    """What the tenant's hard stops leave for a try, or why they leave nothing; None without any."""
+    """What the tenant's hard stops leave for asking, or why they leave nothing; None without any.
+
+    `model` is the name under which the calls are summed.
+    """
     function = prepared.function.definition.name
-    if not hard_stops(prepared.tenant_id, variant.model, function):
+    if not hard_stops(prepared.tenant_id, model, function):
         return None
-    unpriced = why_unpriced(prepared.prices, variant)
+    unpriced = why_unpriced(prepared.prices, asked)
     if unpriced is not None:
         # Without a price nothing would ever be counted, and nothing stopped.
-        return f"a hard stop cannot be kept with {variant.model}: {unpriced}"
-    return Allowance(
-        prepared.tenant_id, variant.model, function, lease_seconds=seconds + _SLACK_SECONDS
-    )
+        return f"a hard stop cannot be kept with {asked.model}: {unpriced}"
+    return Allowance(prepared.tenant_id, model, function, lease_seconds=seconds + _SLACK_SECONDS)
+
+
+async def _leave(allowance: Allowance | str | None) -> str | None:
+    """Why the hard stops do not let it be asked; None where they do."""
+    if not isinstance(allowance, Allowance):
+        return allowance
+    # Redis is asked, and others may share this loop.
+    refused = await asyncio.to_thread(allowance.begin)
+    return None if refused is None else refused.reason
+
+
+async def _settle(
+    allowance: Allowance | str | None, prices: PriceTable, calls: list[LlmCall]
+) -> None:
+    if isinstance(allowance, Allowance):
+        await asyncio.to_thread(allowance.end, _at_most(prices, calls))
 
 
 def _at_most(prices: PriceTable, calls: list[LlmCall]) -> Cost:

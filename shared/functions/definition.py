@@ -63,6 +63,12 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+def _named(model: str) -> str:
+    if not is_name(model):
+        raise ValueError("must be a name without control characters")
+    return model
+
+
 class FunctionVariant(EndpointParameters):
     """One way to answer: a model at an endpoint, the prompt, and the parameters."""
 
@@ -79,9 +85,7 @@ class FunctionVariant(EndpointParameters):
     @field_validator("model")
     @classmethod
     def _is_a_name(cls, value: str) -> str:
-        if not is_name(value):
-            raise ValueError("must be a name without control characters")
-        return value
+        return _named(value)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -92,6 +96,18 @@ class FunctionVariant(EndpointParameters):
         return EndpointParameters.model_validate(
             self.model_dump(include=set(EndpointParameters.model_fields))
         )
+
+
+class FunctionJudge(EndpointParameters):
+    """The language model that gives each answer a score, and what it is asked."""
+
+    question: str = Field(min_length=1, max_length=10_000)
+    "About the answer; the judge is shown it and the query."
+
+    @field_validator("model")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        return _named(value)
 
 
 class QualityRules(_Part):
@@ -145,6 +161,8 @@ class FunctionDefinition(_Part):
     response_schema: Schema | None = None
     "JSON Schema 2020-12 of the answer; a number `confidence` of 0 to 1 in it is recorded."
     quality: QualityRules = QualityRules()
+    judge: FunctionJudge | None = None
+    "Its score counts as one more rule."
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

@@ -14,6 +14,7 @@ from shared.evaluation.custom.document import FILE_BYTES, Document, read
 from shared.functions.definition import (
     FunctionDefinition,
     FunctionError,
+    FunctionJudge,
     FunctionVariant,
     QualityRules,
 )
@@ -98,5 +99,7 @@ def _model_at(where: tuple[Any, ...]) -> type[BaseModel]:
             return FunctionVariant
         case ("quality", _):
             return QualityRules
+        case ("judge", _):
+            return FunctionJudge
         case _:
             return FunctionDefinition

@@ -15,8 +15,8 @@ from shared.functions.schemas import UnusableAnswerError, read_answer
 class Assessed:
     """What the rules say of one answer."""
 
-    quality: float
-    "The share of the rules that it keeps, 0 to 1: as many as the function has, one at least."
+    rules: int
+    "How many the function has: two at least, that it is long enough and not cut off."
     problems: tuple[str, ...]
     "One line for each rule that it breaks."
     data: JsonValue = None
@@ -25,6 +25,11 @@ class Assessed:
     "What the answer says of itself; None where it says nothing that is one."
     fits: bool = True
     "Whether it is there at all, and is what the schema asks for."
+
+    def quality(self, score: float | None = None) -> float:
+        """The share of the rules that it keeps, 0 to 1; a judge's `score` counts as one more."""
+        kept = self.rules - len(self.problems)
+        return kept / self.rules if score is None else (kept + score) / (self.rules + 1)
 
     @property
     def good(self) -> bool:
@@ -64,7 +69,7 @@ def assess(definition: FunctionDefinition, text: str, *, cut_off: bool = False) 
             problems.append(f"schema: {error}")
             fits = False
     return Assessed(
-        quality=1 - len(problems) / count,
+        rules=count,
         problems=tuple(problems),
         data=data,
         confidence=_confidence(data),

@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from sqlalchemy.orm import Session
 
 from shared.costs.pricing import call_cost
+from shared.evaluation.emission import judge_of
 from shared.evaluation.protocol import LlmCall
 from shared.functions.asking import Answered, Prepared, Try, timed
 from shared.functions.assigning import UnitFrom
@@ -71,7 +72,11 @@ class Invocation:
     "The answer as JSON, where the function has a schema and the answer fits it."
     confidence: float | None
     quality: float | None
-    "The share of the function's rules that the answer keeps."
+    "The share of the function's rules that the answer keeps; not known where a judge is missing."
+    judge_score: float | None
+    "0 to 1; None without a judge, and where it gave none."
+    judge_reason: str | None
+    "The judge's, or why it gave no score."
     problems: tuple[str, ...]
     "Of the answer; of each try that gave none its error."
     latency_ms: int
@@ -123,8 +128,8 @@ def answer_of(invocation: Invocation, answered: Answered) -> Invocation:
 def _invocation(
     prepared: Prepared, answered: Answered, outcome: str, costs: list[CallCost]
 ) -> Invocation:
-    chosen = answered.chosen
-    calls = [call for one in answered.tries for call in one.calls]
+    chosen, judged = answered.chosen, answered.judged
+    calls = [call for one in (*answered.tries, judged) if one is not None for call in one.calls]
     unpriced = [cost for cost in costs if cost.nanos is None]
     assessed = chosen.assessed
     return Invocation(
@@ -139,7 +144,9 @@ def _invocation(
         text=chosen.text,
         data=None if assessed is None else assessed.data,
         confidence=None if assessed is None else assessed.confidence,
-        quality=None if assessed is None else assessed.quality,
+        quality=_quality(chosen, answered),
+        judge_score=None if judged is None else judged.score,
+        judge_reason=None if judged is None else judged.reason,
         problems=_problems(answered),
         latency_ms=round(answered.seconds * 1000),
         calls=len(calls),
@@ -150,6 +157,16 @@ def _invocation(
         unpriced_calls=len(unpriced),
         cost_reason=unpriced[0].reason if unpriced else None,
     )
+
+
+def _quality(one: Try, answered: Answered) -> float | None:
+    """Of a try's answer; None without one, and where it lacks the score of its judge."""
+    if one.assessed is None:
+        return None
+    if answered.judged is None:
+        return one.assessed.quality()
+    score = answered.judged.score
+    return None if score is None or one is not answered.chosen else one.assessed.quality(score)
 
 
 def _problems(answered: Answered) -> tuple[str, ...]:
@@ -206,7 +223,7 @@ class _Events:
             ),
         ]
 
-    def _calls(self) -> list[Event]:
+    def _calls(self) -> list[LlmCallEvent]:
         query = self._prepared.query
         measured = measure_text(query)
         measures = QueryMeasures(
@@ -219,18 +236,27 @@ class _Events:
         numbered = [
             (one, call, at, call is one.calls[-1])
             for one in self._answered.tries
-            for call, at in timed(one)
+            for call, at in timed(one.calls, one.began)
         ]
+        judged = self._answered.judged
+        asked = [] if judged is None else list(timed(judged.calls, judged.began))
         return [
             LlmCallEvent(
                 **self._common("llm_call", number, at, one.variant.model),
                 **_reported(call),
                 query_length=len(query),
                 query_measures=measures,
-                quality=one.assessed.quality if last and one.assessed is not None else None,
+                quality=_quality(one, self._answered) if last else None,
                 attributes=self._attributes(one),
             )
             for number, (one, call, at, last) in enumerate(numbered)
+        ] + [
+            # What judging costs is no variant's cost.
+            LlmCallEvent(
+                **self._common("judge_call", number, at, self._judge_model()) | {"variant": ""},
+                **_reported(call),
+            )
+            for number, (call, at) in enumerate(asked)
         ]
 
     def _common(self, kind: str, number: int, at: datetime, model: str) -> dict[str, Any]:
@@ -244,6 +270,10 @@ class _Events:
             "variant": prepared.assigned.variant,
             "task_id": prepared.id,
         }
+
+    def _judge_model(self) -> str:
+        judge = self._prepared.function.definition.judge
+        return judge_of(None if judge is None else judge.model)
 
     def _attributes(self, answering: Try | None) -> dict[str, Any]:
         prepared = self._prepared

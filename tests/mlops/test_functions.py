@@ -134,7 +134,7 @@ def test_every_mistake_of_a_file_is_a_line_with_its_place(mlops, tmp_path):
         "FILE:7:3: quality.max_characters: Input should be a valid integer, unable to parse string"
         " as an integer",
         "FILE:8:1: colour: unknown key; it takes name, description, variants, test, fallback,"
-        " deadline_seconds, response_schema, quality",
+        " deadline_seconds, response_schema, quality, judge",
     ]
 
 

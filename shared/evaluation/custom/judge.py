@@ -75,7 +75,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def question(judge: Judge, goal: str, asked: str, evidence: Mapping[str, str]) -> str:
     """What the judge is asked. `evidence` is what was seen, by name; it is not trusted."""
-    pieces = "\n\n".join(_between_keys(name, text) for name, text in evidence.items())
+    pieces = "\n\n".join(between_keys(name, text) for name, text in evidence.items())
     return storable(
         prompting.template("judge-question", judge.prompt_version)
         .substitute(goal=goal, question=asked, evidence=pieces or "(none)")
@@ -83,7 +83,8 @@ def question(judge: Judge, goal: str, asked: str, evidence: Mapping[str, str]) -
     )
 
 
-def _between_keys(name: str, text: str) -> str:
+def between_keys(name: str, text: str) -> str:
+    """A piece of data that nothing inside of it can end."""
     key = hashlib.sha256(f"{name}\n{text}".encode("utf-8", "replace")).hexdigest()[:24]
     return f"<<<{name} {key}\n{text}\n{key}>>>"
 

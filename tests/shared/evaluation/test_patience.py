@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.evaluation.agents import retrying
-from shared.evaluation.agents.patience import Patience, Waiting
+from shared.evaluation.agents.patience import Deadline, Patience, Waiting
 
 TASK = Patience(task_seconds=30, call_seconds=60)
 
@@ -104,3 +104,11 @@ def test_only_what_may_pass_is_tried_again(
     status: int, headers: dict[str, str], code: str | None, again: bool
 ) -> None:
     assert retrying.is_transient(status, headers, code) is again
+
+
+def test_all_of_a_deadline_is_for_answers() -> None:
+    deadline = Deadline(seconds=10, call_seconds=8)
+    assert deadline.limit(Waiting(0, 0, 0, None)) == 8
+    assert deadline.limit(Waiting(4, 4, 4, None)) == deadline.left(Waiting(4, 4, 4, None)) == 6
+    assert deadline.limit(Waiting(11, 0, 0, 1)) < 0
+    assert deadline.blames(Waiting(0, 0, 0, None))

@@ -134,19 +134,19 @@ def test_quality_is_the_share_of_rules_that_an_answer_keeps():
         quality={"max_characters": 60, "must_contain": ["INSIGHT"], "must_not_contain": ["sorry"]},
     )
     good = assess(function, '{"insight": "x", "confidence": 0.7}')
-    assert (good.quality, good.confidence, good.problems) == (1, 0.7, ())
+    assert (good.quality(), good.confidence, good.problems) == (1, 0.7, ())
     assert good.data == {"insight": "x", "confidence": 0.7}
     # Of six rules, it breaks three: too long, sorry, and the schema.
     bad = assess(function, '{"insight": 5, "note": "' + "sorry " * 10 + '"}')
-    assert (bad.quality, bad.fits, bad.confidence, bad.data) == (0.5, False, None, None)
+    assert (bad.quality(), bad.fits, bad.confidence, bad.data) == (0.5, False, None, None)
     assert [problem[:8] for problem in bad.problems] == ["86 chara", "it holds", "schema: "]
 
 
 def test_an_empty_answer_is_never_good_and_a_cut_one_neither():
     empty = assess(defined(), "  \n")
-    assert (empty.quality, empty.fits, empty.problems) == (0.5, False, ("it is empty",))
+    assert (empty.quality(), empty.fits, empty.problems) == (0.5, False, ("it is empty",))
     cut = assess(defined(), "An answer that", cut_off=True)
-    assert (cut.quality, cut.fits, cut.good) == (0.5, True, False)
+    assert (cut.quality(), cut.fits, cut.good) == (0.5, True, False)
 
 
 @pytest.mark.parametrize("said", [True, "0.5", -0.1, 1.5, None, [1]])
