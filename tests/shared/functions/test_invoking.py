@@ -69,6 +69,12 @@ def served(tenant: TenantId):
         yield Served(tenant, stack)
 
 
+def price(model: str) -> PriceOverride:
+    return PriceOverride(
+        provider="local", model=model, starts=date(2020, 1, 1), input=1, output=10, source="test"
+    )
+
+
 def says(text: str | None, **more: Any) -> Respond:
     return lambda n: completion(text, usage=USAGE, **more)
 
@@ -118,11 +124,8 @@ def test_a_call_is_recorded_without_its_query_and_its_answer(served: Served) -> 
 
 def test_a_known_price_gives_a_cost(served: Served) -> None:
     served.function({"short": says("Fewer items.")}, variant={"provider": "local"})
-    price = PriceOverride(
-        provider="local", model="m-2026", starts=date(2020, 1, 1), input=1, output=10, source="test"
-    )
     with tenant_session(served.tenant) as session:
-        replace_own_prices(session, [price])
+        replace_own_prices(session, [price("m-2026")])
     found = served.invoke()
     # 100 tokens at $1 and 10 at $10 a million.
     assert (found.cost_nanos, found.unpriced_calls, found.cost_reason) == (200_000, 0, None)
@@ -343,16 +346,23 @@ def test_no_error_holds_the_key(
     assert served.received["short"][0]["authorization"] == f"Bearer {secret}"
 
 
-def test_a_hard_stop_that_is_used_up_lets_nothing_be_asked(
+def test_a_hard_stop_lets_nothing_be_asked_that_has_no_price_or_no_room(
     served: Served, clean_redis: object
 ) -> None:
-    served.function({"short": says("Yes.")})
+    served.function({"short": says("Yes.")}, variant={"provider": "local"})
     with tenant_session(served.tenant) as session:
-        set_budget(session, Budget(Period.DAY, 1_000, hard_stop=True))
+        set_budget(session, Budget(Period.DAY, 250_000, hard_stop=True))
     reserving._limits.forget()
     with pytest.raises(NoAnswerError, match="a hard stop cannot be kept with model-short"):
         served.invoke()
-    assert served.received["short"] == []
+    with tenant_session(served.tenant) as session:
+        replace_own_prices(session, [price("model-short"), price("m-2026")])
+    # Each costs 200,000 nano-dollars, so the second begins and is the last.
+    served.invoke()
+    served.invoke()
+    with pytest.raises(NoAnswerError, match=r"short: the budget of \$0.00025 a day .* is used up"):
+        served.invoke()
+    assert len(served.received["short"]) == 2
 
 
 def test_a_caller_that_goes_away_leaves_its_call_recorded(served: Served) -> None:

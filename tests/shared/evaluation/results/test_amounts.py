@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.evaluation.protocol import Outcome
 from shared.evaluation.results.amounts import compare_amounts
@@ -74,6 +76,37 @@ def test_each_task_and_seed_without_a_pair_has_its_reason():
         Unpaired(1, "not in the run", None),
     )
     assert successes(base) == {("a", 0): True, ("b#1", 0): True, ("b#1", 1): True}
+
+
+SIDES = st.dictionaries(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 4)),
+    st.builds(
+        Played,
+        task=st.just("any"),
+        outcome=st.none() | st.sampled_from(Outcome),
+        steps=st.none() | st.integers(0, 50),
+    ),
+)
+
+
+@given(SIDES, SIDES)
+def test_each_task_and_seed_is_a_pair_or_has_a_reason(base, other):
+    found = compare_amounts(base, other, lambda one: one.steps)
+    apart = sum(one.count for one in unpaired(base, other))
+    assert found.pairs + found.left_out + apart == len(base.keys() | other.keys())
+    assert len(successes(base).keys() & successes(other).keys()) == found.pairs + found.left_out
+
+
+@given(SIDES, SIDES)
+def test_the_other_way_round_the_sign_turns(base, other):
+    there = compare_amounts(base, other, lambda one: one.steps)
+    back = compare_amounts(other, base, lambda one: one.steps)
+    assert (there.base_mean, there.other_mean) == (back.other_mean, back.base_mean)
+    if there.difference is not None and back.difference is not None:
+        assert there.difference == -back.difference
+    if there.interval is not None and back.interval is not None:
+        turned = (-back.interval.high, -back.interval.low)
+        assert there.interval == pytest.approx(turned)
 
 
 def test_two_versions_of_a_benchmark_are_refused_where_no_task_is_the_same():
