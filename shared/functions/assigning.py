@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.abtest.assignment import LONGEST_UNIT_ID, AssignmentError, assign
 from shared.abtest.lifecycle import AbTestError, load_table
+from shared.evaluation.protocol import storable
 from shared.functions.definition import FunctionDefinition, FunctionError
 
 
@@ -60,10 +61,10 @@ def assign_variant(session: Session, definition: FunctionDefinition, unit: Unit)
     Raises `FunctionError` for a unit that cannot be one, and where the test has a variant that the
     function has not.
     """
-    if not 1 <= len(unit.id) <= LONGEST_UNIT_ID or "\x00" in unit.id:
+    if not 1 <= len(unit.id) <= LONGEST_UNIT_ID or storable(unit.id) != unit.id:
         raise FunctionError(
             f"unit {unit.id[:40]!r} of {len(unit.id)} characters: it must be 1 to"
-            f" {LONGEST_UNIT_ID} characters without NUL"
+            f" {LONGEST_UNIT_ID} characters without NUL and halves of surrogate pairs"
         )
     first = definition.variants[0].name
     if definition.test is None:

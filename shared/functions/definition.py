@@ -20,7 +20,7 @@ from pydantic import (
 
 from shared.evaluation.agents.parameters import EndpointParameters
 from shared.functions.prompt import TemplateError, placeholders
-from shared.jobs.contracts import AbSplit, one_line
+from shared.jobs.contracts import AbSplit, one_line, storable_definition
 from shared.telemetry.events import is_name
 
 NAME: Final = r"^[a-z0-9](?:[a-z0-9_.-]{0,98}[a-z0-9])?$"
@@ -172,6 +172,11 @@ class FunctionDefinition(_Part):
             raise ValueError(f"two variants are named {twice!r}; names must be distinct")
         if self.fallback is not None and self.fallback not in names:
             raise ValueError(f"fallback {self.fallback[:100]!r} is no variant; there is: {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_stored(self) -> Self:
+        storable_definition(self.model_dump(mode="json"))
         return self
 
     @model_validator(mode="after")

@@ -86,7 +86,8 @@ class AbSplit(BaseModel):
 DEFINITION_BYTES = 4_000_000
 
 
-def _storable(definition: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def storable_definition(definition: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The definition. ValueError, in one line, for one that PostgreSQL would not take."""
     text = json.dumps(definition, ensure_ascii=False, separators=(",", ":"))
     try:
         size = len(text.encode())
@@ -100,7 +101,7 @@ def _storable(definition: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return definition
 
 
-Definition = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
+Definition = Annotated[dict[str, JsonValue], AfterValidator(storable_definition)]
 "Its meaning is checked where the run is made."
 
 

@@ -56,6 +56,8 @@ def test_what_is_left_out_has_a_default_and_the_same_has_the_same_digest():
         ({"response_schema": {"pattern": "("}}, "no regular expression"),
         ({"response_schema": {"patternProperties": {}}}, "patternProperties is not allowed"),
         ({"response_schema": {"items": {"$schema": "x"}}}, "the schema.items: only $schema"),
+        ({"description": "a\x00b"}, "holds a NUL character"),
+        ({"response_schema": {"const": "\ud800"}}, "surrogate"),
         ({"colour": "red"}, "colour: Extra inputs are not permitted"),
     ],
 )

@@ -320,6 +320,7 @@ def test_a_running_test_assigns_the_unit_and_always_the_same(served: Served) -> 
         ({"unit_id": ""}, "of 0 characters"),
         ({"unit_id": "x" * 1_001}, "of 1001 characters"),
         ({"unit_id": "a\x00b"}, "without NUL"),
+        ({"context": {"plan": "free", "user_id": "\ud800"}}, "halves of surrogate pairs"),
         ({"context": {"other": 1}}, "the prompt needs plan in the context, which has other"),
         ({"query": "x" * 1_000_001}, "a query of 1000001 characters"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from shared.evaluation.protocol import Outcome
@@ -89,6 +90,7 @@ SIDES = st.dictionaries(
 )
 
 
+@hypothesis_settings(max_examples=40)
 @given(SIDES, SIDES)
 def test_each_task_and_seed_is_a_pair_or_has_a_reason(base, other):
     found = compare_amounts(base, other, lambda one: one.steps)
@@ -97,6 +99,7 @@ def test_each_task_and_seed_is_a_pair_or_has_a_reason(base, other):
     assert len(successes(base).keys() & successes(other).keys()) == found.pairs + found.left_out
 
 
+@hypothesis_settings(max_examples=40)
 @given(SIDES, SIDES)
 def test_the_other_way_round_the_sign_turns(base, other):
     there = compare_amounts(base, other, lambda one: one.steps)
