@@ -146,7 +146,7 @@ class Asking:
         self._started = time.monotonic()
         self._tries: list[Try] = []
         self._open: tuple[FunctionVariant, datetime, Endpoint] | None = None
-        self._judged: Judged | None = None
+        self._judging: tuple[datetime, Endpoint] | None = None
 
     async def answer(self) -> Answered:
         """Ask the assigned variant, then the fallback if that gave nothing usable.
@@ -165,10 +165,11 @@ class Asking:
         if fallback is not None and not self._tries[0].usable:
             self._tries.append(await self._try(fallback, whole - self._seconds()))
         answered = self.so_far()
-        if definition.judge is not None and answered.chosen.text:
-            self._judged = await self._judge(definition.judge, answered.chosen.text)
+        text = answered.chosen.text or ""
+        if definition.judge is None or not text.strip():
+            return answered
         # What the judge takes is not the answer's time.
-        return replace(answered, judged=self._judged)
+        return replace(answered, judged=await self._judge(definition.judge, text))
 
     async def _judge(self, judge: FunctionJudge, text: str) -> Judged:
         name = judge_of(judge.model)
@@ -177,6 +178,7 @@ class Asking:
         if refused is not None:
             return Judged(datetime.now(UTC), (), None, f"the judge was not asked: {refused}")
         endpoint = Endpoint(judge)
+        self._judging = (datetime.now(UTC), endpoint)
         try:
             return await judge_answer(judge, endpoint, self._prepared.query, text)
         finally:
@@ -192,7 +194,11 @@ class Asking:
             assigned = self._prepared.assigned.variant
             first = self._prepared.function.definition.variant(assigned)
             tries.append(Try(first, self._began, (), error="nothing was asked yet"))
-        return Answered(self._began, self._seconds(), tuple(tries), self._judged)
+        judged = None
+        if self._judging is not None:
+            began, endpoint = self._judging
+            judged = Judged(began, tuple(endpoint.calls), None, "the caller has gone")
+        return Answered(self._began, self._seconds(), tuple(tries), judged)
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started
@@ -203,7 +209,7 @@ class Asking:
         refused = await _leave(allowance)
         if refused is not None:
             return Try(variant, began, (), error=refused, permanent=True)
-        endpoint = Endpoint(variant.endpoint())
+        endpoint = Endpoint(variant)
         self._open = (variant, began, endpoint)
         try:
             done = await self._ask(variant, began, endpoint, seconds)

@@ -87,16 +87,6 @@ class FunctionVariant(EndpointParameters):
     def _is_a_name(cls, value: str) -> str:
         return _named(value)
 
-    @property
-    def needs(self) -> frozenset[str]:
-        """What the templates stand for, `query` included."""
-        return placeholders(self.prompt) | placeholders(self.system or "")
-
-    def endpoint(self) -> EndpointParameters:
-        return EndpointParameters.model_validate(
-            self.model_dump(include=set(EndpointParameters.model_fields))
-        )
-
 
 class FunctionJudge(EndpointParameters):
     """The language model that gives each answer a score, and what it is asked."""

@@ -144,7 +144,7 @@ def _invocation(
         text=chosen.text,
         data=None if assessed is None else assessed.data,
         confidence=None if assessed is None else assessed.confidence,
-        quality=_quality(chosen, answered),
+        quality=_quality(chosen, prepared, answered),
         judge_score=None if judged is None else judged.score,
         judge_reason=None if judged is None else judged.reason,
         problems=_problems(answered),
@@ -159,13 +159,16 @@ def _invocation(
     )
 
 
-def _quality(one: Try, answered: Answered) -> float | None:
+def _quality(one: Try, prepared: Prepared, answered: Answered) -> float | None:
     """Of a try's answer; None without one, and where it lacks the score of its judge."""
     if one.assessed is None:
         return None
-    if answered.judged is None:
+    if prepared.function.definition.judge is None:
         return one.assessed.quality()
-    score = answered.judged.score
+    if not (one.text or "").strip():
+        # No judge need be asked what nothing is worth.
+        return one.assessed.quality(0.0)
+    score = None if answered.judged is None else answered.judged.score
     return None if score is None or one is not answered.chosen else one.assessed.quality(score)
 
 
@@ -246,7 +249,7 @@ class _Events:
                 **_reported(call),
                 query_length=len(query),
                 query_measures=measures,
-                quality=_quality(one, self._answered) if last else None,
+                quality=_quality(one, self._prepared, self._answered) if last else None,
                 attributes=self._attributes(one),
             )
             for number, (one, call, at, last) in enumerate(numbered)
