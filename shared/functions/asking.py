@@ -173,7 +173,9 @@ class Asking:
 
     async def _judge(self, judge: FunctionJudge, text: str) -> Judged:
         name = judge_of(judge.model)
-        allowance = _allowance(self._prepared, judge, name, judge.timeout_seconds)
+        allowance = await asyncio.to_thread(
+            _allowance, self._prepared, judge, name, judge.timeout_seconds
+        )
         refused = await _leave(allowance)
         if refused is not None:
             return Judged(datetime.now(UTC), (), None, f"the judge was not asked: {refused}")
@@ -205,7 +207,10 @@ class Asking:
 
     async def _try(self, variant: FunctionVariant, seconds: float) -> Try:
         began = datetime.now(UTC)
-        allowance = _allowance(self._prepared, variant, variant.model, seconds)
+        # Whoever asks first has the limits read from PostgreSQL.
+        allowance = await asyncio.to_thread(
+            _allowance, self._prepared, variant, variant.model, seconds
+        )
         refused = await _leave(allowance)
         if refused is not None:
             return Try(variant, began, (), error=refused, permanent=True)
