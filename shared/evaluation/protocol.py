@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from shared.evaluation.outcomes import Outcome as Outcome
 from shared.jobs.contracts import Name
-from shared.telemetry.events import Count, Milliseconds
+from shared.telemetry.events import Count, Milliseconds, is_name
 
 _MOST: Final = 10**9
 "Of tokens, characters and milliseconds, as in telemetry."
@@ -59,11 +59,12 @@ def _storable(text: object) -> object:
 
 
 def _named(text: object) -> object:
-    """A name that telemetry takes: no control characters, at most 200 characters, not empty."""
+    """A name that telemetry takes, without control characters, else `unknown`."""
     if not isinstance(text, str):
         return text
     clean = "".join(c for c in text[:_LONGEST_NAME] if c >= " ")
-    return storable(clean) or "unknown"
+    clean = storable(clean)
+    return clean if is_name(clean) else "unknown"
 
 
 def known_count(value: object) -> int | None:

@@ -7,7 +7,6 @@ calls and in the task's outcome. Of the query only measures are stored, of the a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -30,7 +29,6 @@ from shared.telemetry.events import (
     QueryMeasures,
     TaskEndEvent,
     TaskStartEvent,
-    is_name,
 )
 from shared.telemetry.ingestion import CallCost, store
 from shared.telemetry.texts import measure_text
@@ -293,9 +291,5 @@ class _Events:
         }
 
 
-def _reported(call: LlmCall) -> Mapping[str, Any]:
-    """The fields of a call; a name that the endpoint says only where telemetry takes it."""
-    fields = call.model_dump(exclude={"waited_ms", "query_length"})
-    return fields | {
-        name: fields[name] if is_name(fields[name]) else None for name in ("llm_model", "provider")
-    }
+def _reported(call: LlmCall) -> dict[str, Any]:
+    return call.model_dump(exclude={"waited_ms", "query_length"})

@@ -209,6 +209,13 @@ def test_what_is_no_completion_is_no_answer(served: Served, body: bytes, said: s
     assert [call.error_type for call in served.events("llm_call")] == ["invalid_response"]
 
 
+@pytest.mark.parametrize("named", ["m\u202etxt", "\U0001f600" * 200])
+def test_a_model_may_call_itself_what_telemetry_does_not_take(served: Served, named: str) -> None:
+    served.function({"short": says("Yes.", model=named)})
+    assert served.invoke().text == "Yes."
+    assert served.events("llm_call")[0].llm_model == "unknown"
+
+
 SCHEMA = {"type": "object", "required": ["insight"], "properties": {"confidence": {}}}
 
 
