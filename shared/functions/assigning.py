@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from shared.abtest.assignment import LONGEST_UNIT_ID, AssignmentError, assign
-from shared.abtest.lifecycle import AbTestError, load_table
-from shared.evaluation.protocol import storable
+from shared.abtest.exposed import store_exposures
+from shared.abtest.exposures import ExposureBuffer
+from shared.abtest.lifecycle import load_test
+from shared.abtest.states import AbTestError
 from shared.functions.definition import FunctionDefinition, FunctionError
+from shared.telemetry.units import UnitError, unit_bytes
 
 
 class UnitFrom(StrEnum):
@@ -56,24 +59,27 @@ def unit_of(unit_id: str | None, context: Mapping[str, Any], call: UUID) -> Unit
 
 
 def assign_variant(session: Session, definition: FunctionDefinition, unit: Unit) -> Assigned:
-    """The variant of `unit` by the function's test; its first one while no test decides.
+    """The variant of `unit` by the function's test, to which it is exposed by it; the function's
+    first one while no test decides.
 
     Raises `FunctionError` for a unit that cannot be one, and where the test has a variant that the
     function has not.
     """
-    if not 1 <= len(unit.id) <= LONGEST_UNIT_ID or storable(unit.id) != unit.id:
-        raise FunctionError(
-            f"unit {unit.id[:40]!r} of {len(unit.id)} characters: it must be 1 to"
-            f" {LONGEST_UNIT_ID} characters without NUL and halves of surrogate pairs"
-        )
+    try:
+        unit_bytes(unit.id)
+    except UnitError as error:
+        raise FunctionError(str(error)) from None
     first = definition.variants[0].name
     if definition.test is None:
         return Assigned(first, NO_TEST, by_test=False)
+    name, exposures = definition.test.test, ExposureBuffer()
     try:
-        table = load_table(session, definition.test.test, definition.test.environment)
-        chosen = assign(table, unit.id).name
+        test = load_test(session, name, definition.test.environment, exposures=exposures)
     except AbTestError as error:
         return Assigned(first, str(error), by_test=False)
-    except AssignmentError as error:
-        raise FunctionError(str(error)) from None
-    return Assigned(definition.variant(chosen).name, f"test {definition.test.test}", by_test=True)
+    given = test.assign(unit.id, {})
+    if given.variant is None:
+        return Assigned(first, f"test {name}: {given.reason}", by_test=False)
+    chosen = definition.variant(given.variant.name).name
+    exposures.drain(partial(store_exposures, session))
+    return Assigned(chosen, f"test {name}", by_test=given.in_test)

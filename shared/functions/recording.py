@@ -32,6 +32,7 @@ from shared.telemetry.events import (
 )
 from shared.telemetry.ingestion import CallCost, store
 from shared.telemetry.texts import measure_text
+from shared.telemetry.units import unit_digest
 
 ANSWERED: Final = "answered"
 FALLBACK: Final = "fallback"
@@ -254,7 +255,8 @@ class _Events:
         ] + [
             # What judging costs is no variant's cost.
             LlmCallEvent(
-                **self._common("judge_call", number, at, self._judge_model()) | {"variant": ""},
+                **self._common("judge_call", number, at, self._judge_model())
+                | {"variant": "", "unit_id": None},
                 **_reported(call),
             )
             for number, (call, at) in enumerate(asked)
@@ -269,6 +271,7 @@ class _Events:
             "model": model,
             "function": prepared.function.definition.name,
             "variant": prepared.assigned.variant,
+            "unit_id": unit_digest(prepared.unit.id) if prepared.assigned.by_test else None,
             "task_id": prepared.id,
         }
 
@@ -281,12 +284,6 @@ class _Events:
         return {
             "function_version": prepared.function.version,
             "answered_by": None if answering is None else answering.variant.name,
-            # Nobody's unit tells one request from the next, as the task already does.
-            **(
-                {"unit": prepared.unit.id}
-                if prepared.assigned.by_test and prepared.unit.origin is not UnitFrom.CALL
-                else {}
-            ),
             "unit_from": prepared.unit.origin.value,
         }
 

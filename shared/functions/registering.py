@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from shared.abtest.lifecycle import AbTestError
 from shared.abtest.lifecycle import find as find_test
+from shared.abtest.states import AbTestError
 from shared.database import tenant_of
 from shared.evaluation.agents.keys import KeyNotAllowedError, check_key_may_go
 from shared.functions.definition import (

@@ -27,7 +27,8 @@ from shared.functions.invoking import invoke
 from shared.functions.recording import Invocation, NoAnswerError
 from shared.functions.registering import create
 from shared.registry.models import register
-from shared.telemetry.tables import EventRow
+from shared.telemetry.tables import EventRow, Exposure
+from shared.telemetry.units import unit_digest
 from tests.shared.evaluation.test_llm_agent import Answer, completion, endpoint
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10}
@@ -324,8 +325,13 @@ def test_a_running_test_assigns_the_unit_and_always_the_same(served: Served) -> 
     assert set(variants) == {"short", "long"}
     again = [served.invoke(unit_id=unit).variant for unit in units]
     assert again == variants
-    calls = [call for call in served.events("llm_call") if "unit" in call.attributes]
-    assert {call.attributes["unit"] for call in calls} == set(units)
+    exposed = {unit_digest(unit) for unit in units}
+    assert {call.unit_id for call in served.events("llm_call")} == exposed | {None}
+    with tenant_session(served.tenant) as session:
+        shown = session.execute(sa.select(Exposure.unit_id, Exposure.variant)).all()
+    assert dict(map(tuple, shown)) == {
+        unit_digest(unit): variant for unit, variant in zip(units, variants, strict=True)
+    }
 
 
 @pytest.mark.parametrize(
@@ -334,7 +340,7 @@ def test_a_running_test_assigns_the_unit_and_always_the_same(served: Served) -> 
         ({"unit_id": ""}, "of 0 characters"),
         ({"unit_id": "x" * 1_001}, "of 1001 characters"),
         ({"unit_id": "a\x00b"}, "without NUL"),
-        ({"context": {"plan": "free", "user_id": "\ud800"}}, "halves of surrogate pairs"),
+        ({"context": {"plan": "free", "user_id": "\ud800"}}, "which UTF-8 can hold"),
         ({"context": {"other": 1}}, "the prompt needs plan in the context, which has other"),
         ({"query": "x" * 1_000_001}, "a query of 1000001 characters"),
     ],
