@@ -65,16 +65,20 @@ def of_values(pieces: Counts, whole: Counts, least: int) -> Floats:
 
 
 def _in_groups(pieces: Counts, whole: Counts) -> tuple[Counts, Counts]:
-    """Neighbouring values added up until at most `_GROUPS` are left.
+    """Neighbouring values added up until each group holds up to two 256ths of the window.
 
-    What begins in the same 256th of the whole window is one group, of which all but the last value
-    hold at most that 256th: so little is missed of a distance whose maximum is within a group.
+    A value that holds more than one is a group of its own. Between the ends of a group a piece
+    comes no further from its rest than at one of them and what the rest has in the group: that is
+    how much too small a distance may be, however the piece itself lies in it.
     """
     if whole.size <= _GROUPS:
         return pieces, whole
+    total = int(whole.sum())
     before = np.cumsum(whole) - whole
-    group = before * _GROUPS // int(whole.sum())
-    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    group = before * _GROUPS // total
+    large = whole * _GROUPS > total
+    # What follows a large value begins in another 256th.
+    starts = np.flatnonzero((np.diff(group, prepend=-1) != 0) | large)
     return np.add.reduceat(pieces, starts, axis=1), np.add.reduceat(whole, starts)
 
 

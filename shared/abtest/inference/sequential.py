@@ -37,7 +37,7 @@ def confidence_sequence(found: Estimate, rho: float, alpha: float = 0.05) -> Int
 
     Theorem 2.2 there, with n the units of both variants and n times the variance of the difference
     as what one of them brings. Asymptotic as the central limit theorem is, so it needs some units
-    to begin with: `analysis` waits for them.
+    to begin with: `verdicts` waits for them.
     """
     spread = found.n * rho * rho
     half = found.standard_error * math.sqrt(

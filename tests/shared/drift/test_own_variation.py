@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from shared.drift import own_variation
 from shared.drift.comparison import compare, compare_categories, compare_shares
 from shared.drift.concept import BinnedOutcomes, compare_outcomes
 from shared.drift.effects import Effect
@@ -127,3 +130,31 @@ def test_a_level_that_wanders_alarms_less_often() -> None:
 def test_a_lasting_shift_is_found_where_days_are_alike() -> None:
     rates = np.where(HOURS >= 20 * 24, 0.15, 0.05)
     assert [episodes(rates, seed, rule=True) for seed in range(3)] == [1, 1, 1]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    ties=st.floats(0, 1),
+    small=st.integers(30, 200),
+    large=st.integers(30, 5000),
+)
+def test_groups_of_values_miss_no_more_of_a_distance_than_the_rest_has_in_one(
+    seed: int, ties: float, small: int, large: int
+) -> None:
+    """With days of any size, and days of which half is the value beside the others' half."""
+    rng = np.random.default_rng(seed)
+    pieces = np.zeros((9, 1500), dtype=np.int64)
+    for day, n in enumerate([large] * 6 + [small] * 3):
+        tied = int(ties * n)
+        pieces[day, 700 if n == large else 699] += tied
+        where = rng.integers(1500, size=n - tied) if day % 2 else rng.integers(710, 712, n - tied)
+        pieces[day] += np.bincount(where, minlength=1500)
+    whole = pieces.sum(axis=0)
+    with pytest.MonkeyPatch.context() as patch:
+        found = of_values(pieces, whole, 30)
+        patch.setattr(own_variation, "_GROUPS", 10**9)
+        exact = of_values(pieces, whole, 30)
+    rests = (whole.sum() - pieces.sum(axis=1)) / whole.sum()
+    assert (found <= exact + 1e-12).all()
+    assert (exact - found <= 2 / 256 / rests + 1e-12).all()
