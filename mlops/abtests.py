@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from shared.abtest.analysis import Analysis, Difference, VariantResult
     from shared.abtest.tables import AbTest
+    from shared.abtest.verdicts import Comparison, Verdict
     from shared.evaluation.intervals import Interval
 
 app = typer.Typer(no_args_is_help=True, help="A/B tests: which agent does better.")
@@ -337,17 +338,94 @@ def show(name: Name, environment: Environment = "production", as_json: Json = Fa
         with tenant_session(current_tenant()) as session:
             with looking_up():
                 test = lifecycle.find(session, name, environment)
-            found = analysis.analyze(session, test)
+            found = analysis.analysis_of(session, test)
             described = _described(test)
+    of_episodes = isinstance(found, analysis.Analysis)
     if as_json:
         print_json(described | asdict(found))
         return
-    if not any(result.counts.units for result in found.variants):
+    if not (any(one.counts.units for one in found.variants) if of_episodes else found.units):
         say(_without_units(described))
         return
     say(found.verdict)
-    _print_analysis(found)
+    if of_episodes:
+        _print_analysis(found)
+    else:
+        _print_verdict(found)
     say(_state(described))
+
+
+def _print_verdict(found: Verdict) -> None:
+    """What the units of each variant did, metric by metric, beside the control's."""
+    compared = {(one.variant, one.metric): one for one in found.comparisons}
+    print_table(
+        ["metric", "variant", "units", "value (95 %)", "to the control", "p", "verdict"],
+        [
+            (
+                figure.metric,
+                figure.variant,
+                figure.units,
+                figure.reason or _with_interval(figure.value, figure.interval, figure.metric),
+                *_compared(compared.get((figure.variant, figure.metric))),
+            )
+            for figure in found.figures
+        ],
+    )
+    for name, posterior in found.best.items():
+        say(
+            f"{name} is the best with a probability of {posterior.probability_best:.1%};"
+            f" choosing it loses {posterior.expected_loss:.3g} on average if it is not"
+        )
+    _print_outlook(found)
+    if found.sample_ratio_sequential_p is None:
+        say("sample ratio: the weights have changed, or only one variant gets units: not tested")
+    else:
+        always, once = found.sample_ratio_sequential_p, found.sample_ratio_p
+        say(
+            f"sample ratio: p = {always:.2g} that the units follow the weights, whenever one looks"
+            + ("" if once is None else f" ({once:.2g} for one look)")
+        )
+
+
+def _print_outlook(found: Verdict) -> None:
+    outlook = found.outlook
+    if outlook is None or outlook.minimum_detectable_effect is None:
+        return
+    parts = [f"one look now would show a difference of {outlook.minimum_detectable_effect:.3g}"]
+    if outlook.required_units is not None:
+        parts.append(f"what matters takes {outlook.required_units} units of each variant")
+    if outlook.days_left is not None:
+        parts.append(f"{outlook.days_left:.1f} days more")
+    say("; ".join(parts))
+
+
+def _compared(one: Comparison | None) -> tuple[str, str, str]:
+    if one is None:
+        return "", "", ""
+    if one.difference is None or one.p_adjusted is None:
+        return "", "", one.state.value
+    return (
+        _with_interval(one.difference, one.interval, one.metric, sign="+"),
+        f"{one.p_adjusted:.2g}",
+        one.state.value,
+    )
+
+
+def _with_interval(
+    value: float | None, interval: Interval | None, metric: str, sign: str = ""
+) -> str:
+    from shared.abtest.metrics import METRICS
+
+    if value is None:
+        return "unknown"
+    unit, times = METRICS[metric].unit, 1.0
+    if unit == "share":
+        unit, times = "%" if not sign else "points", 100.0
+    shown = f"{value * times:{sign}.4g}"
+    if interval is not None:
+        low, high = (end * times for end in interval)
+        shown += f" ({low:{sign}.4g} to {high:{sign}.4g})"
+    return f"{shown} {unit}"
 
 
 def _print_analysis(found: Analysis) -> None:
@@ -392,7 +470,8 @@ def _without_units(test: Mapping[str, Any]) -> str:
         case "draft":
             how = f"it is a draft: `mlops ab start {shlex.quote(name)}{where}` lets it assign"
         case "running" if any(variant["model"] is None for variant in test["variants"]):
-            how = f"`mlops ab assign {shlex.quote(name)} UNIT{where}` shows what a unit gets"
+            how = f"`mlops ab assign {shlex.quote(name)} UNIT{where}` shows what a unit gets, and"
+            how += " units that `ConfigManager.assign` shows a variant are summed every minute"
         case "running":
             split = {"test": name} | ({"environment": environment} if where else {})
             job = json.dumps({"job": "run_benchmark", "seeds": [1, 2, 3], "ab": split})

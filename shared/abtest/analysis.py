@@ -9,33 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
+from datetime import UTC, datetime
 from statistics import NormalDist
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.abtest.history import split_changed
 from shared.abtest.lifecycle import find
 from shared.abtest.tables import AbTest
-from shared.drift.null_distributions import chi_square_sf
+from shared.abtest.unit_analysis import judge_units
+from shared.abtest.verdicts import MISMATCH_BELOW, AbState, Verdict, sample_ratio_p
 from shared.evaluation.intervals import Interval, wilson
 from shared.jobs.contracts import AnalyzeAbTest
-from shared.tenancy.tables import AuditEntry
 
 LEAST_EPISODES: Final = 30
 "Scored episodes that both sides of a comparison need before it is called anything."
-
-MISMATCH_BELOW: Final = 0.001
-"A sample ratio this unlikely means that units got lost, not that chance was odd."
-
-
-class AbState(StrEnum):
-    COLLECTING = "collecting"
-    BETTER = "better"
-    WORSE = "worse"
-    NO_DIFFERENCE = "no_difference"
-    SAMPLE_RATIO_MISMATCH = "sample_ratio_mismatch"
 
 
 @dataclass(frozen=True)
@@ -106,7 +96,14 @@ _COUNTS: Final = sa.text(
 
 def step(session: Session, job: AnalyzeAbTest) -> dict[str, Any]:
     """The analysis of a test as the result of its job. Raises `AbTestError` for no such test."""
-    return asdict(analyze(session, find(session, job.test, job.environment)))
+    return asdict(analysis_of(session, find(session, job.test, job.environment)))
+
+
+def analysis_of(session: Session, test: AbTest) -> Analysis | Verdict:
+    """Of a test of agents its benchmark episodes, of any other what its units did."""
+    if all(variant["model"] for variant in test.variants):
+        return analyze(session, test)
+    return judge_units(session, test, datetime.now(UTC))
 
 
 def analyze(session: Session, test: AbTest) -> Analysis:
@@ -126,7 +123,7 @@ def analyze(session: Session, test: AbTest) -> Analysis:
                 *((row.units, row.episodes, row.scored, row.successes) if row else (0, 0, 0, 0)),
             )
         )
-    return conclude(counts, split_changed=_split_changed(session, test))
+    return conclude(counts, split_changed=split_changed(session, test))
 
 
 def conclude(variants: Sequence[VariantCounts], *, split_changed: bool = False) -> Analysis:
@@ -191,21 +188,6 @@ def newcombe(successes_1: int, n_1: int, successes_2: int, n_2: int) -> Interval
     )
 
 
-def sample_ratio_p(units: Sequence[int], weights: Sequence[float]) -> float | None:
-    """Chi-square p-value that `units` follow `weights`; None if there are none or one variant.
-
-    Variants of weight 0 take no part, unless they have units: then the split surely does not hold.
-    """
-    if any(count and not weight for count, weight in zip(units, weights, strict=True)):
-        return 0.0
-    pairs = [(count, weight) for count, weight in zip(units, weights, strict=True) if weight]
-    total = sum(units)
-    if not total or len(pairs) < 2:
-        return None
-    statistic = sum((count - total * weight) ** 2 / (total * weight) for count, weight in pairs)
-    return chi_square_sf(statistic, len(pairs) - 1)
-
-
 def _overall(control: VariantCounts, differences: Sequence[Difference]) -> tuple[AbState, str]:
     if any(difference.state is AbState.COLLECTING for difference in differences):
         return AbState.COLLECTING, (
@@ -235,11 +217,3 @@ def _z_test_p(one: VariantCounts, two: VariantCounts) -> float:
         return 1.0
     z = (two.successes / two.scored - one.successes / one.scored) / math.sqrt(variance)
     return 2 * NormalDist().cdf(-abs(z))
-
-
-def _split_changed(session: Session, test: AbTest) -> bool:
-    changed = sa.exists().where(
-        AuditEntry.action == "ab_test.weights",
-        AuditEntry.subject == f"{test.environment}/{test.name}",
-    )
-    return bool(session.scalar(sa.select(changed)))

@@ -7,9 +7,10 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.abtest.analysis import AbState, VariantCounts, analyze
+from shared.abtest.analysis import VariantCounts, analyze
 from shared.abtest.states import AbStatus
 from shared.abtest.tables import AbTest
+from shared.abtest.verdicts import AbState
 from shared.costs.advice.observed import Arm, SplitTest
 
 # As in the analysis: a unit that several runs have tried is one trial, its first that is scored.

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from shared.abtest.metrics import METRICS
 from shared.abtest.slots import SlotError, slot_counts
 from shared.abtest.states import AbTestError
 from shared.abtest.targeting import MOST_CONDITIONS, Condition, Text, is_utf_8
@@ -26,6 +27,8 @@ from shared.telemetry.units import unit_bytes
 FEWEST_VARIANTS: Final = 2
 MOST_VARIANTS: Final = 100
 LONGEST_NAME: Final = 200
+SUCCESS_METRICS: Final = ("success", *METRICS)
+"What a test may compare its variants by; the first is the rate of tasks that are solved."
 MOST_FORCED: Final = 1_000
 PAYLOAD_BYTES: Final = 16_384
 
@@ -135,6 +138,11 @@ class Definition(Rules):
         if ":" in self.environment:
             raise ValueError(
                 f"environment {self.environment!r} has a colon, which parts the keys in Redis"
+            )
+        if self.success_metric not in SUCCESS_METRICS:
+            raise ValueError(
+                f"success metric {self.success_metric!r}: expected one of"
+                f" {', '.join(SUCCESS_METRICS)}"
             )
         names = [variant.name for variant in self.variants]
         if len(names) < FEWEST_VARIANTS:

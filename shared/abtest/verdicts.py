@@ -172,7 +172,7 @@ class Verdict:
     """The first variant is the control. `harmed` are guardrails, as (variant, metric)."""
 
     state: AbState
-    sentence: str
+    verdict: str
     units: int
     sample_ratio_p: float | None
     "Of one look; None where there is no one split to hold the units to."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import redis
 import sqlalchemy as sa
+from click.testing import Result
 
 import tasks.costs
 import tasks.ingest  # noqa: F401 (its tasks are registered)
@@ -65,7 +67,10 @@ def arrive(exposing: Exposing, metrics: MetricsCollector, tenant: TenantId) -> N
 
 
 def test_what_units_are_shown_and_do_is_summed_by_variant(
-    manager: ConfigManager, metrics: MetricsCollector, tenant: TenantId
+    manager: ConfigManager,
+    metrics: MetricsCollector,
+    tenant: TenantId,
+    mlops: Callable[..., Result],
 ) -> None:
     test = manager.create_ab_test("prompt", ["standard", "concise"], coverage=0.5)
     shown: dict[str, str] = {}
@@ -95,6 +100,12 @@ def test_what_units_are_shown_and_do_is_summed_by_variant(
         for row in sums:
             of_variant = [unit for unit, variant in shown.items() if variant == row.variant]
             assert (row.units, row.y, row.x) == (len(of_variant),) * 3
+    text = mlops("ab", "show", "prompt").stdout
+    of_control = sum(variant == "standard" for variant in shown.values())
+    assert text.startswith(f"collecting: standard has {of_control} of at least 30 units\n")
+    assert "that the units follow the weights, whenever one looks" in text
+    found = json.loads(mlops("ab", "show", "prompt", "--json").stdout)
+    assert (found["state"], found["units"]) == ("collecting", len(shown))
 
 
 class _Kept:

@@ -41,7 +41,7 @@ def variant(name: str, successes: int, n: int, *, mixed: int = 0, weight: float 
 def test_what_is_better_is_said_first_with_its_interval() -> None:
     verdict = judge(ALONE, [variant("control", 1000, 5000), variant("treatment", 1250, 5000)])
     assert verdict.state is AbState.BETTER
-    assert verdict.sentence == (
+    assert verdict.verdict == (
         "treatment is better than control: +5.0 points of task_completion_rate,"
         " 95 % always-valid interval +2.4 to +7.6"
     )
@@ -70,7 +70,7 @@ def test_of_a_cost_less_is_better() -> None:
     plan = Plan(success_metric="cost_per_unit", guardrails=())
     verdict = judge(plan, [costing("control", 2e6), costing("treatment", 1e6)])
     assert verdict.state is AbState.BETTER
-    assert "-0.000988 $ of cost_per_unit" in verdict.sentence
+    assert "-0.000988 $ of cost_per_unit" in verdict.verdict
 
 
 def test_when_the_planned_units_are_there_and_nothing_is_told_there_is_no_difference() -> None:
@@ -78,7 +78,7 @@ def test_when_the_planned_units_are_there_and_nothing_is_told_there_is_no_differ
     assert judge(ALONE, there).state is AbState.NO_DIFFERENCE
     more = judge(Plan(guardrails=(), units=5001), there)
     assert more.state is AbState.COLLECTING
-    assert more.sentence == "collecting: 5000 of 5001 units, and nothing is told yet"
+    assert more.verdict == "collecting: 5000 of 5001 units, and nothing is told yet"
 
 
 def test_that_there_is_no_difference_that_matters_can_be_shown_before() -> None:
@@ -91,7 +91,7 @@ def test_few_units_are_no_verdict_however_far_they_are_apart() -> None:
     n = LEAST_UNITS - 1
     verdict = judge(ALONE, [variant("control", 0, n), variant("treatment", n, n)])
     assert verdict.state is AbState.COLLECTING
-    assert verdict.sentence == f"collecting: control has {n} of at least {LEAST_UNITS} units"
+    assert verdict.verdict == f"collecting: control has {n} of at least {LEAST_UNITS} units"
     assert all(figure.value is None for figure in verdict.figures)
 
 
@@ -119,7 +119,7 @@ def test_units_with_two_variants_make_a_test_invalid() -> None:
     many = [variant("control", 500, 1000, mixed=50), variant("treatment", 900, 1000)]
     verdict = judge(ALONE, many)
     assert verdict.state is AbState.INVALID
-    assert verdict.sentence.startswith("50 of 2050 units were given two variants")
+    assert verdict.verdict.startswith("50 of 2050 units were given two variants")
     assert verdict.comparisons == ()
 
 
@@ -150,7 +150,7 @@ def test_a_harmed_guardrail_is_told_beside_the_verdict() -> None:
     ]
     verdict = judge(plan, there)
     assert verdict.harmed == (("treatment", "error_rate"),)
-    assert verdict.sentence.endswith("; but worse is error_rate of treatment")
+    assert verdict.verdict.endswith("; but worse is error_rate of treatment")
 
 
 def test_of_several_variants_each_is_compared_and_all_p_values_are_adjusted() -> None:
@@ -161,7 +161,7 @@ def test_of_several_variants_each_is_compared_and_all_p_values_are_adjusted() ->
         variant("more", 1300, 5000, weight=0.25),
     ]
     verdict = judge(ALONE, there)
-    assert verdict.sentence.startswith("more is better than control: +6.0 points")
+    assert verdict.verdict.startswith("more is better than control: +6.0 points")
     for one in verdict.comparisons:
         assert one.p_adjusted >= one.p_value
         told = one.p_adjusted <= ALONE.alpha
@@ -274,6 +274,6 @@ class TestQuantiles:
 
         verdict = judge(plan, [timed("control", 6.4), timed("treatment", 6.0)])
         assert verdict.state is AbState.BETTER
-        assert "s of llm_latency_p95" in verdict.sentence
+        assert "s of llm_latency_p95" in verdict.verdict
         assert verdict.comparisons[0].one_look is None
         assert METRICS["llm_latency_p95"].scale == 1e-3

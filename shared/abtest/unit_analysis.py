@@ -1,0 +1,117 @@
+"""What the units of a test did, judged: for tests of anything but agents on benchmark episodes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.abtest.history import began_at, split_changed
+from shared.abtest.inference.estimates import Moments
+from shared.abtest.metrics import METRICS, SPREADS, Kind
+from shared.abtest.tables import AbSum, AbTest, AbUnit
+from shared.abtest.verdicts import MetricSums, Plan, VariantSums, Verdict, judge
+from shared.telemetry.histograms import Histogram
+
+_RATE: Final = "task_completion_rate"
+"What `success` means, and a metric that every unit is in."
+
+
+def judge_units(session: Session, test: AbTest, now: datetime) -> Verdict:
+    """The verdict of the test's units as far as they are summed; it reads a dozen rows a variant.
+
+    Raises ValueError for a success metric that is none of `metrics.METRICS`.
+    """
+    sums: defaultdict[str, dict[str, AbSum]] = defaultdict(dict)
+    for row in session.scalars(sa.select(AbSum).where(AbSum.test_id == test.id)):
+        sums[row.variant][row.metric] = row
+    mixed = _mixed(session, test)
+    variants = [
+        VariantSums(
+            variant["name"],
+            variant["weight"],
+            _units(sums[variant["name"]]),
+            mixed.get(variant["name"], 0),
+            _metrics(sums[variant["name"]]),
+        )
+        for variant in test.variants
+    ]
+    return judge(
+        plan_of(test),
+        variants,
+        split_changed=split_changed(session, test),
+        units_a_day=_units_a_day(session, test, variants, now),
+    )
+
+
+def plan_of(test: AbTest) -> Plan:
+    """What is compared in the test. ValueError for a metric that there is not."""
+    name = _RATE if test.success_metric == "success" else test.success_metric
+    guardrails = tuple(one for one in Plan.guardrails if one != name)
+    return Plan(success_metric=name, guardrails=guardrails)
+
+
+def _units(of_metrics: Mapping[str, AbSum]) -> int:
+    return of_metrics[_RATE].units if of_metrics else 0
+
+
+def _metrics(of_metrics: Mapping[str, AbSum]) -> dict[str, MetricSums]:
+    found = {
+        name: MetricSums(_moments(row), row.unknown)
+        for name, row in of_metrics.items()
+        if name in METRICS
+    }
+    for metric in METRICS.values():
+        if metric.kind is not Kind.QUANTILE:
+            continue
+        for name, (numerator, denominator) in SPREADS.items():
+            same = (metric.numerator, metric.denominator) == (numerator, denominator)
+            if same and name in of_metrics:
+                spread = Histogram.from_bytes(of_metrics[name].histogram)
+                found[metric.name] = MetricSums(Moments(0, 0.0, 0.0), spread=spread)
+    return found
+
+
+def _moments(row: AbSum) -> Moments:
+    """Without loss: sums of squares of nano-dollars have more digits than a float."""
+    if not row.units:
+        return Moments(0, 0.0, 0.0)
+    n, y, x = row.units, Fraction(row.y), Fraction(row.x)
+
+    def centred(products: Decimal, one: Fraction, two: Fraction) -> float:
+        return float(Fraction(products) - one * two / n)
+
+    return Moments(
+        n,
+        float(y / n),
+        centred(row.yy, y, y),
+        float(x / n),
+        centred(row.xx, x, x),
+        centred(row.xy, x, y),
+    )
+
+
+def _mixed(session: Session, test: AbTest) -> dict[str, int]:
+    found = session.execute(
+        sa.select(AbUnit.variant, sa.func.count().label("n"))
+        .where(AbUnit.test_id == test.id, AbUnit.mixed)
+        .group_by(AbUnit.variant)
+    )
+    return {row.variant: row.n for row in found}
+
+
+def _units_a_day(
+    session: Session, test: AbTest, variants: Sequence[VariantSums], now: datetime
+) -> float | None:
+    """Since the test began, if that is a day ago or more."""
+    began = began_at(session, test)
+    if began is None:
+        return None
+    days = (now - began).total_seconds() / 86_400
+    return sum(one.units for one in variants) / days if days >= 1 else None
