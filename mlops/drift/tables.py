@@ -86,7 +86,8 @@ def _print_judged(
             one.change,
             _effect(one, "{} ({})"),
             None if one.p_adjusted is None else f"{one.p_adjusted:.2g}",
-            f"{one.n_baseline:,} / {one.n_current:,}{counted_said(one.metric)}",
+            f"{one.n_baseline:,} / {one.n_current:,}"
+            f"{counted_said(one.metric, one.n_baseline, one.n_current)}",
         )
         for one in listed
     ]

@@ -20,7 +20,7 @@ from shared.drift.effects import Counts
 from shared.drift.monitored import untrusted
 from shared.drift.movement import change
 from shared.drift.showing import Categories, Category, Distribution
-from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, ComparedMetric
+from shared.drift.verdicts import CATEGORY_RULE, DEFAULT_RULE, MOST_VALUES, ComparedMetric
 from shared.drift.window_pair import WindowPair
 from shared.drift.windows import Subject, Windows, piece_length, windows_of
 from shared.jobs.contracts import DetectDrift, WindowOf
@@ -29,9 +29,6 @@ from shared.telemetry.features.tables import FeatureValueRow
 from shared.telemetry.pieces import MOST_PIECES
 from shared.telemetry.reading import Window
 from shared.visible import visible
-
-MOST_VALUES: Final = 100_000
-"Of a window, the newest: a drift that matters is seen in so many."
 
 NO_SUBJECT: Final = Subject("", "")
 "Values are of entities, and not of a function or model."
@@ -118,7 +115,7 @@ def _compared(
 
 @dataclass(frozen=True, eq=False)
 class _Values:
-    """What a feature was within a window: one event time for each value, the newest first."""
+    """What a feature was within a window, in no order: one event time for each value."""
 
     values: npt.NDArray[Any]
     "Numbers, or texts."
@@ -145,9 +142,13 @@ def _in_pieces(baseline: _Values, windows: Windows) -> tuple[Counts, Counts]:
 
 
 def _values(session: Session, feature: Feature, window: WindowOf) -> _Values:
+    """All of a window, or `MOST_VALUES` of them: those whose key has the smallest hashes.
+
+    So a value is drawn whatever it is and whenever it came, and the same ones each time.
+    """
     row = FeatureValueRow
     newest = (
-        sa.select(row.number_value, row.text_value, row.boolean_value, row.event_time)
+        sa.select(row.number_value, row.text_value, row.boolean_value, row.event_time, row.entity)
         .ext(distinct_on(row.entity, row.event_time))
         .where(
             row.feature == feature.name,
@@ -158,8 +159,12 @@ def _values(session: Session, feature: Feature, window: WindowOf) -> _Values:
         .order_by(row.entity, row.event_time, row.written_at.desc(), row.id.desc())
         .subquery()
     )
+    at = newest.c.event_time
+    microseconds = sa.cast(sa.func.extract("epoch", at) * 1_000_000, sa.BigInteger)
     found = session.execute(
-        sa.select(newest).order_by(newest.c.event_time.desc()).limit(MOST_VALUES)
+        sa.select(newest.c.number_value, newest.c.text_value, newest.c.boolean_value, at)
+        .order_by(sa.func.hashtextextended(newest.c.entity, microseconds), newest.c.entity, at)
+        .limit(MOST_VALUES)
     ).all()
     values = [
         next(value for value in (number, text, boolean) if value is not None)

@@ -65,7 +65,7 @@ class MetricFinding:
             f"{told} ({matters_from(verdict)}),"
             f" adjusted p {p_value} (significant to {verdict.threshold:.2g}),"
             f" n {verdict.n_baseline} and {verdict.n_current}"
-            f"{counted_said(verdict.metric_name)}"
+            f"{counted_said(verdict.metric_name, verdict.n_baseline, verdict.n_current)}"
         )
 
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +69,12 @@ class MetricRule:
 DEFAULT_RULE = MetricRule()
 CATEGORY_RULE = MetricRule(effect=Effect.TOTAL_VARIATION)
 "For `compare_categories`: a tenth of all values in another category matters."
+
+MOST_VALUES: Final = 100_000
+"""Of a window of a tenant's own feature, drawn evenly: a drift that matters is seen in so many.
+
+The newest alone would be of its last days only, and say nothing of how much days differ.
+"""
 
 
 @dataclass(frozen=True)

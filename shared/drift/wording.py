@@ -11,7 +11,8 @@ from shared.drift.own_variation import TIMES
 from shared.drift.quality import QualityCheck, QualityState
 from shared.drift.quantities import number, percent, probability
 from shared.drift.several_windows import SeveralWindows
-from shared.drift.verdicts import DriftState, MetricVerdict
+from shared.drift.verdicts import MOST_VALUES, DriftState, MetricVerdict
+from shared.telemetry.features.built_in import BY_NAME
 from shared.telemetry.metrics import Volume, Words
 
 # A test that finds nothing has not shown that there is nothing.
@@ -33,9 +34,13 @@ def said(verdict: str) -> str:
 _COUNTED: Final[Mapping[str, str]] = {Volume.REQUESTS: " hours", Words.QUERY_VOCABULARY: " texts"}
 
 
-def counted_said(metric: str) -> str:
-    """What the sizes of a metric's windows count, after the number; nothing where it is values."""
-    return _COUNTED.get(metric, "")
+def counted_said(metric: str, *sizes: int) -> str:
+    """What the sizes of a metric's windows count, after the numbers; nothing where it is values.
+
+    Of a tenant's own feature, that a window had more than the `sizes` say.
+    """
+    drawn = metric not in BY_NAME and max(sizes, default=0) >= MOST_VALUES
+    return f" values, at most {MOST_VALUES:,} drawn" if drawn else _COUNTED.get(metric, "")
 
 
 _QUALITY: Final[Mapping[str, str]] = {

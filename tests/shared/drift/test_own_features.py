@@ -13,9 +13,11 @@ from sqlalchemy.orm import Session
 
 from shared.alerts.drifting import tell_of_drift
 from shared.alerts.tables import Alert
+from shared.drift import features
 from shared.drift.reading import findings_of
 from shared.drift.sweep import MetricFinding, detect
 from shared.drift.verdicts import DriftState
+from shared.drift.wording import counted_said
 from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.telemetry.features.definitions import DataType, Source
 from shared.telemetry.features.registering import register_feature
@@ -27,16 +29,20 @@ Value = float | str | bool
 
 
 def put(
-    session: Session, data_type: DataType, values: Callable[[int], list[Value]], unit: str = ""
+    session: Session,
+    data_type: DataType,
+    values: Callable[[int], list[Value]],
+    unit: str = "",
+    name: str = "basket",
 ) -> None:
     """A feature with the values of the week before noon by the day, -7 to -1, and of today: 0."""
     source = Source.parse("nightly")
-    register_feature(session, "basket", data_type, source, "shop", "What it is.", unit)
+    register_feature(session, name, data_type, source, "shop", "What it is.", unit)
     for day in range(-7, 1):
         start = NOON + day * DAY
         of_day = values(day)
         rows = [(f"e{n}", start + n * DAY / len(of_day), value) for n, value in enumerate(of_day)]
-        write_values(session, "basket", rows, datetime.now(UTC))
+        write_values(session, name, rows, datetime.now(UTC))
 
 
 def judged(session: Session) -> MetricFinding:
@@ -98,6 +104,36 @@ def test_what_days_of_the_baseline_do_by_themselves_is_no_drift(
     assert verdict.state is not DriftState.DRIFT
     assert verdict.usual_effect == pytest.approx(0.34, abs=0.05)
     assert verdict.minimum_effect == pytest.approx(2 * verdict.usual_effect)
+
+
+def test_how_often_values_come_does_not_change_the_verdict(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a window with more values than are looked at, as many of each of its days are."""
+    monkeypatch.setattr(features, "MOST_VALUES", 700)
+    share = {-7: 10, -6: 60, -5: 20, -4: 70, -3: 15, -2: 50, -1: 30, 0: 65}
+    for name, n in (("few", 100), ("many", 2_000)):
+        put(
+            session,
+            DataType.NUMBER,
+            lambda day, n=n: [2.0] * (share[day] * n // 100) + [1.0] * (n - share[day] * n // 100),
+            name=name,
+        )
+    job = DetectDrift(current=WindowOf(start=NOON, end=NOON + DAY))
+    found = detect(session, job, uuid4()).findings
+    few, many = (
+        next(one.verdict for one in found if one.metric == name) for name in ("few", "many")
+    )
+    assert (few.n_baseline, few.n_current) == (700, 100)
+    assert (many.n_baseline, many.n_current) == (700, 700)
+    assert many.state is few.state is not DriftState.DRIFT
+    assert many.usual_effect == pytest.approx(few.usual_effect, abs=0.08)
+
+
+def test_sizes_of_what_was_drawn_say_so() -> None:
+    assert counted_said("basket", 99_999, 40_000) == ""
+    assert counted_said("basket", 100_000, 40_000) == " values, at most 100,000 drawn"
+    assert counted_said("llm_latency_ms", 5_000_000, 700_000) == ""
 
 
 def test_one_odd_day_of_the_baseline_hides_nothing(session: Session) -> None:
