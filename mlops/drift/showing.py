@@ -215,6 +215,8 @@ def _draw(
 
 
 def _print_tests(finding: StoredFinding) -> None:
+    from shared.drift.wording import FEATURE_STORE
+
     print_table(
         ["test", "statistic", "p", "adjusted p", "effect"],
         [
@@ -227,7 +229,9 @@ def _print_tests(finding: StoredFinding) -> None:
             )
             for test in finding.tests
         ],
-        title=f"{finding.model} in {finding.function}" if finding.function else finding.model,
+        title=f"{finding.model} in {finding.function}"
+        if finding.function
+        else finding.model or FEATURE_STORE,
     )
 
 

@@ -71,17 +71,24 @@ def compared_features(
 
 def moved_feature(session: Session, feature: Feature, windows: Windows) -> str | None:
     """From what to what it moved, as `movement.change` says it; None where a window is empty."""
-    old, new = (_values(session, feature, w) for w in (windows.baseline, windows.current))
+    return change(shape_of_feature(session, feature, windows.baseline, windows.current))
+
+
+def shape_of_feature(
+    session: Session, feature: Feature, baseline: WindowOf, current: WindowOf
+) -> Distribution | Categories:
+    """What both windows held of it, as people are shown it: of the values that are compared."""
+    old, new = (_values(session, feature, w) for w in (baseline, current))
     if feature.data_type is DataType.NUMBER:
         positions = np.unique(np.concatenate((old.values, new.values)))
         before, now = (
             np.bincount(np.searchsorted(positions, one.values), minlength=positions.size)
             for one in (old, new)
         )
-        return change(Distribution(positions, before, now, feature.unit))
+        return Distribution(positions, before, now, feature.unit)
     was, is_now = Counter(old.values.tolist()), Counter(new.values.tolist())
     values = sorted(was.keys() | is_now.keys())
-    return change(Categories(tuple(Category(_named(v), was[v], is_now[v]) for v in values)))
+    return Categories(tuple(Category(_named(v), was[v], is_now[v]) for v in values))
 
 
 def _named(text: str) -> str:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from shared.drift.concept import CalibrationError, calibration_error, compare_outcomes
 from shared.drift.effects import Effect, magnitude
+from shared.drift.features import NO_SUBJECT, shape_of_feature
 from shared.drift.hourly_requests import RequestVolume, request_volumes
 from shared.drift.level_changes import SAME_CHANGE, Course, courses, level_said
 from shared.drift.monitored import RELATIONS, RULES, bin_names, outcomes
@@ -27,6 +28,8 @@ from shared.drift.sequential import ChangeReport
 from shared.drift.several_windows import SeveralWindows, anderson_darling_several
 from shared.drift.shapes import shape_of, shape_of_volume
 from shared.drift.showing import (
+    Categories,
+    Distribution,
     FunctionDrift,
     NewWords,
     OutcomeBin,
@@ -48,9 +51,10 @@ from shared.drift.tables import DriftDetection
 from shared.drift.verdicts import DEFAULT_RULE, DriftState, MetricVerdict
 from shared.drift.vocabulary import Vocabulary, compare_vocabulary
 from shared.drift.volume import MOST_WEEKS, expected_hours
-from shared.drift.windows import piece_length
+from shared.drift.windows import Subject, piece_length
 from shared.hours import next_hour
 from shared.jobs.contracts import WindowOf
+from shared.telemetry.features.registering import features
 from shared.telemetry.metrics import (
     SHARE_UNIT,
     Metric,
@@ -149,6 +153,8 @@ class _Held:
         everything = (*Metric, *OfOutcome)
         wanted: defaultdict[tuple[datetime, datetime], set[tuple[str, str]]] = defaultdict(set)
         for finding in findings:
+            if _is_own(finding):
+                continue
             for window in (finding.baseline, finding.current):
                 wanted[window.start, window.end].add(_seen_as(window, finding))
 
@@ -172,6 +178,11 @@ class _Held:
             return in_pieces(session, Window(start, end), (metric,), DAY, only)
 
         self._session = session
+        self._own = (
+            {feature.name: feature for feature in features(session)}
+            if any(map(_is_own, findings))
+            else {}
+        )
         self._seen, self._requests, self._days = seen, requests, days
 
     def seen(self, window: WindowOf, finding: StoredFinding) -> Seen | None:
@@ -197,6 +208,14 @@ class _Held:
         texts = {key: texts_of(self.seen(window, finding))}
         return vocabularies(self._session, Window(window.start, window.end), texts)[key]
 
+    def own(self, finding: StoredFinding) -> Distribution | Categories | None:
+        """A tenant's own feature, by its newest version; None where neither window has values."""
+        feature = self._own.get(finding.metric)
+        if feature is None:
+            return None
+        shape = shape_of_feature(self._session, feature, finding.baseline, finding.current)
+        return shape if shape.n_baseline or shape.n_current else None
+
     def requests(self, finding: StoredFinding) -> ShownVolume | None:
         return self._requests(finding.current).get((finding.function, finding.model))
 
@@ -219,11 +238,14 @@ def _metric(finding: StoredFinding, held: _Held, history: tuple[PastSweep, ...])
         current=current,
         shape=shape,
         history=history,
+        change=finding.change,
     )
 
 
 def _shape(finding: StoredFinding, held: _Held) -> Shape | None:
     name = finding.metric
+    if _is_own(finding):
+        return held.own(finding)
     if name == Volume.REQUESTS:
         return held.requests(finding)
     if name == Words.QUERY_VOCABULARY:
@@ -313,6 +335,11 @@ def _verdict(finding: StoredFinding) -> MetricVerdict:
         reason=None if judged else finding.reason,
         usual_effect=finding.usual_effect,
     )
+
+
+def _is_own(finding: StoredFinding) -> bool:
+    """Whether it is of a tenant's own feature, whose values are not in the rollups."""
+    return Subject(finding.function, finding.model) == NO_SUBJECT
 
 
 def _seen_as(window: WindowOf, finding: StoredFinding) -> tuple[str, str]:

@@ -303,6 +303,8 @@ class ShownMetric:
     history: tuple[PastSweep, ...] = ()
     days: SeveralWindows | None = None
     "Whether the days of the baseline hold one distribution, where that was asked."
+    change: str | None = None
+    "From what to what, as the sweep said it; what the shape says comes first."
 
     @property
     def state(self) -> DriftState:

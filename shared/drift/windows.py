@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from shared.drift.baselines import DEFAULT, Baseline, SetBaseline, baseline_of, baselines
 from shared.drift.own_variation import LEAST_PIECES
+from shared.drift.wording import FEATURE_STORE
 from shared.hours import HOUR, whole_hour_from
 from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
 from shared.registry.models import key, resolve
@@ -36,7 +37,7 @@ class Subject:
     model: str
 
     def __str__(self) -> str:
-        return f"{self.model} in {self.function}" if self.model else "the feature store"
+        return f"{self.model} in {self.function}" if self.model else FEATURE_STORE
 
 
 @dataclass(frozen=True)

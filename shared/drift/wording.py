@@ -34,6 +34,10 @@ def said(verdict: str) -> str:
 _COUNTED: Final[Mapping[str, str]] = {Volume.REQUESTS: " hours", Words.QUERY_VOCABULARY: " texts"}
 
 
+FEATURE_STORE: Final = "the feature store"
+"Where a tenant's own features are from, which are of no function and no model."
+
+
 def counted_said(metric: str, *sizes: int) -> str:
     """What the sizes of a metric's windows count, after the numbers; nothing where it is values.
 

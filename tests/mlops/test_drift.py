@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 from click.testing import Result
+from sqlalchemy.orm import Session
 
 from mlops.console import Exit
 from mlops.drift.tables import print_findings
@@ -21,8 +22,13 @@ from shared.database import TenantId, tenant_session
 from shared.drift.quality import QualityCheck
 from shared.drift.reading import newest_findings
 from shared.drift.recalling import recalled
+from shared.drift.sweep import detect
 from shared.drift.tables import DriftDetection, DriftSubject, SweepKind
+from shared.jobs.contracts import DetectDrift, WindowOf
 from shared.telemetry.days import mark_days
+from shared.telemetry.features.definitions import DataType, Source
+from shared.telemetry.features.registering import register_feature
+from shared.telemetry.features.writing import write_values
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import HISTOGRAMS
 from shared.telemetry.tables import ModelPerformance, TelemetryName
@@ -481,3 +487,46 @@ def test_a_baseline_may_be_the_window_of_another_model(
     for command in (("baseline", "set"), ("run",)):
         answer = mlops("drift", *command, "--baseline-model", "bier@1.2.0")
         refused(answer, Exit.FAILURE, "no model 'bier@1.2.0' is registered")
+
+
+def test_a_feature_of_ones_own_is_drawn_from_its_stored_values(
+    told: Callable[..., Any], tenant: TenantId, tmp_path: Path
+) -> None:
+    source, begin, now = Source.parse("nightly"), HOUR - timedelta(days=7), datetime.now(UTC)
+
+    def register(session: Session, unit: str) -> None:
+        register_feature(session, "basket", DataType.NUMBER, source, "shop", "Of carts.", unit)
+
+    with tenant_session(tenant) as session:
+        register(session, "EUR")
+        rows = [
+            (f"e{n}", begin + n * timedelta(minutes=30), float(n % 10 + (5 if n >= 336 else 0)))
+            for n in range(384)
+        ]
+        write_values(session, "basket", rows, now)
+        windows = {
+            "baseline": WindowOf(start=begin, end=HOUR),
+            "current": WindowOf(start=HOUR, end=HOUR + timedelta(days=1)),
+        }
+        detect(session, DetectDrift(**windows), uuid4())
+    moved = "median 4 to 9, 95 % 9 to 14 EUR"
+    text = told("show", "basket")
+    heading, change = text.splitlines()[:2]
+    assert heading.split() == ["DRIFT", "basket", "of", "the", "feature", "store"]
+    assert change == moved
+    assert "baseline  n 336  5 % 0  median 4  95 % 9" in text
+    assert "not known" not in text
+    page = tmp_path / "drift.html"
+    told("report", str(page))
+    shown = page.read_text()
+    assert 'basket</a> of <span class="name">the feature store</span>: ' in shown
+    assert '<span class="name">The feature store</span></h2>' in shown
+    assert "The baseline has 336 values: 5 % 0, median 4, 95 % 9." in shown
+    # A new version has no values of then: what the sweep said stays.
+    with tenant_session(tenant) as session:
+        register(session, "USD")
+    text = told("show", "basket")
+    assert text.splitlines()[1] == moved
+    assert "what the windows held is not known" in text
+    told("report", str(page))
+    assert moved.replace(" %", "\N{NO-BREAK SPACE}%") in page.read_text()

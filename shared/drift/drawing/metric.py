@@ -27,7 +27,14 @@ from shared.drift.showing import (
     Volume,
 )
 from shared.drift.verdicts import DriftState, MetricVerdict
-from shared.drift.wording import counted_said, days_said, effect_said, matters_from, said
+from shared.drift.wording import (
+    FEATURE_STORE,
+    counted_said,
+    days_said,
+    effect_said,
+    matters_from,
+    said,
+)
 
 _STATES: Final = {
     DriftState.DRIFT: "bold red",
@@ -42,7 +49,8 @@ def draw_metric(metric: ShownMetric, width: int, signs: Signs = BLOCKS) -> list[
     """The verdict in words, what both windows held, and what earlier sweeps said."""
     require_width(width)
     name = metric.verdict.metric_name
-    lines = _verdict(name, metric, metric.effect, change(metric.shape), width, signs)
+    changed = change(metric.shape) or metric.change
+    lines = _verdict(name, metric, metric.effect, changed, width, signs)
     if (told := days_said(metric.days)) is not None:
         lines[-1:] = [*wrapped([told], width), Text()]
     if isinstance(metric.shape, Distribution):
@@ -87,7 +95,8 @@ def _verdict(
 ) -> list[Text]:
     verdict = shown.verdict
     words = said(verdict.state.value).upper()
-    subject = [signs.text(name), f"by {signs.text(shown.model)}"]
+    whose = f"by {signs.text(shown.model)}" if shown.model else f"of {FEATURE_STORE}"
+    subject = [signs.text(name), whose]
     if verdict.function_name:
         subject.insert(1, f"of {signs.text(verdict.function_name)}")
     lines = wrapped([words, *subject], width)
@@ -113,8 +122,12 @@ def _grounds(verdict: MetricVerdict, effect: float | None) -> list[str]:
             f"adjusted p {probability(verdict.p_value)}"
             f" (significant to {number(verdict.threshold)})"
         )
-    of = counted_said(verdict.metric_name)
-    return [*parts, f"n {verdict.n_baseline:,}{of} baseline, {verdict.n_current:,}{of} current"]
+    sizes = verdict.n_baseline, verdict.n_current
+    told = (
+        f"{size:,}{counted_said(verdict.metric_name, size)} {window}"
+        for size, window in zip(sizes, ("baseline", "current"), strict=True)
+    )
+    return [*parts, f"n {', '.join(told)}"]
 
 
 def _period(of: Period, signs: Signs) -> str:

@@ -37,6 +37,7 @@ from shared.drift.showing import (
 )
 from shared.drift.verdicts import DriftState, MetricVerdict
 from shared.drift.wording import (
+    FEATURE_STORE,
     check_said,
     checked_said,
     effect_said,
@@ -151,6 +152,14 @@ class FunctionView:
     quality_of: Period | None
 
     @property
+    def title(self) -> str:
+        """The function, or what else its metrics are of."""
+        if self.name:
+            return self.name
+        of_no_model = self.metrics and not any(view.of.model for view in self.metrics)
+        return f"{FEATURE_STORE[0].upper()}{FEATURE_STORE[1:]}" if of_no_model else "Every function"
+
+    @property
     def never_sent(self) -> int:
         """Metrics that neither window has anything of: they are only counted."""
         metrics = sum(view.never_sent for view in self.metrics)
@@ -188,6 +197,13 @@ class Line:
     "As sweeps call it; empty of a check."
     alert: OpenAlert | None = None
     changes: tuple[ShownChange, ...] = ()
+
+    @property
+    def subject(self) -> tuple[str, str | None]:
+        """The function and the model; of what has neither, where it is from."""
+        if not self.function and not self.model:
+            return FEATURE_STORE, None
+        return self.function or "every function", self.model
 
 
 def render(report: DriftReport) -> str:
@@ -297,11 +313,11 @@ def _worst_first(metrics: Sequence[ShownMetric]) -> list[ShownMetric]:
 def _metric(metric: ShownMetric, anchor: str, drawn: bool) -> MetricView:
     verdict = metric.verdict
     shape = metric.shape
-    changed = change(shape)
+    changed = change(shape) or metric.change
     grounds = _grounds(verdict, metric.effect, changed)
     if not drawn:
         return MetricView(anchor, metric, grounds, drawn)
-    name = f"{verdict.metric_name} of {metric.model}"
+    name = f"{verdict.metric_name} of {metric.model or FEATURE_STORE}"
     return MetricView(
         anchor,
         metric,
