@@ -47,6 +47,8 @@ _LEAST_DAYS: Final = 3
 _DAY: Final = timedelta(days=1)
 _WEEK: Final = timedelta(weeks=1)
 _MOST_WEEKS: Final = 4
+_TIMES: Final = 2
+"So much longer than ever before: what comes in bursts has been away before."
 
 
 def confirmed(
@@ -91,7 +93,8 @@ def found_late(column: str, hours: tuple[Hours, Hours]) -> QualityFinding | None
     it began is in the baseline as well, of which it is no part: what was usual is what came before
     it, and what is lost is all that came since. None where the current window holds a value, where
     the baseline's last hours do, where less than a day is left of it, where the field was not there
-    at these hours of the week either, and where the rest is not certain (see `confirmed`).
+    at these hours of the week either, where it was away before for more than half as many hours
+    with events, and where the rest is not certain (see `confirmed`).
     """
     old, new = (
         {
@@ -107,6 +110,9 @@ def found_late(column: str, hours: tuple[Hours, Hours]) -> QualityFinding | None
     last = max(there)
     since = min((hour for hour in old if hour > last), default=None)
     if since is None or last - min(old) < _DAY or _was_season(old, new, last):
+        return None
+    away = sum(1 for hour in old if hour > last) + len(new)
+    if away < _TIMES * _longest_away(old, last):
         return None
     before = {hour: counts for hour, counts in hours[0].items() if hour <= last}
     lost = {hour: counts for hour, counts in hours[0].items() if hour > last} | dict(hours[1])
@@ -133,6 +139,19 @@ def _was_season(
         if known:
             return all(missing == n for missing, n in known)
     return False
+
+
+def _longest_away(old: Mapping[datetime, Share], last: datetime) -> int:
+    """In how many hours with events up to `last`, one after another, no value was there at most.
+
+    Nights and weekends without events are no part of it, in which nothing can be missing.
+    """
+    longest = run = 0
+    for hour in sorted(hour for hour in old if hour <= last):
+        missing, n = old[hour]
+        run = run + 1 if missing == n else 0
+        longest = max(longest, run)
+    return longest
 
 
 def _together(column: str, shares: Iterable[Share]) -> FunctionCounts:

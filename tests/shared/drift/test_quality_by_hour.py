@@ -146,6 +146,23 @@ def test_a_field_that_comes_on_some_days_of_the_week_is_not_found_lost(
         assert found_late("confidence", windows_to(series, end)) is None
 
 
+def test_a_field_that_comes_in_bursts_is_lost_once_it_is_away_twice_as_long_as_ever() -> None:
+    """54 hours with it and 36 without, time and again; then it stays away."""
+    events = np.random.default_rng(3).poisson(50 * SEASON) + 1
+    there = np.arange(HOURS) % 90 < 54
+    stays_away = 2 * 90 + 54
+    there[stays_away:] = False
+    series = (np.where(there, 0, events), events)
+    # In hours without events nothing can be missing.
+    series[0][stays_away + 6 : stays_away + 12] = series[1][stays_away + 6 : stays_away + 12] = 0
+    found = [
+        end - stays_away
+        for end in range(WEEK + DAY, stays_away + WEEK)
+        if found_late("confidence", windows_to(series, end)) is not None
+    ]
+    assert min(found) == 2 * 36 + 6
+
+
 def test_what_is_broken_without_a_baseline_is_sure_of_several_hours_alone() -> None:
     total = FunctionCounts(960, {}, duplicates=40)
 
