@@ -40,6 +40,7 @@ from shared.drift.wording import (
     FEATURE_STORE,
     check_said,
     checked_said,
+    counted_said,
     effect_said,
     magnitude_said,
     matters_from,
@@ -112,6 +113,16 @@ class MetricView:
     hours: plots.Hours | None = None
     words: NewWords | None = None
     course: plots.Course | None = None
+
+    @property
+    def drawn_of_more(self) -> str | None:
+        """The sizes of its windows, where those are of what was drawn from more values."""
+        verdict = self.of.verdict
+        name, sizes = verdict.metric_name, (verdict.n_baseline, verdict.n_current)
+        told = counted_said(name, *sizes)
+        if told == counted_said(name):
+            return None
+        return f"n {sizes[0]:,} and {sizes[1]:,}{told}"
 
     @property
     def never_sent(self) -> bool:

@@ -197,6 +197,14 @@ def test_new_words_are_told_in_figures() -> None:
         assert f'<td class="number">{figure}</td>' in text
 
 
+def test_sizes_of_values_that_were_drawn_say_so() -> None:
+    whole = metric(SHIFTED, function="", name="basket", model="")
+    drawn = replace(whole, verdict=replace(whole.verdict, n_baseline=100_000, n_current=40_000))
+    told = "; n 100,000 and 40,000 values, at most 100,000 drawn."
+    assert told in render(report(FunctionDrift("", [drawn])))
+    assert "drawn." not in render(report(FunctionDrift("", [whole])))
+
+
 def test_what_has_drifted_stands_before_what_has_not() -> None:
     states = [DriftState.STABLE, DriftState.NO_DATA, DriftState.WARNING, DriftState.DRIFT]
     text = render(
