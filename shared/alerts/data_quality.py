@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.alerts.names import bare, command, fingerprint
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
+from shared.alerts.seen import seen_to
 from shared.alerts.tables import Alert
 from shared.drift.baselines import baselines, was_accepted
 from shared.drift.quality import LIMITS, QualityCheck, QualityFinding, QualityState
@@ -35,6 +36,7 @@ def tell_of_quality(session: Session, found: Mapping[Subject, Checked]) -> dict[
     """
     one_at_a_time(session)
     own = baselines(session)
+    now = session.execute(sa.select(sa.func.now())).scalar_one()
     raised = resolved = 0
     states: Counter[str] = Counter()
     open_ones = _open_alerts(session)
@@ -47,8 +49,10 @@ def tell_of_quality(session: Session, found: Mapping[Subject, Checked]) -> dict[
                 KIND, subject.function, subject.model, finding.column or "", finding.check
             )
             before = open_ones.get(name)
-            if before and checked.current.end < datetime.fromisoformat(before["current_end"]):
-                continue
+            if before:
+                stored = datetime.fromisoformat(before["current_end"])
+                if checked.current.end < seen_to(stored, now):
+                    continue
             if finding.column in BY_NAME and finding.column not in watched:
                 continue
             if _is_broken(finding):

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from shared.alerts import data_quality
 from shared.alerts.names import bare, command, fingerprint
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
+from shared.alerts.seen import seen_to
 from shared.alerts.tables import Alert
 from shared.drift.baselines import (
     EVERY,
@@ -53,6 +54,7 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
     """
     session.execute(_ONE_AT_A_TIME)
     own = baselines(session)
+    now = session.execute(sa.select(sa.func.now())).scalar_one()
     raised = resolved = 0
     begun: dict[str, UUID] = {}
     quiet: list[tuple[_Open, MetricFinding]] = []
@@ -61,7 +63,7 @@ def tell_of_drift(session: Session, sweep: SweepResult) -> dict[str, Any]:
         current = finding.windows.current
         name = fingerprint(KIND, finding.function, finding.model, finding.metric)
         before = open_ones.get(name)
-        if before is not None and current.end < before.seen_to:
+        if before is not None and current.end < seen_to(before.stored_end, now):
             continue
         if finding.verdict.state is DriftState.DRIFT:
             if was_accepted(own, finding.function, finding.model, current.start):
@@ -212,7 +214,7 @@ class _Open:
     details: Mapping[str, Any]
 
     @property
-    def seen_to(self) -> datetime:
+    def stored_end(self) -> datetime:
         """The end of the newest window that it was seen in."""
         return datetime.fromisoformat(self.details["current"]["end"])
 

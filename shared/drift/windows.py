@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Final
 
@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session
 
 from shared.drift.baselines import DEFAULT, Baseline, SetBaseline, baseline_of, baselines
 from shared.drift.own_variation import LEAST_PIECES
+from shared.drift.quantities import minute
 from shared.drift.wording import FEATURE_STORE
-from shared.hours import HOUR, whole_hour_from
+from shared.hours import HOUR, next_hour, whole_hour_from
 from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
+from shared.jobs.errors import InvalidJobError
 from shared.registry.models import key, resolve
 from shared.telemetry.metrics import Metric, OfOutcome
 from shared.telemetry.pieces import NO_PIECES, Pieces, in_pieces
@@ -61,6 +63,19 @@ class LookedAt:
     baseline: Seen | None
     current: Seen | None
     pieces: Pieces = NO_PIECES
+
+
+def require_begun(current: WindowOf | LastRequests, now: datetime) -> None:
+    """Raise `InvalidJobError` for a current window that ends after the hour that `now` is in.
+
+    Its alerts would be news until then, and nothing that is found before would end them.
+    """
+    end = current.end if isinstance(current, WindowOf) else current.until
+    if end > next_hour(now):
+        raise InvalidJobError(
+            f"the current window ends at {minute(end.astimezone(UTC))} UTC, which is still to come;"
+            f" expected {minute(next_hour(now))} UTC at the latest, the end of the present hour"
+        )
 
 
 def piece_length(baseline: WindowOf, current: WindowOf) -> timedelta:

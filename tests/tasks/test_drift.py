@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import pytest
 import redis
 import sqlalchemy as sa
 
 from shared.alerts.tables import Alert
 from shared.database import TenantId, tenant_session
 from shared.drift.tables import DriftDetection
-from shared.jobs.contracts import CheckQuality, DetectDrift, JobMessage, WindowOf
+from shared.jobs.contracts import CheckQuality, DetectDrift, JobMessage, LastRequests, WindowOf
 from shared.jobs.submission import submit
 from shared.jobs.tables import JobRow
 from shared.telemetry.events import LlmCallEvent
@@ -94,6 +95,30 @@ def test_a_tenant_without_any_telemetry_has_a_sweep_without_findings(
         result = session.scalars(sa.select(JobRow.result)).one()
     assert result is not None
     assert (result["metrics"], result["states"]) == (0, {})
+
+
+@pytest.mark.parametrize("kind", ["time", "requests", "quality"])
+def test_a_window_that_is_still_to_come_fails_in_one_line(
+    tenant: TenantId, clean_redis: redis.Redis, kind: str
+) -> None:
+    """Its alerts would be left as they are until then."""
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + 30 * HOUR
+    window = WindowOf(start=AT, end=end)
+    job = (
+        CheckQuality(current=window)
+        if kind == "quality"
+        else DetectDrift(
+            current=window if kind == "time" else LastRequests(requests=50, until=end), alerts=True
+        )
+    )
+    job_id = submit(tenant, job)
+    message = JobMessage(tenant_id=tenant, job_id=job_id).model_dump(mode="json")
+    task = check_quality if kind == "quality" else detect_drift
+    assert task(**message) == "failed"
+    with tenant_session(tenant) as session:
+        error = session.get_one(JobRow, job_id).error
+    assert error is not None
+    assert error.startswith(f"the current window ends at {end:%Y-%m-%d %H:%M} UTC, which is still")
 
 
 def test_a_check_of_the_data_tells_of_what_is_broken(

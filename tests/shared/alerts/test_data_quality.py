@@ -59,6 +59,14 @@ def alert_names(session: Session) -> list[str]:
 BROKEN = missing(QualityState.BROKEN, 0.4)
 
 
+def test_an_alert_of_hours_that_are_still_to_come_ends_as_others_do(session: Session) -> None:
+    tell(session, BROKEN, hours=1_000_000)
+    since = -(-(datetime.now(UTC) - END) // timedelta(hours=1))
+    assert tell(session, BROKEN, hours=-1)["alerts_raised"] == 0
+    tell(session, missing(QualityState.GOOD, 0.01), hours=since)
+    assert [is_open for _, _, is_open in alerts(session)] == [False]
+
+
 def test_what_stays_broken_is_one_alert_until_it_is_good(session: Session) -> None:
     first = tell(session, BROKEN)
     assert (first["alerts_raised"], first["states"]) == (1, {"broken": 1})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -84,6 +84,14 @@ def test_less_traffic_does_not_end_drift(
 ) -> None:
     tell_of_drift(session, found(0, *DRIFT))
     assert tell_of_drift(session, found(1, *later))["alerts_resolved"] == closed
+
+
+def test_an_alert_of_a_window_that_is_still_to_come_ends_as_others_do(session: Session) -> None:
+    tell_of_drift(session, found(60_000, *DRIFT))
+    assert tell_of_drift(session, found(1, *DRIFT))["alerts_raised"] == 0
+    today = (datetime.now(UTC) - NOON) // DAY
+    tell_of_drift(session, found(today, DriftState.STABLE, 0.08, 0.9))
+    assert open_alerts(session) == 0
 
 
 def test_few_requests_are_a_finding_and_no_lack_of_values(session: Session) -> None:
