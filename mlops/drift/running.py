@@ -80,6 +80,11 @@ def run(
             start, stop = hours_between(
                 moment_of("--baseline-from", baseline_from), moment_of("--baseline-to", baseline_to)
             )
+            if stop > datetime.now(UTC):
+                raise complain(
+                    f"--baseline-to {baseline_to} is still to come; expected a window that is over",
+                    Exit.USAGE,
+                )
             baseline = WindowOf(
                 start=start, end=stop, function=baseline_function, model=baseline_model
             )

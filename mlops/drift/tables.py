@@ -54,8 +54,7 @@ def print_findings(
         key=lambda one: (_was_accepted(one, normal), *_worst_first(one)),
     )
     listed = [one for one in judged if with_stable or one.state is not DriftState.STABLE]
-    nothing = "nothing has moved" if judged else "nothing could be judged"
-    _print_judged(listed, title, nothing if found else empty, normal)
+    _print_judged(listed, title, _nothing(judged) if found else empty, normal)
     # Sentences in a column would be wrapped to a word a line.
     for reason, metrics in _by_reason(found, with_empty).items():
         say(f"{reason}: {', '.join(metrics)}")
@@ -69,6 +68,18 @@ def print_findings(
             _counted(found, normal)
             + (": `mlops drift list --newest` lists all" if left_out else "")
         )
+
+
+def _nothing(judged: Sequence[StoredFinding]) -> str:
+    """In place of what has moved: requests are compared with weeks of their own, so that they may
+    be judged where nothing else can be."""
+    from shared.telemetry.metrics import Volume
+
+    if not judged:
+        return "nothing could be judged"
+    if all(one.metric == Volume.REQUESTS for one in judged):
+        return f"nothing but {Volume.REQUESTS.value} could be judged, which has not moved"
+    return "nothing has moved"
 
 
 def _print_judged(

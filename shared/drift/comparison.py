@@ -33,6 +33,8 @@ class Comparison:
     n_baseline: int
     n_current: int
     reason: str | None
+    problem: str | None = None
+    "Why the windows themselves cannot be compared, whatever they hold; None if they can."
 
 
 def compare(pair: WindowPair) -> Comparison:

@@ -180,12 +180,12 @@ def compared_distributions(
 
 
 def untrusted(comparison: Comparison, reason: str) -> Comparison:
-    """The same without its results, which mean nothing for this reason."""
+    """The same without its results: windows that for this reason cannot be compared."""
     tests = tuple(
         replace(test, statistic=None, p_value=None, effect_size=None, reason=reason)
         for test in comparison.tests
     )
-    return replace(comparison, tests=tests, effects={}, reason=comparison.reason or reason)
+    return replace(comparison, tests=tests, effects={}, reason=reason, problem=reason)
 
 
 def _histogram(name: Metric | OfOutcome, seen: Seen | None) -> Histogram:

@@ -163,6 +163,9 @@ def _shortfall(metric: ComparedMetric) -> tuple[DriftState, str] | None:
     """Why the metric cannot be judged, or None."""
     comparison, least = metric.comparison, metric.rule.minimum_values
     windows = (("baseline", comparison.n_baseline), ("current", comparison.n_current))
+    if comparison.problem is not None and comparison.n_baseline + comparison.n_current:
+        # That a window is empty may be no more than what follows from it.
+        return DriftState.INSUFFICIENT, comparison.problem
     for window, size in windows:
         if size == 0:
             return DriftState.NO_DATA, f"the {window} window is empty"

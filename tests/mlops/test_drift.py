@@ -37,6 +37,7 @@ HOUR = datetime(2026, 11, 18, 12, tzinfo=UTC)
 OF_SHOP = {"function": "shop", "model": None}
 BASELINE = {"start": "2026-11-11T12:00:00Z", "end": "2026-11-18T12:00:00Z"} | OF_SHOP
 CURRENT = {"start": "2026-11-18T12:00:00Z", "end": "2026-11-19T12:00:00Z"} | OF_SHOP
+AT = {"current": CURRENT}
 JUDGED = {
     "test": "kolmogorov_smirnov",
     "effect_name": "ks_distance",
@@ -78,9 +79,8 @@ def put_sweep(
                     created_at=at,
                     function="shop",
                     model=model,
-                    metric="latency",
                     baseline=BASELINE,
-                    **({"n_baseline": 400, "n_current": 300, "current": CURRENT} | test),
+                    **({"metric": "latency", "n_baseline": 400, "n_current": 300} | AT | test),
                     statistic=1.0,
                     p_value=0.001,
                     threshold=0.05,
@@ -199,6 +199,20 @@ def test_what_has_not_moved_is_only_counted_after_a_sweep_by_hand(
     print_findings(quiet, "What has moved", empty="", with_stable=False)
     assert capsys.readouterr().out == (
         "nothing has moved\n0 drift, 1 no drift shown: `mlops drift list --newest` lists all\n"
+    )
+
+
+def test_that_requests_are_as_ever_is_not_that_nothing_has_moved(
+    tenant: TenantId, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overlap = JUDGED | {"verdict": "insufficient", "reason": "the windows overlap"}
+    put_sweep(tenant, overlap, JUDGED | {"verdict": "stable", "metric": "request_volume"})
+    with tenant_session(tenant) as session:
+        found = newest_findings(session)
+    print_findings(found, "What has moved", empty="", with_stable=False)
+    assert capsys.readouterr().out.startswith(
+        "nothing but request_volume could be judged, which has not moved\n"
+        "not judged: the windows overlap: latency of old@1.0.0 in shop\n"
     )
 
 
@@ -430,6 +444,10 @@ def test_a_baseline_is_set_listed_accepted_and_removed(
         (("budget", "0"), "expected 0.001 to 100"),
         (("budget", "nan"), "expected 0.001 to 100"),
         (("run", "--baseline-from", "2026-11-01T00:00Z"), "go together"),
+        (
+            ("run", "--baseline-from", "2100-01-01T00Z", "--baseline-to", "2100-01-02T00Z"),
+            "--baseline-to 2100-01-02T00Z is still to come; expected a window that is over",
+        ),
         (("run", "--baseline-function", "shop"), "goes with --baseline-from"),
         (("run", "--requests", "5"), "--requests"),
         (("run", "--requests", "5000000000"), "--requests"),

@@ -138,6 +138,20 @@ def test_a_baseline_after_the_current_window_is_told(session: Session) -> None:
     assert verdict.reason == "the baseline is later than the current window"
 
 
+def test_that_windows_cannot_be_compared_is_told_before_that_one_is_empty(
+    session: Session,
+) -> None:
+    roll_up(session, NOON, {"tokens": latencies(1)})
+    later = DetectDrift(baseline=window(NOON + timedelta(days=1)), current=window(NOON))
+    found = findings(detect(session, later, uuid4()))
+    assert (found[WALKER, "tokens"].verdict.state, found[WALKER, "tokens"].explanation) == (
+        DriftState.INSUFFICIENT,
+        "the baseline is later than the current window",
+    )
+    # What nobody ever sent is no data, and not a mistake of the windows.
+    assert found[WALKER, "page_load_ms"].verdict.state is DriftState.NO_DATA
+
+
 def test_windows_can_be_counted_in_requests(session: Session) -> None:
     """The newest hours that hold so many, and before them those that hold as many."""
     for ago, scale in ((9, 1), (7, 1), (5, 1), (3, 2), (1, 2)):
