@@ -117,12 +117,23 @@ def one_line_errors() -> Iterator[None]:
 def require_name(option: str, name: str | None) -> None:
     """End the command unless `name`, if it is given, could be one of telemetry: also a variable of
     the shell that is not set is no name, where leaving the option out means every one."""
+    if name is not None and _is_no_text(name):
+        # Bytes that are not UTF-8 come from the shell as halves of characters.
+        raise complain(f"{option} {name[:60]!r} is not valid text; expected UTF-8", Exit.USAGE)
     if name is not None and not (1 <= len(name) <= 200 and min(name) > "\x1f"):
         raise complain(
             f"{option} {name[:60]!r}: expected 1 to 200 characters, none of them a control"
             " character",
             Exit.USAGE,
         )
+
+
+def _is_no_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 @contextmanager
