@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.alerts import data_quality
-from shared.alerts.names import bare, command, fingerprint
+from shared.alerts.names import bare, command, fingerprint, sayable
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.alerts.seen import seen_to
 from shared.alerts.tables import Alert
@@ -172,10 +172,13 @@ def _told(finding: MetricFinding) -> str:
 
 
 def _command(finding: MetricFinding) -> str:
-    """What shows more of it: all metrics, where this one's name cannot be said as it is."""
-    sayable = finding.metric == bare(finding.metric)
+    """What shows more of it: the list, where a name cannot be said as it is.
+
+    Without its function or model `show` would draw those of others.
+    """
+    shown = all(sayable(name) for name in (finding.metric, finding.function, finding.model))
     return command(
-        ("mlops", "drift", *(("show", finding.metric) if sayable else ("list",))),
+        ("mlops", "drift", *(("show", finding.metric) if shown else ("list",))),
         {"--function": finding.function, "--model": finding.model},
     )
 

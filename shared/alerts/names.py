@@ -29,10 +29,15 @@ def bare(text: str) -> str:
 _NO_MARKUP: Final = str.maketrans("<>[]`&", "()()'+")
 
 
+def sayable(name: str) -> bool:
+    """Whether a command may name it as it is."""
+    return name == bare(name)
+
+
 def command(words: Sequence[str], options: Mapping[str, str]) -> str:
     """For a shell to take. An option whose name cannot be said as it is is left out."""
     said = [*words]
     for option, name in options.items():
-        if name and name == bare(name):
+        if name and sayable(name):
             said += [option, name]
     return shlex.join(said)

@@ -94,6 +94,15 @@ def test_an_alert_of_a_window_that_is_still_to_come_ends_as_others_do(session: S
     assert open_alerts(session) == 0
 
 
+@pytest.mark.parametrize("function", ["a&b", "a<b", "a[b", "a`b"])
+def test_who_cannot_be_named_is_sent_to_the_list_and_not_to_others(
+    session: Session, function: str
+) -> None:
+    tell_of_drift(session, found(1, *DRIFT, function=function))
+    (message,) = session.scalars(sa.select(Alert.message))
+    assert message.endswith(f"; mlops drift list --model {WALKER}")
+
+
 def test_few_requests_are_a_finding_and_no_lack_of_values(session: Session) -> None:
     ratio: dict[str, Any] = {"effect_name": Effect.VOLUME_RATIO, "minimum_effect": 0.5}
     tell_of_drift(session, found(0, DriftState.DRIFT, 3.0, 1e-3, n=720, **ratio))

@@ -69,8 +69,8 @@ def test_the_command_of_an_alert_can_be_pasted_and_holds_neither_secrets_nor_mar
     key = "sk-proj-" + "a1B2c3D4" * 4
     names = {"it's $(rm -rf ~)": "; mlops drift show tokens --function 'it'\"'\"'s $(rm -rf ~)'"}
     names |= {
-        f"<b>{key}</b>": "; mlops drift show tokens",
-        "[red]x\x1b": "; mlops drift show tokens",
+        f"<b>{key}</b>": "; mlops drift list",
+        "[red]x\x1b": "; mlops drift list",
     }
     for number, function in enumerate(names):
         for part, scale in ((JOB.baseline, 1), (JOB.current, 2)):
