@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from mlops.console import Exit, Json, complain, one_line_errors, print_json, require_name
 from mlops.drift.tables import described, print_findings
 from mlops.times import hours_between, moment_of
+
+_HOURS: Final = 24
+"Of the current window, where nothing was said."
 
 
 def run(
@@ -18,8 +21,11 @@ def run(
         list[str] | None, typer.Option(help="Only this one; give it again for more.")
     ] = None,
     hours: Annotated[
-        int, typer.Option(min=1, max=24 * 366, help="The current window: the last so many.")
-    ] = 24,
+        int | None,
+        typer.Option(
+            min=1, max=24 * 366, help="The current window: the last so many; 24 when left out."
+        ),
+    ] = None,
     requests: Annotated[
         int | None,
         typer.Option(
@@ -60,6 +66,7 @@ def run(
         from shared.drift.windows import known_model
         from shared.hours import whole_hour_from
         from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
+        from shared.telemetry.seen import require_seen
         from shared.tenancy.tenants import current_tenant
 
         now = whole_hour_from(datetime.now(UTC))
@@ -73,6 +80,12 @@ def run(
             *(("--model", one) for one in model or ()),
         ):
             require_name(option, name)
+        if requests is not None and hours is not None:
+            raise complain(
+                "--requests and --hours both say how long the current window is; expected one",
+                Exit.USAGE,
+            )
+        length = timedelta(hours=_HOURS if hours is None else hours)
         if (baseline_from is None) != (baseline_to is None):
             raise complain("--baseline-from and --baseline-to go together", Exit.USAGE)
         baseline = None
@@ -93,16 +106,18 @@ def run(
         elif baseline_model is not None:
             if requests is not None:
                 raise complain("--baseline-model with --requests needs --baseline-from", Exit.USAGE)
-            before = end - timedelta(hours=hours)
+            before = end - length
             baseline = WindowOf(start=before - DEFAULT_LENGTH, end=before, model=baseline_model)
-        if baseline_model is not None:
-            with tenant_session(current_tenant()) as session:
+        with tenant_session(current_tenant()) as session:
+            for of in (function, baseline_function):
+                require_seen(session, "function", of)
+            if baseline_model is not None:
                 known_model(session, baseline_model)
         current: WindowOf | LastRequests
         if requests is not None:
             current = LastRequests(requests=requests, until=end, function=function)
         else:
-            current = WindowOf(start=end - timedelta(hours=hours), end=end, function=function)
+            current = WindowOf(start=end - length, end=end, function=function)
         job = submit(DetectDrift(current=current, baseline=baseline, models=tuple(model or ())))
         made = made_by_worker(job)
         with tenant_session(current_tenant()) as session:

@@ -453,6 +453,7 @@ def test_a_baseline_is_set_listed_accepted_and_removed(
         ),
         (("run", "--baseline-function", "shop"), "goes with --baseline-from"),
         (("run", "--requests", "5"), "--requests"),
+        (("run", "--requests", "500", "--hours", "5"), "--requests and --hours both say how long"),
         (("run", "--requests", "5000000000"), "--requests"),
         (("baseline", "set", "--function", "x" * 300, "--previous", "2"), "1 to 200 characters"),
         (
@@ -469,6 +470,21 @@ def test_a_baseline_is_set_listed_accepted_and_removed(
 )
 def test_a_mistake_is_one_line(mlops: Command, arguments: tuple[str, ...], said: str) -> None:
     refused(mlops("drift", *arguments), Exit.USAGE, said)
+
+
+def test_a_sweep_of_a_function_that_nobody_reported_is_refused(
+    mlops: Command, tenant: TenantId
+) -> None:
+    put_sweep(tenant, JUDGED)
+    answer = mlops("drift", "run", "--function", "chop")
+    refused(
+        answer, Exit.NOT_FOUND, "no function 'chop' has ever been reported; did you mean 'shop'"
+    )
+    before = ("--baseline-from", "2026-11-01T00Z", "--baseline-to", "2026-11-02T00Z")
+    answer = mlops("drift", "run", *before, "--baseline-function", "chop")
+    refused(
+        answer, Exit.NOT_FOUND, "no function 'chop' has ever been reported; did you mean 'shop'"
+    )
 
 
 def test_the_budget_of_false_alarms_is_shown_and_set(told: Callable[..., Any]) -> None:
