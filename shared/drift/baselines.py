@@ -17,7 +17,9 @@ from shared.drift.quantities import minute, period
 from shared.drift.tables import DriftBaseline, DriftDetection, DriftSubject, SweepKind
 from shared.hours import HOUR, hour_of, whole_hour_from
 from shared.telemetry.events import NAME_BYTES
+from shared.telemetry.features.tables import FeatureValueRow
 from shared.telemetry.reading import DAY, Window
+from shared.telemetry.tables import ModelPerformance
 from shared.tenancy.tenants import audit
 
 DEFAULT_LENGTH: Final = timedelta(days=7)
@@ -133,8 +135,9 @@ class SetBaseline:
 def set_baseline(session: Session, function: str, model: str, baseline: Baseline) -> None:
     """From the next sweep on; in place of the one that was set for the same function and model.
 
-    Leaves an audit row. Raises `BaselineError` for a window that has not ended, or for a name that
-    no function or model can have.
+    Leaves an audit row. Raises `BaselineError` for a window that has not ended, is longer than
+    `LONGEST`, or is a fixed one in which there is no data, and for a name that no function or model
+    can have.
     """
     for name in (function, model, baseline.model or ""):
         if len(name.encode()) > NAME_BYTES or len(name) > 200 or min(name, default=" ") < " ":
@@ -149,6 +152,13 @@ def set_baseline(session: Session, function: str, model: str, baseline: Baseline
                 f"the baseline ends at {baseline.window.end:%Y-%m-%d %H:%M}, which is still to"
                 " come; expected a window that is over"
             )
+        if baseline.window.end - baseline.window.start > LONGEST:
+            raise BaselineError(
+                f"a baseline of {baseline.window.end - baseline.window.start}; expected at most"
+                f" {LONGEST.days} days"
+            )
+        if baseline.kind is BaselineKind.FIXED:
+            _require_data(session, function, baseline.model or model, baseline.window)
     values = {
         "kind": baseline.kind.value,
         "hours": None if baseline.length is None else baseline.length // HOUR,
@@ -163,6 +173,35 @@ def set_baseline(session: Session, function: str, model: str, baseline: Baseline
         .on_conflict_do_update(index_elements=["tenant_id", "function", "model"], set_=values)
     )
     audit(session, "drift.baseline.set", subject(function, model), {"baseline": said(baseline)})
+
+
+def _require_data(session: Session, function: str, model: str, window: Window) -> None:
+    """Raise `BaselineError` where nothing was summed up: nothing would ever be compared with it."""
+    table = ModelPerformance
+    of = [
+        column == name
+        for column, name in ((table.function, function), (table.model, model))
+        if name != EVERY
+    ]
+    within = (table.hour >= window.start, table.hour < window.end)
+    if session.scalar(sa.select(sa.exists().where(*of, *within))):
+        return
+    at = FeatureValueRow.event_time
+    stored = sa.exists().where(at >= window.start, at < window.end)
+    if not of and session.scalar(sa.select(stored)):
+        # The feature store has the baseline of everything.
+        return
+    ends = sa.select(sa.func.min(table.hour), sa.func.max(table.hour)).where(*of)
+    first, last = session.execute(ends).one()
+    there_is = (
+        "there is none at all"
+        if first is None
+        else f"there is from {period(first.astimezone(UTC), last.astimezone(UTC) + HOUR)} UTC"
+    )
+    raise BaselineError(
+        f"no data of {subject(function, model)} from"
+        f" {period(*(end.astimezone(UTC) for end in _ends(window)))} UTC; {there_is}"
+    )
 
 
 def remove_baseline(session: Session, function: str, model: str) -> bool:

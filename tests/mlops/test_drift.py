@@ -32,6 +32,7 @@ from shared.telemetry.features.writing import write_values
 from shared.telemetry.histograms import Histogram
 from shared.telemetry.metrics import HISTOGRAMS
 from shared.telemetry.tables import ModelPerformance, TelemetryName
+from tests.shared.drift.rollups import roll_up
 
 HOUR = datetime(2026, 11, 18, 12, tzinfo=UTC)
 OF_SHOP = {"function": "shop", "model": None}
@@ -377,10 +378,16 @@ def test_a_baseline_is_set_listed_accepted_and_removed(
     assert "no function 'chop' has ever been reported" in unknown.stderr
     assert unknown.exit_code == 0
     told("baseline", "remove", "--function", "chop")
-    made = told(
+    fixed = (
         "baseline", "set", "--function", "shop",
         "--from", "2026-11-01T00:00Z", "--to", "2026-11-15T00:00Z",
     )  # fmt: skip
+    refused(
+        mlops("drift", *fixed), Exit.USAGE, "no data of shop, every model from 2026-11-01 00:00"
+    )
+    with tenant_session(tenant) as session:
+        roll_up(session, HOUR - timedelta(days=7), {}, function="shop")
+    made = told(*fixed)
     assert made == "shop, every model: fixed 2026-11-01 00:00 to 2026-11-15 00:00\n"
     put_sweep(tenant, JUDGED)
     accepted = told("baseline", "set", "--function", "shop", "--model", "old@1.0.0", "--accept")

@@ -187,12 +187,12 @@ def look_at_requests(session: Session, day: int) -> tuple[DriftState, int]:
 def test_that_weeks_got_used_to_a_volume_does_not_end_its_drift(
     tenant: TenantId, fixed: bool
 ) -> None:
-    if fixed:
-        normal = Baseline(BaselineKind.FIXED, window=Window(NOON - 7 * DAY, NOON))
-        with tenant_session(tenant) as setting:
+    with tenant_session(tenant) as setting:
+        put_requests(setting, -21, 0, 100)
+        if fixed:
+            normal = Baseline(BaselineKind.FIXED, window=Window(NOON - 7 * DAY, NOON))
             set_baseline(setting, "shop", EVERY, normal)
     with tenant_session(tenant) as session:
-        put_requests(session, -21, 0, 100)
         put_requests(session, 0, 60, 300)
         put_requests(session, 60, 61, 100)
         assert look_at_requests(session, 1) == (DriftState.DRIFT, 1)

@@ -103,6 +103,38 @@ def test_a_baseline_that_cannot_be_is_refused(session: Session) -> None:
             make()
 
 
+def test_a_fixed_baseline_without_data_is_refused_with_when_there_is_some(
+    session: Session,
+) -> None:
+    def fixed(first: int, last: int, model: str | None = None) -> Baseline:
+        return Baseline(BaselineKind.FIXED, window=Window(day(first), day(last)), model=model)
+
+    with pytest.raises(BaselineError, match="every model from .* UTC; there is none at all$"):
+        set_baseline(session, EVERY, EVERY, fixed(20, 10))
+    roll_up(session, day(9), {})
+    for function, model, baseline in (
+        (EVERY, EVERY, fixed(20, 9)),
+        ("shop", EVERY, fixed(20, 9)),
+        ("shop", WALKER, fixed(8, 1)),
+        ("shop", "walker@2.0.0", fixed(8, 1, WALKER)),
+    ):
+        told = "there is from 2026-02-23 12:00 to 13:00 UTC$"
+        with pytest.raises(BaselineError, match=told):
+            set_baseline(session, function, model, baseline)
+    with pytest.raises(BaselineError, match="no data of search, every model"):
+        set_baseline(session, "search", EVERY, fixed(20, 1))
+    set_baseline(session, "shop", "walker@2.0.0", fixed(20, 1, WALKER))
+
+
+def test_a_window_that_was_set_is_no_longer_than_a_length_may_be(session: Session) -> None:
+    roll_up(session, day(9), {})
+    for kind in (BaselineKind.FIXED, BaselineKind.ACCEPTED):
+        longer = Baseline(kind, window=Window(day(367), NOON))
+        with pytest.raises(BaselineError, match="367 days, 0:00:00; expected at most 366 days"):
+            set_baseline(session, EVERY, EVERY, longer)
+        set_baseline(session, EVERY, EVERY, Baseline(kind, window=Window(day(366), NOON)))
+
+
 def test_windows_that_overlap_are_never_called_stable(session: Session) -> None:
     roll_up(session, NOON, {"tokens": latencies(1)})
     roll_up(session, NOON, {"tokens": latencies(2)}, function="mail")

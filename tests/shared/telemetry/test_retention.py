@@ -20,6 +20,7 @@ from shared.telemetry.rollups import roll_up_dirty_hours
 from shared.telemetry.tables import DirtyHour, EventFault, EventRow, ModelPerformance
 from shared.tenancy.tables import Tenant
 from shared.tenancy.tenants import create_tenant
+from tests.shared.drift import rollups
 
 NOW = datetime.now(UTC)
 
@@ -164,6 +165,7 @@ def test_counts_of_what_was_wrong_go_once_no_check_reads_them(services: object) 
             count_faults(session, start, Faults({Arrived.again("buyer@1", "shop", start): 1}))
         keep_for(session, 1)
         fixed = Baseline(BaselineKind.FIXED, window=hour[100])
+        rollups.roll_up(session, hour[100].start, {}, function="shop")
         set_baseline(session, "shop", "", fixed)
     keep_no_longer(NOW, [older])
     assert ages(older, EventFault.hour) == [20, 60, 100]
