@@ -132,6 +132,8 @@ def set_baseline(
                 f"judged again from {minute(chosen.judged_from.astimezone(UTC))} UTC on;"
                 f" {closed} {'alert' if closed == 1 else 'alerts'} closed"
             )
+            if not (function and model):
+                say("it is the longest window that the newest sweep saw of them")
             say("it holds until the next --accept, or `mlops drift baseline remove`")
 
 

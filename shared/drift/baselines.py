@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
 from shared.database import tenant_of
@@ -222,33 +222,13 @@ def remove_baseline(session: Session, function: str, model: str) -> bool:
 def accept(session: Session, function: str, model: str, since: datetime | None = None) -> Baseline:
     """Call normal what the newest sweep of a function saw; that window is the baseline from now on.
 
-    The newest of the timetable where there is one. `since` leaves out what was before it: the hour
-    at which something changed that is normal now. Raises `BaselineError` where no sweep has looked
-    at it, and for a `since` that is outside of the window.
+    The newest of the timetable where there is one. Where it saw several functions or models, the
+    longest of their windows, without those that have a more particular baseline. `since` leaves
+    out what was before it: the hour at which something changed that is normal now. Raises
+    `BaselineError` where no sweep has looked at it, and for a `since` that is outside of the
+    window.
     """
-    seen = (
-        sa.select(DriftDetection.current)
-        .join(
-            DriftSubject,
-            sa.and_(
-                DriftSubject.sweep_id == DriftDetection.sweep_id,
-                DriftSubject.function == DriftDetection.function,
-                DriftSubject.model == DriftDetection.model,
-            ),
-        )
-        .order_by((DriftSubject.kind == SweepKind.TIMETABLE).desc(), DriftSubject.swept_at.desc())
-        .limit(1)
-    )
-    if function != EVERY:
-        seen = seen.where(DriftSubject.function == function)
-    if model != EVERY:
-        seen = seen.where(DriftSubject.model == model)
-    current = session.scalar(seen)
-    if current is None:
-        raise BaselineError(
-            f"no sweep has looked at {subject(function, model)} yet: `mlops drift run` makes one"
-        )
-    start, end = (datetime.fromisoformat(current[at]) for at in ("start", "end"))
+    start, end = _ends(_newest_window(session, function, model))
     now = session.execute(sa.select(sa.func.now())).scalar_one()
     # The hour that is not over is in the window of a sweep that was asked for by hand.
     end = min(end, hour_of(now))
@@ -267,6 +247,53 @@ def accept(session: Session, function: str, model: str, since: datetime | None =
     return accepted
 
 
+def _newest_window(session: Session, function: str, model: str) -> Window:
+    """The longest that the newest sweep saw of those whom a baseline of these would be of."""
+    of_subject = sa.and_(
+        DriftDetection.sweep_id == DriftSubject.sweep_id,
+        DriftDetection.function == DriftSubject.function,
+        DriftDetection.model == DriftSubject.model,
+    )
+    query = (
+        sa.select(DriftSubject)
+        .where(sa.exists().where(of_subject))
+        .order_by((DriftSubject.kind == SweepKind.TIMETABLE).desc(), DriftSubject.swept_at.desc())
+    )
+    if function != EVERY:
+        query = query.where(DriftSubject.function == function)
+    if model != EVERY:
+        query = query.where(DriftSubject.model == model)
+    found = session.scalars(query).all()
+    if not found:
+        raise BaselineError(
+            f"no sweep has looked at {subject(function, model)} yet: `mlops drift run` makes one"
+        )
+    known = {(one.function, one.model) for one in baselines(session)} | {(function, model)}
+    of_it = [
+        one
+        for one in found
+        if next(scope for scope in _scopes(one.function, one.model) if scope in known)
+        == (function, model)
+    ]
+    if not of_it:
+        raise BaselineError(
+            f"nothing that a sweep has looked at of {subject(function, model)} goes by this"
+            " baseline: all have one of their own, as `mlops drift baseline list` shows"
+        )
+    names = {(one.function, one.model) for one in of_it if one.sweep_id == of_it[0].sweep_id}
+    windows = (
+        sa.select(DriftDetection.function, DriftDetection.model, DriftDetection.current)
+        .ext(distinct_on(DriftDetection.function, DriftDetection.model))
+        .where(DriftDetection.sweep_id == of_it[0].sweep_id)
+    )
+    seen = [
+        Window(*(datetime.fromisoformat(current[at]) for at in ("start", "end")))
+        for of_function, of_model, current in session.execute(windows)
+        if (of_function, of_model) in names
+    ]
+    return max(seen, key=lambda window: (window.end - window.start, window.end))
+
+
 def baselines(session: Session) -> tuple[SetBaseline, ...]:
     """All that were set, by function and model."""
     rows = session.scalars(
@@ -281,10 +308,15 @@ def baseline_of(found: Sequence[SetBaseline], function: str, model: str) -> Base
     One of the function comes before one of the model.
     """
     by_subject = {(one.function, one.model): one.baseline for one in found}
-    for scope in ((function, model), (function, EVERY), (EVERY, model), (EVERY, EVERY)):
+    for scope in _scopes(function, model):
         if scope in by_subject:
             return by_subject[scope]
     return DEFAULT
+
+
+def _scopes(function: str, model: str) -> tuple[tuple[str, str], ...]:
+    """Of whom a baseline may be that holds for these, the most particular first."""
+    return (function, model), (function, EVERY), (EVERY, model), (EVERY, EVERY)
 
 
 def was_accepted(

@@ -410,6 +410,12 @@ def test_a_baseline_is_set_listed_accepted_and_removed(
     refused(
         mlops("drift", "baseline", "remove", "--function", "shop"), Exit.NOT_FOUND, "no baseline"
     )
+    assert "the longest window" not in accepted
+    of_model = told("baseline", "set", "--model", "new@1.0.0", "--accept")
+    assert of_model.startswith(
+        "every function, new@1.0.0: accepted 2026-11-18 12:00 to 2026-11-19 12:00\n"
+    )
+    assert "it is the longest window that the newest sweep saw of them\n" in of_model
 
 
 @pytest.mark.parametrize(

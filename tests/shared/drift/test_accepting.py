@@ -11,10 +11,18 @@ from sqlalchemy.orm import Session
 
 from shared.alerts.drifting import accept_as_normal, tell_of_drift
 from shared.alerts.tables import Alert
-from shared.drift.baselines import EVERY, Baseline, BaselineError, BaselineKind, ComparedWindows
+from shared.drift.baselines import (
+    EVERY,
+    Baseline,
+    BaselineError,
+    BaselineKind,
+    ComparedWindows,
+    accept,
+    set_baseline,
+)
 from shared.drift.sweep import SweepResult, detect
 from shared.drift.verdicts import DriftState, MetricVerdict
-from shared.jobs.contracts import DetectDrift, WindowOf
+from shared.jobs.contracts import DetectDrift, LastRequests, WindowOf
 from shared.telemetry.reading import Window
 from tests.shared.drift.rollups import NOON, WALKER, latencies, roll_up
 
@@ -99,6 +107,33 @@ def test_who_accepts_is_woken_no_more_and_told_of_the_next_change(session: Sessi
     assert (verdict.state, verdict.n_current) == (DriftState.STABLE, 360)
     _, verdict = look(NOON + 36 * HOUR)
     assert verdict.state is DriftState.DRIFT
+
+
+def test_of_several_windows_the_longest_is_accepted(session: Session) -> None:
+    """Counted in requests, each has its own."""
+    for hour in range(-9, 0):
+        for function, calls in (("busy", 90), ("calm", 20), ("zeal", 80)):
+            roll_up(session, NOON + hour * HOUR, {}, function=function, llm_calls=calls)
+    job = DetectDrift(current=LastRequests(requests=100, until=NOON))
+    detect(session, job, uuid4())
+    assert accept(session, EVERY, EVERY).window == Window(NOON - 5 * HOUR, NOON)
+
+
+def test_whoever_has_a_more_particular_baseline_does_not_say_what_is_accepted_of_others(
+    session: Session,
+) -> None:
+    for hour in range(-9, 0):
+        for function, calls in (("busy", 90), ("calm", 20)):
+            roll_up(session, NOON + hour * HOUR, {}, function=function, llm_calls=calls)
+    job = DetectDrift(current=LastRequests(requests=100, until=NOON))
+    detect(session, job, uuid4())
+    set_baseline(session, "calm", EVERY, Baseline(BaselineKind.PREVIOUS, DAY))
+    for function, model in ((EVERY, EVERY), (EVERY, WALKER)):
+        assert accept(session, function, model).window == Window(NOON - 2 * HOUR, NOON)
+    assert accept(session, "calm", EVERY).window == Window(NOON - 5 * HOUR, NOON)
+    set_baseline(session, "busy", EVERY, Baseline(BaselineKind.PREVIOUS, DAY))
+    with pytest.raises(BaselineError, match="all have one of their own"):
+        accept(session, EVERY, EVERY)
 
 
 def test_a_volume_that_was_accepted_is_normal_and_none_at_all_is_not(session: Session) -> None:

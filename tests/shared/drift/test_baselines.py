@@ -109,7 +109,7 @@ def test_a_fixed_baseline_without_data_is_refused_with_when_there_is_some(
     def fixed(first: int, last: int, model: str | None = None) -> Baseline:
         return Baseline(BaselineKind.FIXED, window=Window(day(first), day(last)), model=model)
 
-    with pytest.raises(BaselineError, match="every model from .* UTC; there is none at all$"):
+    with pytest.raises(BaselineError, match=r"every model from [^;]+; there is none at all"):
         set_baseline(session, EVERY, EVERY, fixed(20, 10))
     roll_up(session, day(9), {})
     for function, model, baseline in (
