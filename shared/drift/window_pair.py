@@ -248,7 +248,12 @@ def _count_distinct(
     # A stable sort of two rising runs is one merge, and its order tells the windows apart.
     order = np.argsort(both, kind="stable")
     merged = both[order]
-    last = np.append(np.flatnonzero(merged[1:] != merged[:-1]), merged.size - 1)
+    rises = merged[1:] != merged[:-1]
+    if rises.all():
+        # Of floats nearly always: each value is its own bin.
+        counts = (order < left.size).astype(np.int64)
+        return counts, 1 - counts, merged.astype(np.float64, copy=False)
+    last = np.append(np.flatnonzero(rises), merged.size - 1)
     below = np.cumsum(order < left.size)[last]
     counts_left = np.ediff1d(below, to_begin=below[0])
     counts_right = np.ediff1d(last, to_begin=last[0] + 1) - counts_left
