@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlops.abtest_results import print_analysis, print_verdict
 from mlops.console import (
     Exit,
     Json,
@@ -24,10 +25,7 @@ from mlops.console import (
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from shared.abtest.analysis import Analysis, Difference, VariantResult
     from shared.abtest.tables import AbTest
-    from shared.abtest.verdicts import Comparison, Verdict
-    from shared.evaluation.intervals import Interval
 
 app = typer.Typer(no_args_is_help=True, help="A/B tests: which agent does better.")
 
@@ -349,106 +347,10 @@ def show(name: Name, environment: Environment = "production", as_json: Json = Fa
         return
     say(found.verdict)
     if of_episodes:
-        _print_analysis(found)
+        print_analysis(found)
     else:
-        _print_verdict(found)
+        print_verdict(found)
     say(_state(described))
-
-
-def _print_verdict(found: Verdict) -> None:
-    """What the units of each variant did, metric by metric, beside the control's."""
-    compared = {(one.variant, one.metric): one for one in found.comparisons}
-    print_table(
-        ["metric", "variant", "units", "value (95 %)", "to the control", "p", "verdict"],
-        [
-            (
-                figure.metric,
-                figure.variant,
-                figure.units,
-                figure.reason or _with_interval(figure.value, figure.interval, figure.metric),
-                *_compared(compared.get((figure.variant, figure.metric))),
-            )
-            for figure in found.figures
-        ],
-    )
-    for name, posterior in found.best.items():
-        say(
-            f"{name} is the best with a probability of {posterior.probability_best:.1%};"
-            f" choosing it loses {posterior.expected_loss:.3g} on average if it is not"
-        )
-    _print_outlook(found)
-    if found.sample_ratio_sequential_p is None:
-        say("sample ratio: the weights have changed, or only one variant gets units: not tested")
-    else:
-        always, once = found.sample_ratio_sequential_p, found.sample_ratio_p
-        say(
-            f"sample ratio: p = {always:.2g} that the units follow the weights, whenever one looks"
-            + ("" if once is None else f" ({once:.2g} for one look)")
-        )
-
-
-def _print_outlook(found: Verdict) -> None:
-    outlook = found.outlook
-    if outlook is None or outlook.minimum_detectable_effect is None:
-        return
-    parts = [f"one look now would show a difference of {outlook.minimum_detectable_effect:.3g}"]
-    if outlook.required_units is not None:
-        parts.append(f"what matters takes {outlook.required_units} units of each variant")
-    if outlook.days_left is not None:
-        parts.append(f"{outlook.days_left:.1f} days more")
-    say("; ".join(parts))
-
-
-def _compared(one: Comparison | None) -> tuple[str, str, str]:
-    if one is None:
-        return "", "", ""
-    if one.difference is None or one.p_adjusted is None:
-        return "", "", one.state.value
-    return (
-        _with_interval(one.difference, one.interval, one.metric, sign="+"),
-        f"{one.p_adjusted:.2g}",
-        one.state.value,
-    )
-
-
-def _with_interval(
-    value: float | None, interval: Interval | None, metric: str, sign: str = ""
-) -> str:
-    from shared.abtest.metrics import METRICS
-
-    if value is None:
-        return "unknown"
-    unit, times = METRICS[metric].unit, 1.0
-    if unit == "share":
-        unit, times = "%" if not sign else "points", 100.0
-    shown = f"{value * times:{sign}.4g}"
-    if interval is not None:
-        low, high = (end * times for end in interval)
-        shown += f" ({low:{sign}.4g} to {high:{sign}.4g})"
-    return f"{shown} {unit}"
-
-
-def _print_analysis(found: Analysis) -> None:
-    differences = {difference.variant: difference for difference in found.differences}
-    print_table(
-        ["variant", "model", "weight", "units", "episodes", "success (95 %)", "to the control"],
-        [
-            (
-                result.counts.name,
-                result.counts.model,
-                f"{result.counts.weight:g}",
-                result.counts.units,
-                result.counts.episodes,
-                _rate(result),
-                _difference(differences.get(result.counts.name)),
-            )
-            for result in found.variants
-        ],
-    )
-    if found.sample_ratio_p is None:
-        say("sample ratio: the weights have changed, or only one variant gets units: not tested")
-    else:
-        say(f"sample ratio: p = {found.sample_ratio_p:.2g} that the units follow the weights")
 
 
 def _state(test: Mapping[str, Any]) -> str:
@@ -567,20 +469,3 @@ def _result(test: AbTest, as_json: bool) -> None:
         print_json(_described(test))
     else:
         say(f"{test.name} {test.status}")
-
-
-def _rate(result: VariantResult) -> str | None:
-    if result.success_rate is None:
-        return None
-    return f"{result.success_rate:.0%}{_between(result.interval)} of {result.counts.scored}"
-
-
-def _difference(difference: Difference | None) -> str | None:
-    if difference is None or difference.difference is None:
-        return None
-    between = _between(difference.interval)
-    return f"{100 * difference.difference:+.1f} points{between}: {difference.state.value}"
-
-
-def _between(interval: Interval | None) -> str:
-    return "" if interval is None else f" ({100 * interval.low:.0f} to {100 * interval.high:.0f})"
