@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.abtest.metrics import METRICS
+from shared.abtest.plan import Plan
 from shared.abtest.slots import SlotError, slot_counts
 from shared.abtest.states import AbTestError
 from shared.abtest.targeting import MOST_CONDITIONS, Condition, Text, is_utf_8
@@ -27,8 +27,6 @@ from shared.telemetry.units import unit_bytes
 FEWEST_VARIANTS: Final = 2
 MOST_VARIANTS: Final = 100
 LONGEST_NAME: Final = 200
-SUCCESS_METRICS: Final = ("success", *METRICS)
-"What a test may compare its variants by; the first is the rate of tasks that are solved."
 MOST_FORCED: Final = 1_000
 PAYLOAD_BYTES: Final = 16_384
 
@@ -117,18 +115,20 @@ class Rules(_Part):
         return self
 
 
-class Definition(Rules):
+class Definition(Rules, Plan):
     """A whole test."""
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
     environment: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)] = "production"
     variants: Annotated[tuple[Variant, ...], Field(max_length=MOST_VARIANTS)]
-    success_metric: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]{0,99}$")] = "success"
-    "What the variants are compared by."
 
     @property
     def rules(self) -> Rules:
         return Rules(**{name: getattr(self, name) for name in Rules.model_fields})
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(**{name: getattr(self, name) for name in Plan.model_fields})
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -139,11 +139,9 @@ class Definition(Rules):
             raise ValueError(
                 f"environment {self.environment!r} has a colon, which parts the keys in Redis"
             )
-        if self.success_metric not in SUCCESS_METRICS:
-            raise ValueError(
-                f"success metric {self.success_metric!r}: expected one of"
-                f" {', '.join(SUCCESS_METRICS)}"
-            )
+        for metric, cap in self.winsorize.items():
+            if cap.at is not None or cap.of_units is not None:
+                raise ValueError(f"cap of {metric}: it is settled when the test starts")
         names = [variant.name for variant in self.variants]
         if len(names) < FEWEST_VARIANTS:
             raise ValueError(f"{len(names)} variants; a test has {FEWEST_VARIANTS} or more")

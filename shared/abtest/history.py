@@ -25,5 +25,17 @@ def began_at(session: Session, test: AbTest) -> datetime | None:
     return found
 
 
+def harms_that_paused(session: Session, test: AbTest) -> frozenset[tuple[str, str]]:
+    """The guardrails that have paused it so far, as (variant, metric)."""
+    details = session.scalars(
+        sa.select(AuditEntry.details).where(
+            *_entries(test, "ab_test.paused"), AuditEntry.details.has_key("harmed")
+        )
+    )
+    return frozenset(
+        (one["variant"], one["metric"]) for paused in details for one in paused["harmed"]
+    )
+
+
 def _entries(test: AbTest, action: str) -> tuple[sa.ColumnElement[bool], ...]:
     return AuditEntry.action == action, AuditEntry.subject == f"{test.environment}/{test.name}"

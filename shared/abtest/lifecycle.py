@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from shared.abtest import publishing
 from shared.abtest.assignment import AssignmentTable, LiveTest, live
+from shared.abtest.capping import settled
 from shared.abtest.definition import (
     LONGEST_NAME,
     Definition,
@@ -25,6 +27,7 @@ from shared.abtest.definition import (
 from shared.abtest.exposed import exposed_units
 from shared.abtest.exposures import ExposureBuffer
 from shared.abtest.kept import NOBODY_KEPT, kept_units
+from shared.abtest.plan import Plan
 from shared.abtest.slots import SlotError, SlotTable, allocate, lost, reallocate
 from shared.abtest.states import AbStatus, AbTestError, Move, after
 from shared.abtest.tables import AbTest
@@ -46,9 +49,9 @@ def create(
 ) -> AbTest:
     """Store a test as a draft. The models of its variants are pinned to their versions.
 
-    `variants` and `rules` are as `definition.Variant` and `definition.Rules` have them. Raises
-    `AbTestError` for a name that is taken, for what `define` refuses, such as weights that do not
-    sum to 1, and for a model that is not registered.
+    `variants` and `rules` are as `definition.Variant`, `definition.Rules` and `plan.Plan` have
+    them. Raises `AbTestError` for a name that is taken, for what `define` refuses, such as weights
+    that do not sum to 1, and for a model that is not registered.
     """
     definition = define(
         rules
@@ -93,12 +96,32 @@ def redefine(
     if test.status != AbStatus.DRAFT:
         raise _refused(
             test,
-            f"it is {test.status}, and its definition is fixed; weights, coverage and forced units"
-            " may still change, anything else is a new test",
+            f"it is {test.status}, and its definition is fixed with its plan; weights, coverage and"
+            " forced units may still change, anything else is a new test",
         )
     for column, value in _columns(session, definition).items():
         setattr(test, column, value)
     return _changed(session, test, "ab_test.redefine", _audited(test))
+
+
+def definition_of(test: AbTest) -> Definition:
+    """What its author wrote, as it is now; a started test's caps are not part of it."""
+    variants = [{k: v for k, v in variant.items() if k != "slots"} for variant in test.variants]
+    caps = {
+        metric: {"value": cap["value"], "quantile": cap["quantile"]}
+        for metric, cap in test.plan.get("winsorize", {}).items()
+    }
+    return define(
+        test.rules
+        | test.plan
+        | {
+            "name": test.name,
+            "environment": test.environment,
+            "variants": variants,
+            "success_metric": test.success_metric,
+            "winsorize": caps,
+        }
+    )
 
 
 def find(session: Session, name: str, environment: str = "production") -> AbTest:
@@ -113,8 +136,21 @@ def start(
     *,
     expected_version: int | None = None,
 ) -> AbTest:
-    """Let a draft assign units. One that runs stays as it is; a stopped one cannot run again."""
-    return _move(session, Move.START, name, environment, expected_version)
+    """Let a draft assign units. One that runs stays as it is; a stopped one cannot run again.
+
+    From here on its plan is fixed, and its caps are numbers: see `capping.settled`.
+    """
+    test = _locked(session, name, environment, expected_version)
+    if test.status != AbStatus.DRAFT:
+        return _move(session, Move.START, name, environment, expected_version)
+    plan = definition_of(test).plan
+    try:
+        test.plan = _stored(settled(session, plan, datetime.now(UTC)))
+    except AbTestError as error:
+        raise _refused(test, str(error)) from None
+    _moves(test, Move.START)
+    caps = {"winsorize": test.plan["winsorize"]} if plan.winsorize else {}
+    return _changed(session, test, "ab_test.running", caps)
 
 
 def pause(
@@ -123,9 +159,13 @@ def pause(
     environment: str = "production",
     *,
     expected_version: int | None = None,
+    why: Mapping[str, Any] | None = None,
 ) -> AbTest:
-    """Let a running test assign nothing until it is resumed: the kill switch."""
-    return _move(session, Move.PAUSE, name, environment, expected_version)
+    """Let a running test assign nothing until it is resumed: the kill switch.
+
+    The audit trail keeps `why`.
+    """
+    return _move(session, Move.PAUSE, name, environment, expected_version, why)
 
 
 def resume(
@@ -311,12 +351,17 @@ def _wanted(test: AbTest) -> publishing.Wanted:
 
 
 def _move(
-    session: Session, move: Move, name: str, environment: str, expected_version: int | None
+    session: Session,
+    move: Move,
+    name: str,
+    environment: str,
+    expected_version: int | None,
+    why: Mapping[str, Any] | None = None,
 ) -> AbTest:
     test = _locked(session, name, environment, expected_version)
     if not _moves(test, move):
         return test
-    return _changed(session, test, f"ab_test.{test.status}", {})
+    return _changed(session, test, f"ab_test.{test.status}", why or {})
 
 
 def _moves(test: AbTest, move: Move) -> bool:
@@ -407,13 +452,20 @@ def _columns(session: Session, definition: Definition) -> dict[str, Any]:
             for position, variant in enumerate(definition.variants)
         ],
         "rules": definition.rules.model_dump(mode="json"),
+        "plan": _stored(definition.plan),
     }
+
+
+def _stored(plan: Plan) -> dict[str, Any]:
+    """All of it, so that it stays what it is when defaults change."""
+    return plan.model_dump(mode="json", exclude={"success_metric"})
 
 
 def _audited(test: AbTest) -> dict[str, Any]:
     return {
         "variants": test.variants,
         "rules": test.rules,
+        "plan": test.plan,
         "success_metric": test.success_metric,
     }
 

@@ -67,8 +67,8 @@ class AbMetric:
     unit: str
     scale: float = 1.0
     "What one of the stored numbers is in the `unit`."
-    needs_none_of: str | None = None
-    "The component that says how much of the numerator is unknown."
+    needs_none_of: tuple[str, ...] = ()
+    "The components that say how much of the others is unknown."
     quantile: float | None = None
 
     @property
@@ -76,6 +76,16 @@ class AbMetric:
         """The column of the covariate."""
         known = self.denominator is None and self.numerator in BEFORE
         return f"{self.numerator}_before" if known else None
+
+    @property
+    def can_be_capped(self) -> bool:
+        """Whether what one unit brings has a tail, and a size of its own.
+
+        A unit's cost per success has none where nothing succeeded: capped at the cap times 0 it
+        would cost nothing.
+        """
+        timed = (self.numerator, self.denominator) in _TIMED
+        return self.kind is Kind.MEAN or (self.kind is Kind.RATIO and timed)
 
 
 def _ratio(name: str, numerator: str, denominator: str, **more: object) -> AbMetric:
@@ -92,7 +102,10 @@ def _quantile(name: str, numerator: str, denominator: str, quantile: float) -> A
     )
 
 
-_COST: Final = {"unit": "$", "scale": 1e-9, "needs_none_of": "unpriced_calls"}
+_TIMED: Final = (("llm_latency_ms", "timed_calls"), ("task_latency_ms", "timed_tasks"))
+"Where there is no time there is no call that was timed."
+
+_COST: Final = {"unit": "$", "scale": 1e-9, "needs_none_of": ("unpriced_calls",)}
 
 METRICS: Final[Mapping[str, AbMetric]] = MappingProxyType(
     {
@@ -129,7 +142,7 @@ METRICS: Final[Mapping[str, AbMetric]] = MappingProxyType(
                 "tokens",
                 larger_is_better=False,
                 unit="tokens",
-                needs_none_of="uncounted_calls",
+                needs_none_of=("uncounted_calls",),
             ),
             _ratio(
                 "quality",

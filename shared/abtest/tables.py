@@ -28,6 +28,8 @@ class AbTest(Base):
     """[{name, weight, model, payload, slots}]; the slots as ranges [first, end)."""
     rules: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     "Who takes part and when: `definition.Rules`."
+    plan: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    "What its author settled beforehand: `plan.Plan`, but for the success metric."
     moved: Mapped[list[Any]] = mapped_column(server_default="[]")
     "Ranges of the slots that were taken from a variant since the test began."
     moving: Mapped[list[Any]] = mapped_column(server_default="[]")
@@ -98,5 +100,7 @@ class AbSum(Base):
     xy: Mapped[Decimal]
     unknown: Mapped[int]
     "Units of which part of y is unknown: they are in no sum."
+    capped: Mapped[int] = mapped_column(server_default="0")
+    "Units above the plan's cap: they are in the sums as if they were it."
     histogram: Mapped[bytes] = mapped_column(server_default="")
     "Of the units' own ratios, where `metrics.SPREADS` has the metric."

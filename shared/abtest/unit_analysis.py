@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from shared.abtest.history import began_at, split_changed
 from shared.abtest.inference.estimates import Moments
 from shared.abtest.metrics import METRICS, SPREADS, Kind
+from shared.abtest.plan import Plan
 from shared.abtest.tables import AbSum, AbTest, AbUnit
-from shared.abtest.verdicts import MetricSums, Plan, VariantSums, Verdict, judge
+from shared.abtest.verdicts import MetricSums, VariantSums, Verdict, judge
 from shared.telemetry.histograms import Histogram
 
 _RATE: Final = "task_completion_rate"
@@ -24,9 +25,9 @@ _RATE: Final = "task_completion_rate"
 
 
 def judge_units(session: Session, test: AbTest, now: datetime) -> Verdict:
-    """The verdict of the test's units as far as they are summed; it reads a dozen rows a variant.
+    """The verdict of the test's units as far as they are summed.
 
-    Raises ValueError for a success metric that is none of `metrics.METRICS`.
+    It reads a dozen rows of each variant.
     """
     sums: defaultdict[str, dict[str, AbSum]] = defaultdict(dict)
     for row in session.scalars(sa.select(AbSum).where(AbSum.test_id == test.id)):
@@ -51,10 +52,8 @@ def judge_units(session: Session, test: AbTest, now: datetime) -> Verdict:
 
 
 def plan_of(test: AbTest) -> Plan:
-    """What is compared in the test. ValueError for a metric that there is not."""
-    name = _RATE if test.success_metric == "success" else test.success_metric
-    guardrails = tuple(one for one in Plan.guardrails if one != name)
-    return Plan(success_metric=name, guardrails=guardrails)
+    """What was settled before the test began. ValueError for a metric that there is not."""
+    return Plan.model_validate(test.plan | {"success_metric": test.success_metric})
 
 
 def _units(of_metrics: Mapping[str, AbSum]) -> int:
@@ -63,9 +62,8 @@ def _units(of_metrics: Mapping[str, AbSum]) -> int:
 
 def _metrics(of_metrics: Mapping[str, AbSum]) -> dict[str, MetricSums]:
     found = {
-        name: MetricSums(_moments(row), row.unknown)
+        name: MetricSums(_moments(row), row.unknown, capped=row.capped)
         for name, row in of_metrics.items()
-        if name in METRICS
     }
     for metric in METRICS.values():
         if metric.kind is not Kind.QUANTILE:

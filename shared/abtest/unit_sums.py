@@ -7,11 +7,14 @@ An event that is still waiting is not looked for, because it will be taken: so e
 whatever comes first. Of a tenant one such transaction runs at a time.
 
 The sums of a variant change by what its units' own change, so an analysis of ten million units
-reads a dozen rows. A unit that was given two variants is in no sum, see `Exposure.mixed`.
+reads a dozen rows. A unit that was given two variants is in no sum, see `Exposure.mixed`. Where a
+test's plan has a cap they change by the capped new value minus the capped old one: no cap changes
+once its test has begun, so they stay the sums of the capped values.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +26,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.abtest.metrics import BEFORE, COMPONENTS, SPREADS, SUMMED, AbMetric
+from shared.abtest.own_metrics import OwnMetric
 from shared.abtest.tables import AbSum
 from shared.telemetry.histograms import BINS, Histogram, bin_of
 
@@ -53,7 +57,8 @@ def sum_units(session: Session) -> Summed:
     fresh = _counted_from_now_on(session, told)
     limits = {"events": EVENTS_AT_ONCE, "before": DAYS_BEFORE}
     taken = session.execute(_ADD_UP, fresh | limits).scalar_one()
-    session.execute(_SUM_VARIANTS)
+    session.execute(_summing(SUMMED))
+    _sum_own_metrics(session)
     _spread(session)
     return Summed(taken, len(told))
 
@@ -86,7 +91,7 @@ _TAKE_EXPOSURES: Final = sa.text(
 )
 
 # `before` sees the units as they were before this statement. An exposure to a test that there is
-# not is nobody's.
+# not is nobody's, nor is one to a draft: it assigns none, and its caps are not settled.
 _COUNT_FROM: Final = sa.text(
     """
     WITH news AS (
@@ -94,7 +99,8 @@ _COUNT_FROM: Final = sa.text(
             CAST(:tests AS uuid[]), CAST(:units AS uuid[]), CAST(:variants AS text[]),
             CAST(:times AS timestamptz[]), CAST(:mixed AS boolean[])
         ) AS told (test_id, unit_id, variant, exposed_at, mixed)
-        WHERE EXISTS (SELECT FROM mlops.ab_tests t WHERE t.id = told.test_id)
+        WHERE EXISTS (
+            SELECT FROM mlops.ab_tests t WHERE t.id = told.test_id AND t.status <> 'draft')
     ),
     before AS (SELECT u.* FROM mlops.ab_units u JOIN news USING (test_id, unit_id)),
     noted AS (
@@ -225,42 +231,84 @@ _NONE_CHANGED: Final = sa.text("DELETE FROM pg_temp.ab_changed")
 
 
 def _values_of(metric: AbMetric) -> str:
-    """(metric, in it or not, unknown or not, y and x) of a unit as it was, and as it is."""
+    """(metric, in it or not, unknown or not, y, x, above its cap or not) as it was, and as it is.
+
+    `cap_*` is NULL where the test has none, and LEAST of something and NULL is the thing.
+    """
     beside = metric.denominator or metric.before
     parts = [f"'{metric.name}'"]
     for when, counted in (("was", "counted"), ("is", "counts")):
-        needed = metric.needs_none_of
-        known = "true" if needed is None else f"{needed}_{when} = 0"
+        known = " AND ".join(f"{needed}_{when} = 0" for needed in metric.needs_none_of) or "true"
+        y, x = (
+            "0"
+            if name is None
+            else f"CASE WHEN {counted} AND {known} THEN CAST({name}_{when} AS numeric) ELSE 0 END"
+            for name in (metric.numerator, beside)
+        )
+        above = "0"
+        if metric.can_be_capped:
+            cap = f"cap_{metric.name}"
+            most = cap if metric.denominator is None else f"{cap} * {x}"
+            above = f"CAST(coalesce({y} > {most}, false) AS integer)"
+            y = f"least({y}, {most})"
+            # What is known from before is as far out for the same units.
+            x = f"least({x}, {cap})" if metric.denominator is None else x
         parts.append(f"CAST({counted} AND {known} AS integer)")
-        parts.append(f"CAST({counted} AND NOT {known} AS integer)")
-        for name in (metric.numerator, beside):
-            value = "0" if name is None else f"{name}_{when}"
-            parts.append(
-                f"CASE WHEN {counted} AND {known} THEN CAST({value} AS numeric) ELSE 0 END"
-            )
+        parts.append(f"CAST({counted} AND NOT ({known}) AS integer)")
+        parts += [y, x, above]
     return f"({', '.join(parts)})"
 
 
-# Numbers of any size: the square of a unit's nano-dollars is beyond 64 bits.
-_SUM_VARIANTS: Final = sa.text(
-    f"""
-    INSERT INTO mlops.ab_sums AS s
-        (tenant_id, test_id, variant, metric, units, unknown, y, x, yy, xx, xy)
-    SELECT CAST(current_setting('app.tenant') AS uuid), test_id, variant, metric,
-        sum(in_is - in_was), sum(unknown_is - unknown_was),
-        sum(y_is - y_was), sum(x_is - x_was),
-        sum(y_is * y_is - y_was * y_was), sum(x_is * x_is - x_was * x_was),
-        sum(x_is * y_is - x_was * y_was)
-    FROM pg_temp.ab_changed CROSS JOIN LATERAL (
-        VALUES {", ".join(_values_of(metric) for metric in SUMMED)}
-    ) AS of_metric (metric, in_was, unknown_was, y_was, x_was, in_is, unknown_is, y_is, x_is)
-    GROUP BY test_id, variant, metric ORDER BY test_id, variant, metric
-    ON CONFLICT (tenant_id, test_id, variant, metric) DO UPDATE
-    SET units = s.units + excluded.units, unknown = s.unknown + excluded.unknown,
-        y = s.y + excluded.y, x = s.x + excluded.x,
-        yy = s.yy + excluded.yy, xx = s.xx + excluded.xx, xy = s.xy + excluded.xy
-    """  # noqa: S608 (names of columns)
+@functools.cache
+def _summing(metrics: tuple[AbMetric, ...], tests: str = "true") -> sa.TextClause:
+    """Add what changed of the units to the sums of these metrics, in such `tests`.
+
+    Numbers of any size: the square of a unit's nano-dollars is beyond 64 bits.
+    """
+    caps = ", ".join(
+        f"CAST(plan->'winsorize'->'{metric.name}'->>'at' AS numeric) AS cap_{metric.name}"
+        for metric in metrics
+        if metric.can_be_capped
+    )
+    return sa.text(
+        f"""
+        WITH caps AS MATERIALIZED (SELECT id AS test_id{caps and ", "}{caps} FROM mlops.ab_tests)
+        INSERT INTO mlops.ab_sums AS s
+            (tenant_id, test_id, variant, metric, units, unknown, y, x, yy, xx, xy, capped)
+        SELECT CAST(current_setting('app.tenant') AS uuid), test_id, variant, metric,
+            sum(in_is - in_was), sum(unknown_is - unknown_was),
+            sum(y_is - y_was), sum(x_is - x_was),
+            sum(y_is * y_is - y_was * y_was), sum(x_is * x_is - x_was * x_was),
+            sum(x_is * y_is - x_was * y_was), sum(above_is - above_was)
+        FROM pg_temp.ab_changed JOIN caps USING (test_id) CROSS JOIN LATERAL (
+            VALUES {", ".join(_values_of(metric) for metric in metrics)}
+        ) AS of_metric (
+            metric, in_was, unknown_was, y_was, x_was, above_was,
+            in_is, unknown_is, y_is, x_is, above_is)
+        WHERE {tests}
+        GROUP BY test_id, variant, metric ORDER BY test_id, variant, metric
+        ON CONFLICT (tenant_id, test_id, variant, metric) DO UPDATE
+        SET units = s.units + excluded.units, unknown = s.unknown + excluded.unknown,
+            y = s.y + excluded.y, x = s.x + excluded.x,
+            yy = s.yy + excluded.yy, xx = s.xx + excluded.xx, xy = s.xy + excluded.xy,
+            capped = s.capped + excluded.capped
+        """  # noqa: S608 (names of columns)
+    )
+
+
+_WITH_OWN_METRICS: Final = sa.text(
+    """
+    SELECT t.id, t.plan->'metrics' AS metrics FROM mlops.ab_tests t
+    WHERE t.plan->'metrics' <> '[]' AND t.id IN (SELECT test_id FROM pg_temp.ab_changed)
+    ORDER BY t.id
+    """
 )
+
+
+def _sum_own_metrics(session: Session) -> None:
+    for test_id, metrics in session.execute(_WITH_OWN_METRICS).all():
+        own = tuple(OwnMetric.model_validate(one).made for one in metrics)
+        session.execute(_summing(own, "test_id = :test"), {"test": test_id})
 
 
 def _spread(session: Session) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -21,6 +21,7 @@ from shared.abtest.inference.estimates import (
     difference,
     mean,
     ratio,
+    times,
 )
 from shared.abtest.inference.fixed_horizon import OneLook, welch
 from shared.abtest.inference.multiplicity import holm
@@ -36,24 +37,32 @@ from shared.abtest.inference.quantiles import (
 )
 from shared.abtest.inference.sample_ratio import sequential_sample_ratio_p
 from shared.abtest.inference.sequential import (
-    DEFAULT_UNITS,
     always_valid_p,
     confidence_sequence,
     mixture_scale,
 )
-from shared.abtest.metrics import METRICS, AbMetric, Kind
+from shared.abtest.metrics import AbMetric, Kind
+from shared.abtest.plan import LEAST_UNITS, Guardrail, Plan
 from shared.drift.null_distributions import chi_square_sf
 from shared.evaluation.intervals import Interval
 from shared.telemetry.histograms import Histogram
 
-LEAST_UNITS: Final = 30
-"Of each variant, before anything is said: the intervals rest on the central limit theorem."
 MISMATCH_BELOW: Final = 0.001
 "A sample ratio this unlikely means that units got lost, not that chance was odd."
 MOST_MIXED: Final = 0.01
 "Of the units may have been given two variants; of more the assignment cannot be trusted."
 MOST_UNKNOWN: Final = 0.05
 "Of a variant's units may be left out of a metric because part of it is unknown."
+
+
+class Standing(StrEnum):
+    """Of a guardrail: what is known of the harm that its plan tolerates, none unless it says so."""
+
+    OPEN = "open"
+    HARMED = "harmed"
+    "It is worse by more than that."
+    HELD = "held"
+    "It is not."
 
 
 class AbState(StrEnum):
@@ -66,48 +75,14 @@ class AbState(StrEnum):
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What was settled before the first unit came. ValueError for what cannot be.
-
-    `guardrails` are metrics that must not get worse. `minimum_effect` is the least difference of
-    the success metric that matters, in its unit: with it a test can show that there is none.
-    `units` of all variants together are what the intervals are made narrowest for, and when a test
-    that has shown nothing is over.
-    """
-
-    success_metric: str = "task_completion_rate"
-    guardrails: tuple[str, ...] = ("error_rate", "llm_latency", "cost_per_unit")
-    alpha: float = 0.05
-    power: float = 0.8
-    units: int = DEFAULT_UNITS
-    minimum_effect: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in (self.success_metric, *self.guardrails):
-            if name not in METRICS:
-                raise ValueError(f"metric {name!r}: expected one of {', '.join(METRICS)}")
-        if self.success_metric in self.guardrails or len(set(self.guardrails)) < len(
-            self.guardrails
-        ):
-            raise ValueError("a metric that is named twice among success metric and guardrails")
-        if not 0 < self.alpha < self.power < 1:
-            raise ValueError(
-                f"alpha {self.alpha} and power {self.power}; expected 0 < alpha < power < 1"
-            )
-        if self.units < 2 * LEAST_UNITS:
-            raise ValueError(f"{self.units} units; expected {2 * LEAST_UNITS} or more")
-        effect = self.minimum_effect
-        if effect is not None and not (effect > 0 and math.isfinite(effect)):
-            raise ValueError(f"minimum effect {effect}; expected a number above 0")
-
-
-@dataclass(frozen=True)
 class MetricSums:
     """Of one metric of one variant: sums over the units of whom it is known."""
 
     moments: Moments
     unknown: int = 0
     spread: Histogram | None = None
+    capped: int = 0
+    "Units above the plan's cap, which count as if they were it."
 
 
 @dataclass(frozen=True)
@@ -132,6 +107,9 @@ class VariantFigure:
     interval: Interval | None
     "Always valid."
     reason: str | None = None
+    unit: str = ""
+    capped: int | None = None
+    "How many of the units are above the plan's cap; None where it has none."
 
 
 @dataclass(frozen=True)
@@ -141,6 +119,9 @@ class Comparison:
     `interval` and `p_value` hold at any time, `p_adjusted` for all comparisons of the test (Holm).
     The interval is at the level at which Holm compares, so that it leaves 0 out just where the
     difference is told. `one_look` is for whoever looks once, at the end.
+
+    Of a guardrail with a margin the p-values are that the harm is just as large as the margin, and
+    its state is worse where it is larger and no_difference where that is ruled out.
     """
 
     variant: str
@@ -153,6 +134,9 @@ class Comparison:
     p_adjusted: float | None
     one_look: OneLook | None
     reason: str | None = None
+    unit: str = ""
+    standing: Standing | None = None
+    "None of the success metric."
 
 
 @dataclass(frozen=True)
@@ -223,11 +207,7 @@ def judge(
         always,
         figures,
         comparisons,
-        tuple(
-            (one.variant, one.metric)
-            for one in comparisons
-            if one.metric in plan.guardrails and one.state is AbState.WORSE
-        ),
+        tuple((one.variant, one.metric) for one in comparisons if one.standing is Standing.HARMED),
         _best(plan, variants),
         _outlook(plan, variants, units_a_day),
     )
@@ -272,7 +252,7 @@ def _mixed(variants: Sequence[VariantSums]) -> str | None:
 
 
 def _asked(plan: Plan) -> tuple[AbMetric, ...]:
-    return tuple(METRICS[name] for name in (plan.success_metric, *plan.guardrails))
+    return tuple(plan.metric(name) for name in (plan.success_metric, *plan.guarded))
 
 
 def _sums(one: VariantSums, metric: AbMetric) -> MetricSums:
@@ -306,20 +286,23 @@ def _why_unknown(metric: AbMetric, one: VariantSums) -> str | None:
 def _figure(plan: Plan, metric: AbMetric, one: VariantSums) -> VariantFigure:
     sums = _sums(one, metric)
     reason = _why_unknown(metric, one)
+    unit, capped = metric.unit, sums.capped if metric.name in plan.winsorize else None
     if metric.kind is Kind.QUANTILE:
         spread = sums.spread or Histogram.empty()
         if reason is not None:
-            return VariantFigure(one.name, metric.name, spread.total, None, None, reason)
+            return VariantFigure(one.name, metric.name, spread.total, None, None, reason, unit)
         assert metric.quantile is not None
         value = spread.quantile(metric.quantile)
         interval = confidence_sequence_of_quantile(spread, metric.quantile, plan.alpha)
         assert value is not None
+        ends = _scaled(interval, metric)
         return VariantFigure(
-            one.name, metric.name, spread.total, value * metric.scale, _scaled(interval, metric)
+            one.name, metric.name, spread.total, value * metric.scale, ends, unit=unit
         )
     found = _estimate(metric, sums.moments)
     if reason is not None or found is None:
-        return VariantFigure(one.name, metric.name, sums.moments.n, None, None, reason)
+        n = sums.moments.n
+        return VariantFigure(one.name, metric.name, n, None, None, reason, unit, capped)
     interval = confidence_sequence(found, mixture_scale(plan.units, plan.alpha), plan.alpha)
     low = 0.0 if metric.unit == "share" else -math.inf
     high = 1.0 if metric.unit == "share" else math.inf
@@ -329,6 +312,9 @@ def _figure(plan: Plan, metric: AbMetric, one: VariantSums) -> VariantFigure:
         sums.moments.n,
         found.value,
         Interval(max(low, interval.low), min(high, interval.high)),
+        None,
+        unit,
+        capped,
     )
 
 
@@ -338,14 +324,20 @@ def _scaled(interval: Interval | None, metric: AbMetric) -> Interval | None:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A comparison before it is known how many there are."""
+    """A comparison before it is known how many there are.
+
+    `beyond` is the difference minus that from which on it counts, in the metric's unit; `guardrail`
+    is None of the success metric.
+    """
 
     variant: VariantSums
     control: VariantSums
     metric: AbMetric
-    found: Estimate | None
-    p_value: float | None
-    reason: str | None
+    guardrail: Guardrail | None
+    found: Estimate | None = None
+    beyond: float | None = None
+    p_value: float | None = None
+    reason: str | None = None
 
     @property
     def spreads(self) -> tuple[Histogram, Histogram]:
@@ -372,16 +364,28 @@ class _Pair:
         one, two = (spread.quantile(self.metric.quantile) for spread in self.spreads)
         return None if one is None or two is None else (one - two) * self.metric.scale
 
+    @property
+    def worse(self) -> bool:
+        """Whether the variant is on the bad side of where the difference begins to count."""
+        if not self.beyond:
+            return False
+        return (self.beyond > 0) != self.metric.larger_is_better
+
 
 def _pair(plan: Plan, metric: AbMetric, variant: VariantSums, control: VariantSums) -> _Pair:
+    guardrail = next((one for one in plan.guardrails if one.metric == metric.name), None)
     reason = _why_unknown(metric, control) or _why_unknown(metric, variant)
+    begun = _Pair(variant, control, metric, guardrail, reason=reason)
     if reason is not None:
-        return _Pair(variant, control, metric, None, None, reason)
+        return begun
+    harm = -1 if metric.larger_is_better else 1
+    null = harm * guardrail.margin if guardrail is not None else 0.0
     if metric.kind is Kind.QUANTILE:
-        pair = _Pair(variant, control, metric, None, None, None)
         assert metric.quantile is not None
-        p_value = always_valid_p_of_quantiles(*pair.spreads, metric.quantile)
-        return _Pair(variant, control, metric, None, p_value, None)
+        p_value = always_valid_p_of_quantiles(
+            *begun.spreads, metric.quantile, null=null / metric.scale
+        )
+        return replace(begun, beyond=(begun.difference or 0.0) - null, p_value=p_value)
     one, two = _sums(variant, metric).moments, _sums(control, metric).moments
     if metric.before is not None:
         one, two = adjusted(one, two)
@@ -389,8 +393,12 @@ def _pair(plan: Plan, metric: AbMetric, variant: VariantSums, control: VariantSu
     assert treated is not None
     assert untreated is not None
     found = difference(treated, untreated)
-    p_value = always_valid_p(found, mixture_scale(plan.units, plan.alpha))
-    return _Pair(variant, control, metric, found, p_value, None)
+    tested = found
+    if guardrail is not None and guardrail.relative_margin is not None:
+        # The control's own figure varies, and so does the share of it that is tolerated.
+        tested = difference(treated, times(untreated, 1 + harm * guardrail.relative_margin))
+    p_value = always_valid_p(tested, mixture_scale(plan.units, plan.alpha), null)
+    return replace(begun, found=found, beyond=tested.value - null, p_value=p_value)
 
 
 def _compared(plan: Plan, variants: Sequence[VariantSums]) -> tuple[Comparison, ...]:
@@ -409,10 +417,17 @@ def _compared(plan: Plan, variants: Sequence[VariantSums]) -> tuple[Comparison, 
     number = 0
     for pair in pairs:
         if pair.p_value is None:
-            state = AbState.COLLECTING
             nothing = (None,) * 6
             found.append(
-                Comparison(pair.variant.name, pair.metric.name, state, *nothing, pair.reason)
+                Comparison(
+                    pair.variant.name,
+                    pair.metric.name,
+                    AbState.COLLECTING,
+                    *nothing,
+                    pair.reason,
+                    pair.metric.unit,
+                    _standing(pair, told=False),
+                )
             )
             continue
         rank = place[number]
@@ -431,15 +446,20 @@ def _compared(plan: Plan, variants: Sequence[VariantSums]) -> tuple[Comparison, 
                 pair.p_value,
                 p_adjusted,
                 None if pair.found is None else welch(pair.found, plan.alpha),
+                None,
+                pair.metric.unit,
+                _standing(pair, told=rank < told),
             )
         )
     return tuple(found)
 
 
 def _state(plan: Plan, pair: _Pair, interval: Interval | None, told: bool) -> AbState:
-    if told and pair.difference:
-        larger = pair.difference > 0
-        return AbState.BETTER if larger == pair.metric.larger_is_better else AbState.WORSE
+    if told and pair.beyond:
+        if pair.worse:
+            return AbState.WORSE
+        tolerated = pair.guardrail is not None and pair.guardrail.tolerates
+        return AbState.NO_DIFFERENCE if tolerated else AbState.BETTER
     effect = plan.minimum_effect
     within = (
         effect is not None
@@ -452,28 +472,36 @@ def _state(plan: Plan, pair: _Pair, interval: Interval | None, told: bool) -> Ab
     return AbState.NO_DIFFERENCE if within or enough else AbState.COLLECTING
 
 
+def _standing(pair: _Pair, *, told: bool) -> Standing | None:
+    if pair.guardrail is None:
+        return None
+    if not (told and pair.beyond):
+        return Standing.OPEN
+    return Standing.HARMED if pair.worse else Standing.HELD
+
+
 def _decided(
     plan: Plan, variants: Sequence[VariantSums], comparisons: Sequence[Comparison]
 ) -> tuple[AbState, str]:
     control = variants[0].name
     of_success = [one for one in comparisons if one.metric == plan.success_metric]
-    metric = METRICS[plan.success_metric]
+    metric = plan.metric(plan.success_metric)
     told = [one for one in of_success if one.state in (AbState.BETTER, AbState.WORSE)]
     if told:
         # What is better comes first, then what is furthest away.
         best = max(told, key=lambda one: (one.state is AbState.BETTER, abs(one.difference or 0)))
-        return best.state, _sentence(best, metric, control) + _harm(plan, comparisons)
+        return best.state, _sentence(best, metric, control) + _harm(comparisons)
     collecting = [one for one in of_success if one.state is AbState.COLLECTING]
     units = sum(one.units for one in variants)
     if collecting:
         reason = next((one.reason for one in collecting if one.reason), None)
         why = reason or f"{units} of {plan.units} units, and nothing is told yet"
-        return AbState.COLLECTING, f"collecting: {why}" + _harm(plan, comparisons)
+        return AbState.COLLECTING, f"collecting: {why}" + _harm(comparisons)
     closest = max(of_success, key=lambda one: abs(one.difference or 0))
     return (
         AbState.NO_DIFFERENCE,
         f"no variant is told apart from {control}: {_size(closest, metric)} of {closest.variant}"
-        + _harm(plan, comparisons),
+        + _harm(comparisons),
     )
 
 
@@ -500,17 +528,15 @@ def _quantity(value: float, metric: AbMetric) -> str:
     return f"{value:+.3g}"
 
 
-def _harm(plan: Plan, comparisons: Sequence[Comparison]) -> str:
+def _harm(comparisons: Sequence[Comparison]) -> str:
     harmed = [
-        f"{one.metric} of {one.variant}"
-        for one in comparisons
-        if one.metric in plan.guardrails and one.state is AbState.WORSE
+        f"{one.metric} of {one.variant}" for one in comparisons if one.standing is Standing.HARMED
     ]
     return f"; but worse is {', '.join(harmed)}" if harmed else ""
 
 
 def _best(plan: Plan, variants: Sequence[VariantSums]) -> dict[str, Posterior]:
-    metric = METRICS[plan.success_metric]
+    metric = plan.metric(plan.success_metric)
     if metric.kind is Kind.QUANTILE or any(_why_unknown(metric, one) for one in variants):
         return {}
     estimates = [_estimate(metric, _sums(one, metric).moments) for one in variants]
@@ -524,7 +550,7 @@ def _outlook(
     plan: Plan, variants: Sequence[VariantSums], units_a_day: float | None
 ) -> Outlook | None:
     """By the control's and the first other variant's variances."""
-    metric = METRICS[plan.success_metric]
+    metric = plan.metric(plan.success_metric)
     if metric.kind is Kind.QUANTILE or any(_why_unknown(metric, one) for one in variants[:2]):
         return None
     estimates = [_estimate(metric, _sums(one, metric).moments) for one in variants[:2]]

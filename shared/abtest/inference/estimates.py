@@ -128,6 +128,11 @@ def difference(treatment: Estimate, control: Estimate) -> Estimate:
     )
 
 
+def times(found: Estimate, factor: float) -> Estimate:
+    """`factor` times the figure."""
+    return Estimate(found.value * factor, found.variance * factor**2, found.n, found.degrees)
+
+
 def adjusted(treatment: Moments, control: Moments) -> tuple[Moments, Moments]:
     """Both variants with y made less noisy by x, what was known of each unit before the test.
 

@@ -52,23 +52,25 @@ def difference_of_quantiles(
     return Interval(one.low - two.high, one.high - two.low)
 
 
-def always_valid_p_of_quantiles(treatment: Histogram, control: Histogram, quantile: float) -> float:
-    """The least alpha at which the interval of the difference leaves 0 out, to a thousandth of it.
+def always_valid_p_of_quantiles(
+    treatment: Histogram, control: Histogram, quantile: float, null: float = 0.0
+) -> float:
+    """The least alpha at which the difference's interval leaves `null` out, to a thousandth of it.
 
     1 where none does.
     """
     low, high = math.log(LEAST_P), 0.0
 
-    def leaves_zero_out(log_alpha: float) -> bool:
+    def leaves_it_out(log_alpha: float) -> bool:
         alpha = min(math.exp(log_alpha), 1 - 1e-12)
         interval = difference_of_quantiles(treatment, control, quantile, alpha)
-        return interval is not None and not interval.low <= 0 <= interval.high
+        return interval is not None and not interval.low <= null <= interval.high
 
-    if not leaves_zero_out(high):
+    if not leaves_it_out(high):
         return 1.0
-    if leaves_zero_out(low):
+    if leaves_it_out(low):
         return LEAST_P
     while high - low > 1e-3:
         middle = (low + high) / 2
-        low, high = (low, middle) if leaves_zero_out(middle) else (middle, high)
+        low, high = (low, middle) if leaves_it_out(middle) else (middle, high)
     return math.exp(high)

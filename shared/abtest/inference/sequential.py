@@ -11,9 +11,6 @@ import math
 from shared.abtest.inference.estimates import Estimate
 from shared.evaluation.intervals import Interval
 
-DEFAULT_UNITS = 5_000
-"Units, of both variants together, for which the intervals are made narrowest."
-
 
 def mixture_scale(units: int, alpha: float = 0.05) -> float:
     """rho, for which the interval is narrowest at so many `units`.

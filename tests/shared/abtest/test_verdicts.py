@@ -13,11 +13,10 @@ from shared.abtest.inference.quantiles import (
     difference_of_quantiles,
 )
 from shared.abtest.metrics import METRICS
+from shared.abtest.plan import LEAST_UNITS, Plan
 from shared.abtest.verdicts import (
-    LEAST_UNITS,
     AbState,
     MetricSums,
-    Plan,
     VariantSums,
     judge,
     sample_ratio_p,
@@ -187,7 +186,7 @@ def test_what_it_takes_is_said_and_how_long_it_takes_at_todays_rate() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"success_metric": "joy"}, "metric 'joy': expected one of task_completion_rate"),
+        ({"success_metric": "joy"}, "success metric 'joy': expected one of success, task_completion_rate"),
         ({"guardrails": (RATE,)}, "named twice"),
         ({"alpha": 0.9}, "expected 0 < alpha < power < 1"),
         ({"units": 3}, "3 units; expected 60 or more"),
