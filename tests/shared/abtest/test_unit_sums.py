@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from shared.abtest import unit_sums
-from shared.abtest.metrics import COMPONENTS, SUMMED
+from shared.abtest.metrics import COMPONENTS, SUMMED, Kind
+from shared.abtest.plan import Plan
 from shared.abtest.tables import AbSum, AbTest, AbUnit
 from shared.abtest.unit_sums import sum_units
 from shared.database import TenantId, tenant_of, tenant_session
@@ -27,21 +29,45 @@ from shared.telemetry.tables import UnitEvent
 from shared.telemetry.units import unit_digest
 
 NOW = datetime.now(UTC).replace(microsecond=0)
+PLANNED = Plan(
+    guardrails=("cost_per_unit", "llm_latency", "calls_per_unit"),
+    winsorize={
+        "cost_per_unit": {"value": 7e-9, "at": 7},
+        "llm_latency": {"value": 0.02, "at": 20},
+        "calls_per_unit": {"value": 1, "at": 1},
+    },
+    metrics=(
+        {
+            "name": "calls_per_task",
+            "numerator": "llm_calls",
+            "denominator": "tasks",
+            "larger_is_better": False,
+        },
+        {
+            "name": "cost_per_task",
+            "numerator": "cost_nanos",
+            "denominator": "tasks",
+            "larger_is_better": False,
+        },
+        {"name": "errors_per_unit", "numerator": "errors", "larger_is_better": False},
+    ),
+)
 
 
 def at(minutes: float) -> datetime:
     return NOW + timedelta(minutes=minutes)
 
 
-def a_test(session: Session) -> UUID:
+def a_test(session: Session, plan: Plan | None = None, status: str = "running") -> UUID:
     test = AbTest(
         id=uuid4(),
         tenant_id=tenant_of(session),
         environment="production",
         name=f"t-{uuid4()}",
-        status="running",
+        status=status,
         success_metric="success",
         variants=[],
+        plan={} if plan is None else plan.model_dump(mode="json", exclude={"success_metric"}),
         table_version=1,
     )
     session.add(test)
@@ -167,6 +193,44 @@ def test_where_units_are_spread_follows_what_each_unit_does(session: Session) ->
     assert Histogram.from_bytes(spread[0]) == Histogram.from_values([150])
 
 
+def test_a_draft_counts_nobody(session: Session) -> None:
+    test = a_test(session, status="draft")
+    send(session, exposed(test, "ann"), ended("ann"))
+    sum_units(session)
+    assert sums(session, test) == {}
+
+
+def test_a_unit_above_the_cap_counts_as_the_cap_whatever_it_does_next(session: Session) -> None:
+    test = a_test(session, PLANNED)
+    send(session, exposed(test, "ann"), exposed(test, "bob"))
+    for tokens in (2, 2, 30):
+        send(session, called("ann", input_tokens=tokens, output_tokens=0))
+        sum_units(session)
+    send(session, called("bob", input_tokens=3, output_tokens=0))
+    sum_units(session)
+    row = session.scalars(sa.select(AbSum).where(AbSum.metric == "cost_per_unit")).one()
+    assert (row.units, row.y, row.yy, row.capped) == (2, 7 + 3, 49 + 9, 1)
+
+
+def test_a_units_time_is_capped_by_the_call_and_not_in_all(session: Session) -> None:
+    test = a_test(session, PLANNED)
+    send(session, exposed(test, "ann"), exposed(test, "bob"))
+    send(session, *(called("ann", latency_ms=18) for _ in range(3)), called("bob", latency_ms=90))
+    sum_units(session)
+    row = session.scalars(sa.select(AbSum).where(AbSum.metric == "llm_latency")).one()
+    assert (row.y, row.x, row.capped) == (3 * 18 + 20, 4, 1)
+
+
+def test_own_metrics_are_summed_for_their_test_alone(session: Session) -> None:
+    test, other = a_test(session, PLANNED), a_test(session)
+    send(session, exposed(test, "ann"), exposed(other, "ann"), ended("ann"), called("ann"))
+    sum_units(session)
+    assert sums(session, test, "calls_per_task") == {"new": (1, 1, 1)}
+    assert sums(session, other, "calls_per_task") == {}
+    # A call of unknown cost makes the sum unknown, as in a metric that is built in.
+    assert sums(session, test, "cost_per_task") == {"new": (0, 0, 0)}
+
+
 Step = tuple[str, str, float]
 STEPS = st.lists(
     st.tuples(
@@ -189,7 +253,7 @@ def test_the_sums_are_those_of_all_events_at_once(
     """In whatever order events and exposures come, and however often some of them are summed."""
     rng = random.Random(seed)
     with tenant_session(tenant) as session:
-        test = a_test(session)
+        test = a_test(session, PLANNED)
         # Other examples are other units: what one leaves must not be seen by the next.
         names = {name: f"{name}-{uuid4()}" for name in ("ann", "bob", "cid")}
         events = [_event(test, what, names[name], minutes) for what, name, minutes in steps]
@@ -244,9 +308,11 @@ def _expected(events: Iterable[Event]) -> dict[str, tuple[int, int, int]]:
 
 
 def _agrees_with_units(session: Session, test: UUID) -> None:
-    """Each metric's sums are those of its units, squares and products included."""
+    """Each metric's sums are those of its units, capped, with squares and products."""
     units = session.scalars(sa.select(AbUnit).where(AbUnit.test_id == test, ~AbUnit.mixed)).all()
-    for metric in SUMMED:
+    for metric in (*SUMMED, *(own.made for own in PLANNED.metrics)):
+        cap = PLANNED.winsorize.get(metric.name)
+        most = math.inf if cap is None or cap.at is None else cap.at
         for row in session.scalars(
             sa.select(AbSum).where(AbSum.test_id == test, AbSum.metric == metric.name)
         ):
@@ -254,10 +320,19 @@ def _agrees_with_units(session: Session, test: UUID) -> None:
             beside = metric.denominator or metric.before
             ys = [getattr(one, metric.numerator) for one in of_variant]
             xs = [0 if beside is None else getattr(one, beside) for one in of_variant]
+            if metric.kind is Kind.MEAN:
+                above = [y > most for y in ys]
+                ys, xs = [min(y, most) for y in ys], [min(x, most) for x in xs]
+            else:
+                # Nothing times no limit is nothing.
+                limits = [most * x if x else 0 for x in xs] if cap else [math.inf] * len(ys)
+                above = [y > limit for y, limit in zip(ys, limits, strict=True)]
+                ys = [min(y, limit) for y, limit in zip(ys, limits, strict=True)]
             assert (row.units, row.y, row.x) == (len(ys), sum(ys), sum(xs))
             assert row.yy == sum(y * y for y in ys)
             assert row.xx == sum(x * x for x in xs)
             assert row.xy == sum(x * y for x, y in zip(xs, ys, strict=True))
+            assert row.capped == sum(above)
 
 
 def test_the_components_have_their_columns() -> None:

@@ -17,6 +17,7 @@ from shared.abtest.plan import LEAST_UNITS, Plan
 from shared.abtest.verdicts import (
     AbState,
     MetricSums,
+    Standing,
     VariantSums,
     judge,
     sample_ratio_p,
@@ -152,6 +153,91 @@ def test_a_harmed_guardrail_is_told_beside_the_verdict() -> None:
     assert verdict.verdict.endswith("; but worse is error_rate of treatment")
 
 
+@pytest.mark.parametrize(
+    ("guardrail", "errors", "standing", "state"),
+    [
+        # 8 % of 5,000 errors in the control.
+        ("error_rate", 520, Standing.HARMED, AbState.WORSE),
+        ("error_rate", 405, Standing.OPEN, AbState.COLLECTING),
+        ("error_rate", 280, Standing.HELD, AbState.BETTER),
+        ("error_rate:0.02", 520, Standing.OPEN, AbState.COLLECTING),
+        ("error_rate:0.02", 620, Standing.HARMED, AbState.WORSE),
+        ("error_rate:0.04", 405, Standing.HELD, AbState.NO_DIFFERENCE),
+        ("error_rate:0.04", 280, Standing.HELD, AbState.NO_DIFFERENCE),
+        ("error_rate:25%", 520, Standing.OPEN, AbState.COLLECTING),
+        ("error_rate:25%", 700, Standing.HARMED, AbState.WORSE),
+        ("error_rate:50%", 405, Standing.HELD, AbState.NO_DIFFERENCE),
+    ],
+)
+def test_a_guardrail_is_harmed_by_more_than_is_tolerated_and_held_by_surely_less(
+    guardrail: str, errors: int, standing: Standing, state: AbState
+) -> None:
+    plan = Plan(guardrails=(guardrail,), units=20_000)
+    verdict = judge(
+        plan,
+        [
+            variant("control", 1000, 5000, error_rate=rate(400, 5000)),
+            variant("treatment", 1000, 5000, error_rate=rate(errors, 5000)),
+        ],
+    )
+    found = next(one for one in verdict.comparisons if one.metric == "error_rate")
+    assert (found.standing, found.state, found.unit) == (standing, state, "share")
+    assert bool(verdict.harmed) == (standing is Standing.HARMED)
+    assert found.difference == pytest.approx((errors - 400) / 5000)
+    margin = plan.guardrails[0].margin
+    if plan.guardrails[0].relative_margin is None:
+        # The interval says what the p-value says.
+        assert (standing is Standing.OPEN) == (found.interval.low <= margin <= found.interval.high)
+
+
+def test_of_what_should_be_large_a_margin_is_how_much_may_be_lost() -> None:
+    plan = Plan(success_metric="error_rate", guardrails=("task_completion_rate:0.05",))
+
+    def standing(successes: int) -> Standing | None:
+        there = [
+            variant("control", 2500, 5000, error_rate=rate(100, 5000)),
+            variant("treatment", successes, 5000, error_rate=rate(100, 5000)),
+        ]
+        return judge(plan, there).comparisons[1].standing
+
+    assert [standing(n) for n in (2000, 2250, 2500)] == [
+        Standing.HARMED,
+        Standing.OPEN,
+        Standing.HELD,
+    ]
+
+
+def test_a_margin_of_a_quantile_is_in_its_unit() -> None:
+    values = np.rint(np.random.default_rng(5).lognormal(6, 0.3, 5000)).astype(int)
+
+    def timed(name: str, shift: int) -> VariantSums:
+        spread = MetricSums(Moments(0, 0.0, 0.0), spread=Histogram.from_values(values + shift))
+        return VariantSums(
+            name, 0.5, 5000, metrics={RATE: rate(1000, 5000), "llm_latency_p50": spread}
+        )
+
+    def standing(margin: float, shift: int) -> Standing | None:
+        plan = Plan(guardrails=(f"llm_latency_p50:{margin}",))
+        return judge(plan, [timed("control", 0), timed("treatment", shift)]).comparisons[1].standing
+
+    assert standing(0.0, 100) is Standing.HARMED
+    assert standing(0.1, 100) is Standing.OPEN
+    assert standing(0.2, 100) is Standing.HELD
+
+
+def test_a_figure_says_how_many_units_are_above_the_cap() -> None:
+    plan = Plan(guardrails=("cost_per_unit",), winsorize={"cost_per_unit": 0.1})
+    cost = MetricSums(Moments.from_values(np.arange(5000.0)), capped=7)
+    verdict = judge(
+        plan,
+        [variant(name, 1000, 5000, cost_per_unit=cost) for name in ("control", "treatment")],
+    )
+    assert [(one.metric, one.capped) for one in verdict.figures[::2]] == [
+        (RATE, None),
+        ("cost_per_unit", 7),
+    ]
+
+
 def test_of_several_variants_each_is_compared_and_all_p_values_are_adjusted() -> None:
     there = [
         variant("control", 1000, 5000, weight=0.25),
@@ -186,7 +272,10 @@ def test_what_it_takes_is_said_and_how_long_it_takes_at_todays_rate() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"success_metric": "joy"}, "success metric 'joy': expected one of success, task_completion_rate"),
+        (
+            {"success_metric": "joy"},
+            "success metric 'joy': expected one of success, task_completion_rate",
+        ),
         ({"guardrails": (RATE,)}, "named twice"),
         ({"alpha": 0.9}, "expected 0 < alpha < power < 1"),
         ({"units": 3}, "3 units; expected 60 or more"),
