@@ -22,7 +22,7 @@ def print_verdict(found: Verdict) -> None:
                 figure.metric,
                 figure.variant,
                 figure.units,
-                figure.reason or _with_interval(figure.value, figure.interval, figure.metric),
+                figure.reason or _with_interval(figure.value, figure.interval, figure.unit),
                 *_compared(compared.get((figure.variant, figure.metric))),
             )
             for figure in found.figures
@@ -48,12 +48,18 @@ def _print_outlook(found: Verdict) -> None:
     outlook = found.outlook
     if outlook is None or outlook.minimum_detectable_effect is None:
         return
-    parts = [f"one look now would show a difference of {outlook.minimum_detectable_effect:.3g}"]
+    least = amount(outlook.minimum_detectable_effect, found.figures[0].unit)
+    parts = [f"one look now would show a difference of {least}"]
     if outlook.required_units is not None:
         parts.append(f"what matters takes {outlook.required_units} units of each variant")
     if outlook.days_left is not None:
-        parts.append(f"{outlook.days_left:.1f} days more")
+        parts.append(f"{outlook.days_left:.1f} days more at the rate so far")
     say("; ".join(parts))
+
+
+def amount(value: float, unit: str) -> str:
+    """A difference without its sign, with its unit."""
+    return f"{100 * value:.3g} points" if unit == "share" else f"{value:.3g} {unit}"
 
 
 def _compared(one: Comparison | None) -> tuple[str, str, str]:
@@ -62,20 +68,18 @@ def _compared(one: Comparison | None) -> tuple[str, str, str]:
     if one.difference is None or one.p_adjusted is None:
         return "", "", one.state.value
     return (
-        _with_interval(one.difference, one.interval, one.metric, sign="+"),
+        _with_interval(one.difference, one.interval, one.unit, sign="+"),
         f"{one.p_adjusted:.2g}",
         one.state.value,
     )
 
 
 def _with_interval(
-    value: float | None, interval: Interval | None, metric: str, sign: str = ""
+    value: float | None, interval: Interval | None, unit: str, sign: str = ""
 ) -> str:
-    from shared.abtest.metrics import METRICS
-
     if value is None:
         return "unknown"
-    unit, times = METRICS[metric].unit, 1.0
+    times = 1.0
     if unit == "share":
         unit, times = "%" if not sign else "points", 100.0
     shown = f"{value * times:{sign}.4g}"

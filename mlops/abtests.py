@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlops.abtest_plans import (
+    Alpha,
+    Guardrails,
+    MinimumEffect,
+    OwnMetrics,
+    Pausing,
+    Power,
+    Units,
+    Winsorize,
+    planned,
+    power,
+    print_plan,
+)
 from mlops.abtest_results import print_analysis, print_verdict
 from mlops.console import (
     Exit,
@@ -28,10 +41,20 @@ if TYPE_CHECKING:
     from shared.abtest.tables import AbTest
 
 app = typer.Typer(no_args_is_help=True, help="A/B tests: which agent does better.")
+app.command()(power)
 
 Name = Annotated[str, typer.Argument(help="The test's name.")]
 Environment = Annotated[str, typer.Option(help="Where the test runs.")]
 
+
+RulesJson = Annotated[
+    str,
+    typer.Option(
+        "--rules",
+        help="JSON with targeting, namespace, holdout, forced, starts_at, ends_at, or any other"
+        " part of a definition: see docs/ab-tests.md.",
+    ),
+]
 
 Version = Annotated[
     int | None,
@@ -55,13 +78,15 @@ def create(
     sticky: Annotated[
         bool, typer.Option("--sticky", help="Units keep their variant when weights change.")
     ] = False,
-    rules: Annotated[
-        str,
-        typer.Option(
-            help="JSON with targeting, namespace, holdout, forced, starts_at, ends_at: see"
-            " docs/ab-tests.md."
-        ),
-    ] = "{}",
+    guardrail: Guardrails = None,
+    minimum_effect: MinimumEffect = None,
+    units: Units = None,
+    alpha: Alpha = None,
+    power: Power = None,
+    pause_when_harmed: Pausing = None,
+    winsorize: Winsorize = None,
+    own_metric: OwnMetrics = None,
+    rules: RulesJson = "{}",
     as_json: Json = False,
 ) -> None:
     """Make a test, as a draft.
@@ -71,19 +96,100 @@ def create(
     with one_line_errors():
         from shared.abtest import lifecycle
         from shared.database import tenant_session
-        from shared.registry.models import resolve
         from shared.tenancy.tenants import current_tenant
 
         variants = [_variant(text, 1 / len(variant)) for text in variant]
-        given = {"coverage": coverage, "sticky": sticky} | _object("--rules", rules)
+        plan = planned(
+            guardrail,
+            minimum_effect,
+            units,
+            alpha,
+            power,
+            pause_when_harmed,
+            winsorize,
+            own_metric,
+        )
+        given = {"coverage": coverage, "sticky": sticky} | plan | _object("--rules", rules)
         with tenant_session(current_tenant()) as session:
-            for one in variants:
-                if one["model"] is not None:
-                    with looking_up():
-                        resolve(session, one["model"])
+            _require_models(session, variants)
             made = lifecycle.create(
                 session, name, variants, environment=environment, success_metric=metric, **given
             )
+            _result(made, as_json)
+
+
+@app.command()
+def redefine(
+    name: Name,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="As `create` takes them; all of them anew.")
+    ] = None,
+    environment: Environment = "production",
+    metric: Annotated[str | None, typer.Option(help="What the variants are compared by.")] = None,
+    coverage: Annotated[
+        float | None, typer.Option(help="The share that takes part, 0 to 1.")
+    ] = None,
+    sticky: Annotated[
+        bool | None,
+        typer.Option("--sticky/--no-sticky", help="Units keep their variant when weights change."),
+    ] = None,
+    guardrail: Guardrails = None,
+    minimum_effect: MinimumEffect = None,
+    units: Units = None,
+    alpha: Alpha = None,
+    power: Power = None,
+    pause_when_harmed: Pausing = None,
+    winsorize: Winsorize = None,
+    own_metric: OwnMetrics = None,
+    rules: RulesJson = "{}",
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """Change a draft: what is given takes the place of what it had, and all else stays.
+
+    Once a test has begun its plan is fixed.
+
+    Example: mlops ab redefine choice --minimum-effect 0.02 --guardrail error_rate:0.01
+    """
+    with one_line_errors():
+        from shared.abtest import lifecycle
+        from shared.database import tenant_session
+        from shared.tenancy.tenants import current_tenant
+
+        changes: dict[str, Any] = {
+            "variants": [_variant(text, 1 / len(variant)) for text in variant] if variant else None,
+            "success_metric": metric,
+            "coverage": coverage,
+            "sticky": sticky,
+        }
+        changes = {key: value for key, value in changes.items() if value is not None}
+        changes |= planned(
+            guardrail,
+            minimum_effect,
+            units,
+            alpha,
+            power,
+            pause_when_harmed,
+            winsorize,
+            own_metric,
+        )
+        changes |= _object("--rules", rules)
+        with tenant_session(current_tenant()) as session:
+            with looking_up():
+                test = lifecycle.find(session, name, environment)
+            _require_models(session, changes.get("variants", []))
+            before = lifecycle.definition_of(test).model_dump(mode="json")
+            if "success_metric" in changes and "guardrails" not in changes:
+                # What is compared now is no guardrail of itself any more.
+                before["guardrails"] = [
+                    one
+                    for one in before["guardrails"]
+                    if one["metric"] != changes["success_metric"]
+                ]
+            changes |= {"name": name, "environment": environment}
+            # What it had is part of what it becomes: it must not have changed in between.
+            read = test.table_version if version is None else version
+            made = lifecycle.redefine(session, before | changes, expected_version=read)
             _result(made, as_json)
 
 
@@ -330,6 +436,9 @@ def show(name: Name, environment: Environment = "production", as_json: Json = Fa
     """
     with one_line_errors():
         from shared.abtest import analysis, lifecycle
+        from shared.abtest.history import harms_that_paused
+        from shared.abtest.unit_analysis import plan_of
+        from shared.abtest.verdicts import Verdict
         from shared.database import tenant_session
         from shared.tenancy.tenants import current_tenant
 
@@ -338,18 +447,22 @@ def show(name: Name, environment: Environment = "production", as_json: Json = Fa
                 test = lifecycle.find(session, name, environment)
             found = analysis.analysis_of(session, test)
             described = _described(test)
+            plan, paused_by = plan_of(test), harms_that_paused(session, test)
     of_episodes = isinstance(found, analysis.Analysis)
     if as_json:
         print_json(described | asdict(found))
         return
     if not (any(one.counts.units for one in found.variants) if of_episodes else found.units):
         say(_without_units(described))
+        if isinstance(found, Verdict):
+            print_plan(plan, found, paused_by)
         return
     say(found.verdict)
     if of_episodes:
         print_analysis(found)
     else:
         print_verdict(found)
+        print_plan(plan, found, paused_by)
     say(_state(described))
 
 
@@ -381,6 +494,16 @@ def _without_units(test: Mapping[str, Any]) -> str:
         case status:
             how = f"it is {status}"
     return f"{name} has assigned no unit yet, so nothing is known; {how}"
+
+
+def _require_models(session: Session, variants: Sequence[Mapping[str, Any]]) -> None:
+    """A model that is not there is exit code 5."""
+    from shared.registry.models import resolve
+
+    for one in variants:
+        if one.get("model") is not None:
+            with looking_up():
+                resolve(session, one["model"])
 
 
 def _change(
@@ -460,6 +583,7 @@ def _described(test: AbTest) -> dict[str, Any]:
         "rules": test.rules,
         "winner": test.winner,
         "success_metric": test.success_metric,
+        "plan": test.plan,
         "created_at": test.created_at,
     }
 

@@ -45,8 +45,10 @@ class ConfigManager:
 
         Variants are names, or mappings with `name` and whatever of `model` and `payload` they
         have; the first is the control. Without a `traffic_split` all get the same. `rules` are
-        coverage, targeting, namespace, holdout, forced, starts_at, ends_at and sticky. Raises
-        `AbTestError`.
+        coverage, targeting, namespace, holdout, forced, starts_at, ends_at and sticky; and what is
+        settled before it begins: guardrails, minimum_effect, units, alpha, power,
+        pause_when_harmed, winsorize and metrics, as `shared.abtest.plan.Plan` has them. Raises
+        `AbTestError`, and nothing is made then.
         """
         named = [{"name": one} if isinstance(one, str) else dict(one) for one in variants]
         if traffic_split is None:

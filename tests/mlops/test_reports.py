@@ -164,7 +164,7 @@ def test_an_ab_test_is_changed_while_it_runs(told, mlops):
     ended = told("ab", "show", "words", "--json")
     assert (ended["status"], ended["winner"]) == ("concluded", "concise")
     assert ended["success_metric"] == "task_completion_rate"
-    assert told("ab", "show", "words") == (
+    assert told("ab", "show", "words").startswith(
         "words has assigned no unit yet, so nothing is known; it is concluded\n"
     )
     assert "standard:0, concise:1" in told("ab", "list")

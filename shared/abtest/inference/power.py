@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from statistics import NormalDist
 
 
@@ -51,6 +52,63 @@ def minimum_detectable_effect(
         return None
     variance = variance_control / n_control + variance_treatment / n_treatment
     return _quantiles(power, alpha) * math.sqrt(variance)
+
+
+@dataclass(frozen=True)
+class Size:
+    """So many units of each variant show so large a difference, in one look."""
+
+    units: int
+    effect: float
+
+
+def sized(
+    *,
+    baseline: float | None = None,
+    deviation: float | None = None,
+    effect: float | None = None,
+    units: int | None = None,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> Size:
+    """The units that an `effect` takes, or the effect that so many `units` of each variant show.
+
+    Of a share `baseline` is the control's, and the treatment has `baseline + effect`; of a mean
+    `deviation` is the units' standard deviation, the same in both. For units the share's variance
+    is taken at the baseline on both sides. ValueError unless just one of baseline and deviation and
+    just one of effect and units is given, and for what cannot be.
+    """
+    if (baseline is None) == (deviation is None):
+        raise ValueError("expected either a baseline, of a share, or a deviation, of a mean")
+    if (effect is None) == (units is None):
+        raise ValueError("expected either an effect or a number of units")
+    if effect is not None and not (effect != 0 and math.isfinite(effect)):
+        raise ValueError(f"effect {effect}; expected a finite number that is not 0")
+    control = treatment = 0.0
+    if baseline is not None:
+        other = baseline + (effect or 0.0)
+        if not (0 < baseline < 1 and 0 <= other <= 1):
+            raise ValueError(f"a share of {baseline:g} against {other:g}; expected between 0 and 1")
+        control, treatment = baseline * (1 - baseline), other * (1 - other)
+    if deviation is not None:
+        if not (deviation > 0 and math.isfinite(deviation)):
+            raise ValueError(f"deviation {deviation}; expected a finite number above 0")
+        control = treatment = deviation**2
+    if effect is not None:
+        needed = required_units(control, treatment, effect, power=power, alpha=alpha)
+        return Size(needed, effect)
+    assert units is not None
+    least = minimum_detectable_effect(control, treatment, units, units, power=power, alpha=alpha)
+    if least is None:
+        raise ValueError(f"{units} units of each variant; expected 1 or more")
+    return Size(units, least)
+
+
+def days(units: int, a_day: float) -> float:
+    """How long so many units take to come. ValueError unless some come each day."""
+    if not (a_day > 0 and math.isfinite(a_day)):
+        raise ValueError(f"{a_day} units a day; expected a finite number above 0")
+    return units / a_day
 
 
 def days_left(required: int, there: int, a_day: float) -> float | None:
