@@ -16,7 +16,7 @@ def print_verdict(found: Verdict) -> None:
     """What the units of each variant did, metric by metric, beside the control's."""
     compared = {(one.variant, one.metric): one for one in found.comparisons}
     print_table(
-        ["metric", "variant", "units", "value (95 %)", "to the control", "p", "verdict"],
+        ["metric", "variant", "units", "value (interval)", "to the control", "p", "verdict"],
         [
             (
                 figure.metric,

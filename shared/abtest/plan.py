@@ -136,7 +136,7 @@ class Plan(_Part):
     winsorize: dict[str, Cap] = {}
     "By metric."
     metrics: Annotated[tuple[OwnMetric, ...], Field(max_length=MOST_OWN)] = ()
-    "The author's own, beside the built-in ones."
+    "The author's own, which are compared whether or not they are guardrails."
 
     @model_validator(mode="before")
     @classmethod
@@ -193,7 +193,7 @@ class Plan(_Part):
                 )
         for name, cap in self.winsorize.items():
             metric = self.metric(name)
-            if name not in (self.success_metric, *self.guarded):
+            if name not in self.compared:
                 raise ValueError(f"cap of {name}: nothing is compared by it")
             if not metric.can_be_capped:
                 raise ValueError(
@@ -209,6 +209,12 @@ class Plan(_Part):
     def metric(self, name: str) -> AbMetric:
         """A built-in one or the author's own. KeyError for any other."""
         return next((one.made for one in self.metrics if one.name == name), None) or METRICS[name]
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """All metrics by which the variants are compared: the success metric is the first."""
+        named = (self.success_metric, *self.guarded)
+        return (*named, *(one.name for one in self.metrics if one.name not in named))
 
     @property
     def guarded(self) -> tuple[str, ...]:

@@ -57,8 +57,7 @@ def sum_units(session: Session) -> Summed:
     fresh = _counted_from_now_on(session, told)
     limits = {"events": EVENTS_AT_ONCE, "before": DAYS_BEFORE}
     taken = session.execute(_ADD_UP, fresh | limits).scalar_one()
-    session.execute(_summing(SUMMED))
-    _sum_own_metrics(session)
+    _sum_variants(session)
     _spread(session)
     return Summed(taken, len(told))
 
@@ -230,10 +229,37 @@ _ADD_UP: Final = sa.text(
 _NONE_CHANGED: Final = sa.text("DELETE FROM pg_temp.ab_changed")
 
 
-def _values_of(metric: AbMetric) -> str:
-    """(metric, in it or not, unknown or not, y, x, above its cap or not) as it was, and as it is.
+_WITH_A_PLAN: Final = sa.text(
+    """
+    SELECT t.id, t.plan->'metrics' AS metrics, t.plan->'winsorize' AS winsorize
+    FROM mlops.ab_tests t
+    WHERE (t.plan->'metrics' <> '[]' OR t.plan->'winsorize' <> '{}')
+        AND t.id IN (SELECT test_id FROM pg_temp.ab_changed)
+    ORDER BY t.id
+    """
+)
 
-    `cap_*` is NULL where the test has none, and LEAST of something and NULL is the thing.
+
+def _sum_variants(session: Session) -> None:
+    """Add what changed of the units to the sums of their variants.
+
+    Most tests have no metrics and no caps of their own and are summed together; each of the others
+    by itself, so that only who has caps pays for them.
+    """
+    planned = session.execute(_WITH_A_PLAN).all()
+    alone = [test_id for test_id, _, _ in planned]
+    session.execute(_summing(SUMMED, (), "test_id <> ALL (:tests)"), {"tests": alone})
+    for test_id, metrics, winsorize in planned:
+        own = tuple(OwnMetric.model_validate(one).made for one in metrics)
+        caps = tuple((name, int(cap["at"])) for name, cap in sorted(winsorize.items()))
+        summing = _summing((*SUMMED, *own), caps, "test_id = :test")
+        session.execute(summing, {"test": test_id})
+
+
+def _values_of(metric: AbMetric, cap: int | None) -> str:
+    """(metric, in it or not, unknown or not, y, x, above the cap or not) as it was, and as it is.
+
+    The cap is one of y, or of y over x where x is how many times were measured.
     """
     beside = metric.denominator or metric.before
     parts = [f"'{metric.name}'"]
@@ -246,12 +272,11 @@ def _values_of(metric: AbMetric) -> str:
             for name in (metric.numerator, beside)
         )
         above = "0"
-        if metric.can_be_capped:
-            cap = f"cap_{metric.name}"
-            most = cap if metric.denominator is None else f"{cap} * {x}"
-            above = f"CAST(coalesce({y} > {most}, false) AS integer)"
+        if cap is not None:
+            most = str(cap) if metric.denominator is None else f"{cap} * {x}"
+            above = f"CAST({y} > {most} AS integer)"
             y = f"least({y}, {most})"
-            # What is known from before is as far out for the same units.
+            # Who is far out was so before, and the two belong together.
             x = f"least({x}, {cap})" if metric.denominator is None else x
         parts.append(f"CAST({counted} AND {known} AS integer)")
         parts.append(f"CAST({counted} AND NOT ({known}) AS integer)")
@@ -259,20 +284,18 @@ def _values_of(metric: AbMetric) -> str:
     return f"({', '.join(parts)})"
 
 
-@functools.cache
-def _summing(metrics: tuple[AbMetric, ...], tests: str = "true") -> sa.TextClause:
-    """Add what changed of the units to the sums of these metrics, in such `tests`.
+@functools.lru_cache(maxsize=256)
+def _summing(
+    metrics: tuple[AbMetric, ...], caps: tuple[tuple[str, int], ...], tests: str
+) -> sa.TextClause:
+    """The statement for these metrics, with caps by their names, of such `tests`.
 
     Numbers of any size: the square of a unit's nano-dollars is beyond 64 bits.
     """
-    caps = ", ".join(
-        f"CAST(plan->'winsorize'->'{metric.name}'->>'at' AS numeric) AS cap_{metric.name}"
-        for metric in metrics
-        if metric.can_be_capped
-    )
+    most = dict(caps)
+    values = ", ".join(_values_of(metric, most.get(metric.name)) for metric in metrics)
     return sa.text(
         f"""
-        WITH caps AS MATERIALIZED (SELECT id AS test_id{caps and ", "}{caps} FROM mlops.ab_tests)
         INSERT INTO mlops.ab_sums AS s
             (tenant_id, test_id, variant, metric, units, unknown, y, x, yy, xx, xy, capped)
         SELECT CAST(current_setting('app.tenant') AS uuid), test_id, variant, metric,
@@ -280,9 +303,7 @@ def _summing(metrics: tuple[AbMetric, ...], tests: str = "true") -> sa.TextClaus
             sum(y_is - y_was), sum(x_is - x_was),
             sum(y_is * y_is - y_was * y_was), sum(x_is * x_is - x_was * x_was),
             sum(x_is * y_is - x_was * y_was), sum(above_is - above_was)
-        FROM pg_temp.ab_changed JOIN caps USING (test_id) CROSS JOIN LATERAL (
-            VALUES {", ".join(_values_of(metric) for metric in metrics)}
-        ) AS of_metric (
+        FROM pg_temp.ab_changed CROSS JOIN LATERAL (VALUES {values}) AS of_metric (
             metric, in_was, unknown_was, y_was, x_was, above_was,
             in_is, unknown_is, y_is, x_is, above_is)
         WHERE {tests}
@@ -292,23 +313,8 @@ def _summing(metrics: tuple[AbMetric, ...], tests: str = "true") -> sa.TextClaus
             y = s.y + excluded.y, x = s.x + excluded.x,
             yy = s.yy + excluded.yy, xx = s.xx + excluded.xx, xy = s.xy + excluded.xy,
             capped = s.capped + excluded.capped
-        """  # noqa: S608 (names of columns)
+        """  # noqa: S608 (names of columns, and whole numbers)
     )
-
-
-_WITH_OWN_METRICS: Final = sa.text(
-    """
-    SELECT t.id, t.plan->'metrics' AS metrics FROM mlops.ab_tests t
-    WHERE t.plan->'metrics' <> '[]' AND t.id IN (SELECT test_id FROM pg_temp.ab_changed)
-    ORDER BY t.id
-    """
-)
-
-
-def _sum_own_metrics(session: Session) -> None:
-    for test_id, metrics in session.execute(_WITH_OWN_METRICS).all():
-        own = tuple(OwnMetric.model_validate(one).made for one in metrics)
-        session.execute(_summing(own, "test_id = :test"), {"test": test_id})
 
 
 def _spread(session: Session) -> None:

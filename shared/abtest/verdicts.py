@@ -136,7 +136,7 @@ class Comparison:
     reason: str | None = None
     unit: str = ""
     standing: Standing | None = None
-    "None of the success metric."
+    "None of what is no guardrail."
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def _mixed(variants: Sequence[VariantSums]) -> str | None:
 
 
 def _asked(plan: Plan) -> tuple[AbMetric, ...]:
-    return tuple(plan.metric(name) for name in (plan.success_metric, *plan.guarded))
+    return tuple(plan.metric(name) for name in plan.compared)
 
 
 def _sums(one: VariantSums, metric: AbMetric) -> MetricSums:

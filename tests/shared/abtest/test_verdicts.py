@@ -225,6 +225,25 @@ def test_a_margin_of_a_quantile_is_in_its_unit() -> None:
     assert standing(0.2, 100) is Standing.HELD
 
 
+def test_an_own_metric_is_compared_with_all_others_and_is_no_guardrail() -> None:
+    retries = {"name": "retries", "numerator": "attempts", "larger_is_better": False}
+    plan = Plan(guardrails=(), metrics=(retries,))
+    more = MetricSums(Moments.from_values(np.repeat([1.0, 2.0], 2500)))
+    verdict = judge(
+        plan,
+        [
+            variant("control", 1000, 5000, retries=MetricSums(Moments(5000, 1.0, 1e-9))),
+            variant("treatment", 1000, 5000, retries=more),
+        ],
+    )
+    found = verdict.comparisons[1]
+    assert (found.metric, found.state, found.standing) == ("retries", AbState.WORSE, None)
+    assert (found.unit, found.difference) == ("attempts", pytest.approx(0.5))
+    assert found.p_adjusted == pytest.approx(2 * found.p_value)
+    assert verdict.harmed == ()
+    assert verdict.state is not AbState.WORSE
+
+
 def test_a_figure_says_how_many_units_are_above_the_cap() -> None:
     plan = Plan(guardrails=("cost_per_unit",), winsorize={"cost_per_unit": 0.1})
     cost = MetricSums(Moments.from_values(np.arange(5000.0)), capped=7)
