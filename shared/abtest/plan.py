@@ -221,11 +221,6 @@ class Plan(_Part):
         """The guardrails' metrics."""
         return tuple(one.metric for one in self.guardrails)
 
-    @property
-    def settled(self) -> bool:
-        """Whether each cap is known in the numbers that are stored."""
-        return all(cap.at is not None for cap in self.winsorize.values())
-
     def capped_at(self, name: str, at: int | None = None, of_units: int | None = None) -> Cap:
         """The metric's cap, settled: at its own value, or at the percentile that was found."""
         cap = self.winsorize[name]

@@ -57,7 +57,7 @@ def test_a_cap_is_stored_in_whole_numbers() -> None:
         guardrails=["cost_per_unit", "llm_latency"],
         winsorize={"cost_per_unit": 0.12, "llm_latency": "p99"},
     )
-    assert not plan.settled
+    assert plan.winsorize["cost_per_unit"].at is None
     assert plan.capped_at("cost_per_unit").at == 120_000_000
     found = plan.capped_at("llm_latency", 4_000, 250)
     assert (found.at, found.of_units, found.quantile) == (4_000, 250, 0.99)
