@@ -1,4 +1,4 @@
-"""`mlops up`, `down`, `restart`, `status`, `logs`, `env`, `doctor`: the services started here."""
+"""`mlops up`, `down`, `restart`, `status`, `logs`, `env`, `doctor`, `web`: the services here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
         "logs": show_logs,
         "env": environment,
         "doctor": examine,
+        "web": web,
     }.items():
         app.command(name)(command)
 
@@ -58,10 +59,10 @@ def up(
     ] = False,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Of the workers, beat and Flower only this one; may be repeated."),
+        typer.Option(help="Of the workers, beat, flower and web only this one; may be repeated."),
     ] = None,
 ) -> None:
-    """Start PostgreSQL, Redis, one worker per queue, beat and Flower; Ctrl-C stops them.
+    """Start PostgreSQL, Redis, one worker per queue, beat, Flower, HTTP; Ctrl-C stops them.
 
     What DATABASE_URL and REDIS_URL name is used and not started.
     """
@@ -150,6 +151,8 @@ def _addresses(state_dir: Path) -> Iterator[tuple[str, str]]:
     yield "Redis", f"127.0.0.1:{broker.port}" if broker else named.format("REDIS_URL")
     if record.flower:
         yield "Flower", f"{record.flower.address} (user {record.flower.user})"
+    if record.web:
+        yield "Functions", f"{record.web.address}/functions/v1/NAME (with an API key)"
 
 
 def _stream(state_dir: Path) -> None:
@@ -312,6 +315,7 @@ def _status_json(
         "state_dir": state_dir,
         "processes": [row(info) for info in infos],
         "flower": record.flower.address if record and record.flower else None,
+        "web": record.web.address if record and record.web else None,
         "queues_unknown": reason,
     }
 
@@ -396,3 +400,42 @@ def examine(
         )
     if any(check.verdict is doctor.Verdict.WRONG for check in found):
         raise typer.Exit(Exit.FAILURE)
+
+
+@one_line_errors()
+def web(
+    host: Annotated[str | None, typer.Option(help="MLOPS_WEB_HOST by default.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="MLOPS_WEB_PORT by default; 0 for any.")
+    ] = None,
+) -> None:
+    """Answer HTTP requests of LLM functions in the foreground; Ctrl-C ends it.
+
+    `mlops up` runs it as one of its processes.
+
+    Example: mlops web --port 8080
+    """
+    import logging
+
+    try:
+        from web.server import address_of, listen, server
+    except ModuleNotFoundError as error:
+        if error.name not in ("fastapi", "uvicorn", "h11", "starlette"):
+            raise
+        raise complain(
+            f"{error.name} is not installed: `pip install 'browser-mlops[web]'`"
+        ) from None
+    from shared.settings import settings
+
+    logging.basicConfig(
+        level=logging.INFO, format="[%(asctime)s: %(levelname)s] %(message)s", force=True
+    )
+    # Requests have a line each; what the client of the models says of its own would be another.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    here = settings()
+    listening = listen(
+        here.web_host if host is None else host, here.web_port if port is None else port
+    )
+    say(f"functions are at {address_of(listening)}/functions/v1/NAME")
+    with suppress(KeyboardInterrupt):
+        server().run(sockets=[listening])

@@ -98,6 +98,14 @@ class Settings(BaseSettings):
     flower_password: SecretStr | None = None
     flower_port: int = Field(default=5555, ge=0, le=65535)
 
+    web_host: str = "127.0.0.1"
+    web_port: int = Field(default=8000, ge=0, le=65535)
+    web_concurrency: int = Field(default=64, ge=1, le=10_000)
+    "Requests of functions at a time in a process; one more is told to come again."
+    web_body_bytes: int = Field(default=4 * 2**20, ge=1_000, le=64 * 2**20)
+    web_request_seconds: float = Field(default=150, gt=0, le=1_800)
+    "After which a request of a function is broken off, whatever the function's own deadline."
+
     @field_validator("database_url", "database_owner_url")
     @classmethod
     def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
@@ -111,6 +119,13 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"{host!r} is no host; expected one like shop.internal or 10.0.0.5"
                 )
+        return value
+
+    @field_validator("web_host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if not _is_host(value):
+            raise ValueError("is no host; expected an address like 127.0.0.1, or a name")
         return value
 
     @field_validator("redis_url")

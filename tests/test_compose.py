@@ -34,11 +34,15 @@ def services(text):
 
 @pytest.fixture(scope="module")
 def table():
-    return programs(beat_schedule="/tmp/beat.db", flower_address="0.0.0.0")  # noqa: S104
+    everywhere = "0.0.0.0"  # noqa: S104
+    return programs(beat_schedule="/tmp/beat.db", flower_address=everywhere, web_host=everywhere)
 
 
 def test_every_program_is_a_service_with_the_same_command(services, table):
-    assert {name: list(program.command) for name, program in table.items()} == {
+    def stated(command):
+        return list(command if command[0] == "celery" else ("python", "-m", *command))
+
+    assert {name: stated(program.command) for name, program in table.items()} == {
         name: services[name]["command"] for name in table
     }
 
@@ -80,7 +84,7 @@ def test_any_worker_can_be_scaled(services):
 
 def test_what_is_published_is_published_on_loopback_only(services):
     published = [port for service in services.values() for port in service.get("ports", [])]
-    assert published == ["127.0.0.1:5555:5555"]
+    assert published == ["127.0.0.1:5555:5555", "127.0.0.1:8000:8000"]
 
 
 def test_programs_wait_for_migrations_and_healthy_servers(services, table):
@@ -91,8 +95,8 @@ def test_programs_wait_for_migrations_and_healthy_servers(services, table):
     assert services["migrations"]["depends_on"]["postgres"]["condition"] == "service_healthy"
 
 
-def test_servers_workers_and_flower_have_health_checks(services):
-    for name in ("postgres", "redis", "flower", *Queue):
+def test_servers_workers_flower_and_http_have_health_checks(services):
+    for name in ("postgres", "redis", "flower", "web", *Queue):
         assert services[name]["healthcheck"]["test"]
 
 

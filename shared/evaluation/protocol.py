@@ -354,14 +354,20 @@ class EndpointError(AgentError):
     """The agent's model cannot be asked: unknown, key refused, no answer, or a broken one.
 
     That says nothing of the agent, so it does not count against it. `permanent`: trying again
-    will not help.
+    will not help. `retry_after`: seconds that the endpoint asks to wait, where it says so.
     """
 
     def __init__(
-        self, message: str, calls: tuple[LlmCall, ...] = (), *, permanent: bool = False
+        self,
+        message: str,
+        calls: tuple[LlmCall, ...] = (),
+        *,
+        permanent: bool = False,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message, calls)
         self.permanent = permanent
+        self.retry_after = retry_after
 
 
 class Agent(Protocol):

@@ -73,6 +73,10 @@ class Try:
     error: str | None = None
     "Why there is no answer at all."
     permanent: bool = False
+    refused: bool = False
+    "Whether it was not asked because a hard stop does not let it."
+    retry_after: float | None = None
+    "Seconds that its endpoint asks to wait, where it says so."
     text: str | None = None
     assessed: Assessed | None = None
 
@@ -213,7 +217,7 @@ class Asking:
         )
         refused = await _leave(allowance)
         if refused is not None:
-            return Try(variant, began, (), error=refused, permanent=True)
+            return Try(variant, began, (), error=refused, permanent=True, refused=True)
         endpoint = Endpoint(variant)
         self._open = (variant, began, endpoint)
         try:
@@ -236,7 +240,14 @@ class Asking:
             )
         except EndpointError as error:
             calls = tuple(endpoint.calls)
-            return Try(variant, began, calls, error=str(error), permanent=error.permanent)
+            return Try(
+                variant,
+                began,
+                calls,
+                error=str(error),
+                permanent=error.permanent,
+                retry_after=error.retry_after,
+            )
         text = storable(reply.text)
         assessed = assess(definition, text, cut_off=reply.cut_off)
         marks: dict[str, object] = {"confidence": assessed.confidence}

@@ -25,6 +25,7 @@ from shared.telemetry.events import is_name
 
 NAME: Final = r"^[a-z0-9](?:[a-z0-9_.-]{0,98}[a-z0-9])?$"
 "In addresses, keys and telemetry alike."
+LONGEST_NAME: Final = 100
 MOST_VARIANTS: Final = 100
 LONGEST_TEMPLATE: Final = 100_000
 LONGEST_ANSWER: Final = 1_000_000

@@ -22,6 +22,7 @@ from shared.evaluation.protocol import LlmCall
 from shared.functions.asking import Answered, Prepared, Try, timed
 from shared.functions.assigning import UnitFrom
 from shared.functions.definition import FunctionError
+from shared.functions.failing import Cause, cause_of
 from shared.money import known_nanos
 from shared.telemetry.events import (
     Event,
@@ -44,11 +45,22 @@ NO_ANSWER: Final = "no_answer"
 class NoAnswerError(FunctionError):
     """Neither the variant nor the fallback has answered; the message is one line."""
 
-    def __init__(self, message: str, invocation: Invocation, *, permanent: bool) -> None:
+    def __init__(
+        self,
+        message: str,
+        invocation: Invocation,
+        *,
+        permanent: bool,
+        cause: Cause,
+        retry_after: float | None,
+    ) -> None:
         super().__init__(message)
         self.invocation = invocation
         self.permanent = permanent
         "Whether trying again will not help."
+        self.cause = cause
+        self.retry_after = retry_after
+        "Seconds that the last endpoint asks to wait; None where it does not say."
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,8 @@ def answer_of(invocation: Invocation, answered: Answered) -> Invocation:
         f"function {invocation.function} gave no answer: {'; then '.join(invocation.problems)}",
         invocation,
         permanent=all(one.permanent for one in answered.tries),
+        cause=cause_of(answered),
+        retry_after=answered.tries[-1].retry_after,
     )
 
 

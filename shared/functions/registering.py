@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from shared.abtest.states import AbTestError
 from shared.database import tenant_of
 from shared.evaluation.agents.keys import KeyNotAllowedError, check_key_may_go
 from shared.functions.definition import (
+    LONGEST_NAME,
     FunctionDefinition,
     FunctionError,
     UnknownFunctionError,
@@ -28,7 +30,7 @@ _ONE_AT_A_TIME: Final = sa.text(
     "SELECT pg_advisory_xact_lock("
     "hashtextextended('mlops.llm_functions ' || current_setting('app.tenant') || :name, 0))"
 )
-_NEAR: Final = 10
+_MOST_TOLD: Final = 10
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,7 @@ def find(session: Session, name: str) -> Registered:
         found = session.scalar(query.limit(1))
     if found is None:
         known = [one.definition.name for one in functions(session)]
-        there = ", ".join(known[:_NEAR]) + (", ..." if len(known) > _NEAR else "") or "none yet"
-        raise UnknownFunctionError(f"no function {name[:200]!r}; there is: {there}")
+        raise UnknownFunctionError(f"no function {name[:200]!r}; {_there_is(plain, known)}")
     return _registered(found)
 
 
@@ -123,6 +124,16 @@ def remove(session: Session, name: str) -> int:
     ).all()
     audit(session, "function.remove", name, {"versions": sorted(removed)})
     return len(removed)
+
+
+def _there_is(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name[:LONGEST_NAME], known, n=3)
+    # Where the name is there, it is the version that is not.
+    if near and name not in known:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    return "there is: " + (
+        ", ".join(known[:_MOST_TOLD]) + (", ..." if len(known) > _MOST_TOLD else "") or "none yet"
+    )
 
 
 def _check_test(session: Session, definition: FunctionDefinition) -> None:

@@ -74,6 +74,7 @@ def examine(state_dir: Path, newest_revision: str) -> Iterator[Check]:
     yield from _workers()
     yield _checked("beat", partial(_beat, record))
     yield _checked("Flower", partial(_flower, record))
+    yield _checked("HTTP", partial(_web, record))
     yield _checked("disk", partial(_disk, state_dir))
     yield _checked("ports", partial(_ports, record))
 
@@ -256,6 +257,24 @@ def _flower(record: Record | None) -> str:
     return f"answers at {record.flower.address}"
 
 
+def _web(record: Record | None) -> str:
+    told = _kept_process(record, "web")
+    assert record is not None
+    assert record.web is not None
+    try:
+        with urllib.request.urlopen(  # noqa: S310 (our own http address)
+            f"{record.web.address}/readyz", timeout=5
+        ):
+            pass
+    except urllib.error.HTTPError:
+        raise ServiceError(f"{told} and cannot reach PostgreSQL or Redis") from None
+    except (urllib.error.URLError, OSError):
+        raise ServiceError(
+            f"{told} and does not answer at {record.web.address}: see `mlops logs web`"
+        ) from None
+    return f"functions are at {record.web.address}/functions/v1/NAME"
+
+
 def _disk(state_dir: Path) -> str:
     folder = state_dir.absolute()
     while not folder.exists():
@@ -271,14 +290,21 @@ def _disk(state_dir: Path) -> str:
 
 def _ports(record: Record | None) -> str:
     if record is None:
-        wanted = settings().flower_port
-        if wanted and not ports.is_free(wanted):
-            raise ServiceError(
-                f"port {wanted} is taken, Flower will listen on another: "
-                "set MLOPS_FLOWER_PORT to choose it"
-            )
-        return f"{wanted or 'any port'} is free for Flower, the others are chosen at the start"
-    used = {"Flower": record.flower.port if record.flower else None}
+        here = settings()
+        wanted = {"Flower": here.flower_port, "HTTP": here.web_port}
+        for name, port in wanted.items():
+            if port and not ports.is_free(port):
+                variable = "MLOPS_FLOWER_PORT" if name == "Flower" else "MLOPS_WEB_PORT"
+                raise ServiceError(
+                    f"port {port} is taken, {name} will listen on another: set {variable} to"
+                    " choose it"
+                )
+        free = ", ".join(f"{port or 'any port'} for {name}" for name, port in wanted.items())
+        return f"{free} free, the others are chosen at the start"
+    used = {
+        "Flower": record.flower.port if record.flower else None,
+        "HTTP": record.web.port if record.web else None,
+    }
     if record.postgres and "postgres" in record.servers:
         used["PostgreSQL"] = record.postgres.port
     if record.redis and "redis" in record.servers:

@@ -20,7 +20,7 @@ WORKER_ENVIRONMENT = {"REMAP_SIGTERM": "SIGQUIT"}
 
 @dataclass(frozen=True)
 class Program:
-    """One process to keep alive: the Celery command line, without the interpreter."""
+    """One process to keep alive: a module that Python runs, and its arguments."""
 
     name: str
     command: tuple[str, ...]
@@ -38,8 +38,10 @@ def programs(
     beat_schedule: str = "beat.db",
     flower_address: str = LOOPBACK,
     flower_port: int = 5555,
+    web_host: str = LOOPBACK,
+    web_port: int = 8000,
 ) -> dict[str, Program]:
-    """One worker per queue, beat and Flower, by name.
+    """One worker per queue, beat, Flower and the HTTP server, by name.
 
     `episodes_per_worker` episodes run at a time in the evaluation worker. Flower's user and
     password come from FLOWER_BASIC_AUTH: a command line can be read by every user of a machine.
@@ -50,6 +52,7 @@ def programs(
         *(worker(queue.value, episodes_per_worker) for queue in Queue),
         Program("beat", (*beat, "--schedule", beat_schedule, "--loglevel", "INFO")),
         Program("flower", (*flower, f"--address={flower_address}", f"--port={flower_port}")),
+        Program("web", ("mlops.cli", "web", "--host", web_host, "--port", str(web_port))),
     ]
     return {program.name: program for program in table}
 

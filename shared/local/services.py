@@ -27,6 +27,7 @@ from shared.local.state import (
     RedisRecord,
     StateFolder,
     SupervisorRecord,
+    WebRecord,
 )
 from shared.local.supervision import ProcessInfo, ProcessState
 from shared.settings import settings
@@ -63,6 +64,7 @@ class Services:
     database_owner_url: str
     redis_url: str
     flower: FlowerRecord | None
+    web: WebRecord | None
     started: bool
     notes: tuple[str, ...] = ()
 
@@ -210,6 +212,9 @@ def _prepare(
     flower_port = port(wanted)
     if here.flower_port and flower_port != here.flower_port:
         notes.append(f"port {here.flower_port} is taken: Flower listens on {flower_port}")
+    web_port = port(here.web_port or (known.web.port if known and known.web else None))
+    if here.web_port and web_port != here.web_port:
+        notes.append(f"port {here.web_port} is taken: functions are at port {web_port}")
     password = stated(here.flower_password)
     record = Record(
         instance=instance,
@@ -223,6 +228,7 @@ def _prepare(
             user=here.flower_user,
             password=password or (flower.password if flower else secrets.token_urlsafe(18)),
         ),
+        web=WebRecord(host=here.web_host, port=web_port),
         servers=tuple(servers),
     )
     return record, tuple(notes)
@@ -279,10 +285,13 @@ def _table(
     record: Record, folder: StateFolder, names: Collection[str] | None
 ) -> tuple[Program, ...]:
     assert record.flower is not None
+    assert record.web is not None
     table = program_table(
         episodes_per_worker=settings().episodes_per_worker,
         beat_schedule=str(folder.beat_schedule),
         flower_port=record.flower.port,
+        web_host=record.web.host,
+        web_port=record.web.port,
     )
     unknown = sorted(set(names or ()) - set(table))
     if unknown:
@@ -332,6 +341,7 @@ def _described(
         database_owner_url=owner_url,
         redis_url=redis_url,
         flower=record.flower,
+        web=record.web,
         started=started,
         notes=notes,
     )

@@ -87,6 +87,19 @@ class FlowerRecord(_Part):
         return f"http://{LOOPBACK}:{self.port}"
 
 
+class WebRecord(_Part):
+    """Our HTTP server for functions."""
+
+    host: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        """Where this machine reaches it, also where it listens on all addresses."""
+        host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
 class SupervisorRecord(_Part):
     """Our process manager; pid and start time (seconds since the epoch) are None when stopped."""
 
@@ -104,6 +117,7 @@ class Record(_Part):
     postgres: PostgresRecord | None = None
     redis: RedisRecord | None = None
     flower: FlowerRecord | None = None
+    web: WebRecord | None = None
     servers: tuple[str, ...] = ()
     """Which of "postgres" and "redis" this start runs; the environment names the others."""
 

@@ -194,6 +194,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         "MLOPS_RESEND_AFTER_SECONDS": "2",
         "MLOPS_EPISODES_PER_WORKER": "2",
         "MLOPS_FLOWER_PORT": "0",
+        "MLOPS_WEB_PORT": "0",
     }
     with ExitStack() as stack:
         stack.callback(_forget)

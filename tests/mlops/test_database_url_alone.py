@@ -200,7 +200,11 @@ def test_a_login_is_made_with_any_password_and_the_password_stays_here(
 
 @pytest.mark.proof
 def test_mlops_up_migrates_with_the_one_url(process, url, tmp_path, services):
-    state = {"MLOPS_STATE_DIR": str(tmp_path / "state"), "MLOPS_FLOWER_PORT": "0"}
+    state = {
+        "MLOPS_STATE_DIR": str(tmp_path / "state"),
+        "MLOPS_FLOWER_PORT": "0",
+        "MLOPS_WEB_PORT": "0",
+    }
     try:
         up = process(url("postgres"), "up", "--detach", "--only", "beat", **state)
         assert up.returncode == 0, up.stderr

@@ -38,6 +38,7 @@ def environment(folder):
     environment.update(
         MLOPS_STATE_DIR=str(folder / "state"),
         MLOPS_FLOWER_PORT="0",
+        MLOPS_WEB_PORT="0",
         COLUMNS="200",
     )
     return environment
@@ -63,7 +64,8 @@ def look(folder, environment, monkeypatch):
     for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLOPS_STATE_DIR", environment["MLOPS_STATE_DIR"])
-    monkeypatch.setenv("MLOPS_FLOWER_PORT", environment["MLOPS_FLOWER_PORT"])
+    for name in ("MLOPS_FLOWER_PORT", "MLOPS_WEB_PORT"):
+        monkeypatch.setenv(name, environment[name])
     monkeypatch.setattr("mlops.console.out.width", 200)
 
     def run(*arguments, **variables):

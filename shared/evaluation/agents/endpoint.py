@@ -234,14 +234,17 @@ class Endpoint:
         """Wait until the next try is due. Raises EndpointError when there is to be none."""
         question.failures += 1
         seconds = retrying.pause(question.failures, failed.headers)
-        tries = f"after {_attempts(question.failures)}"
+        tries, asked = f"after {_attempts(question.failures)}", failed.retry_after
         if question.failures > self._parameters.max_retries:
-            raise EndpointError(f"{failed}, {tries}")
+            raise EndpointError(f"{failed}, {tries}", retry_after=asked)
         if seconds > retrying.MOST_ASKED_SECONDS:
-            raise EndpointError(f"{failed}, {tries}: it asks to wait {seconds:.0f} s")
+            raise EndpointError(
+                f"{failed}, {tries}: it asks to wait {seconds:.0f} s", retry_after=asked
+            )
         if seconds >= self._patience.left(self._now(question)):
             raise EndpointError(
-                f"{failed}, {tries}: no time {self._patience.of_whom} is left for another"
+                f"{failed}, {tries}: no time {self._patience.of_whom} is left for another",
+                retry_after=asked,
             )
         await asyncio.sleep(seconds)
 
@@ -360,6 +363,10 @@ class _FailedError(Exception):
     def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.headers = headers or {}
+
+    @property
+    def retry_after(self) -> float | None:
+        return retrying.asked_seconds(self.headers)
 
 
 class _Call:

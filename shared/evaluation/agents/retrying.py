@@ -31,14 +31,15 @@ def pause(failures: int, headers: Mapping[str, str]) -> float:
     Half a second, doubled each time up to 8, less a random quarter so that many do not come back
     as one.
     """
-    asked = _asked(headers)
+    asked = asked_seconds(headers)
     if asked is not None:
         return asked
     return min(_FIRST_SECONDS * 2.0 ** (failures - 1), _MOST_SECONDS) * (1 - random.random() / 4)
 
 
-def _asked(headers: Mapping[str, str]) -> float | None:
-    """`retry-after-ms`, else `retry-after` in seconds or as a date (RFC 9110, 10.2.3)."""
+def asked_seconds(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait: `retry-after-ms`, else `retry-after` in seconds or as a
+    date (RFC 9110, 10.2.3); None where it asks for nothing."""
     for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
             seconds = float(headers.get(name, "")) / divisor

@@ -92,7 +92,11 @@ def endpoint(respond: Callable[[int], Answer]) -> Iterator[tuple[str, list[dict[
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        # Fifty may come at once; five wait by default, and others are refused.
+        request_queue_size = 128
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -30,6 +30,7 @@ def state(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     path = folder / "state"
     monkeypatch.setenv("MLOPS_STATE_DIR", str(path))
     monkeypatch.setenv("MLOPS_FLOWER_PORT", "0")
+    monkeypatch.setenv("MLOPS_WEB_PORT", "0")
     settings.cache_clear()
     yield path
     services.stop(path)

@@ -3,10 +3,10 @@ from shared.jobs.contracts import Queue
 from shared.local.programs import STOP_SECONDS, programs
 
 
-def test_each_queue_has_a_worker_and_there_are_beat_and_flower():
+def test_each_queue_has_a_worker_and_there_are_beat_flower_and_http():
     table = programs()
     assert [p.queue for p in table.values() if p.queue] == [queue.value for queue in Queue]
-    assert set(table) == {*Queue, "beat", "flower"}
+    assert set(table) == {*Queue, "beat", "flower", "web"}
 
 
 def test_episodes_share_a_process_and_other_work_does_not():

@@ -1,0 +1,1 @@
+"""HTTP: LLM functions asked from any language, with an API key."""
