@@ -40,7 +40,7 @@ async def invoke(
     from shared.tenancy.tenants import current_tenant
 
     tenant = tenant_id or await asyncio.to_thread(current_tenant)
-    return await ask(tenant, Request(name, query, dict(context or {}), unit_id))
+    return await ask(tenant, Request(name, query, {} if context is None else context, unit_id))
 
 
 def create(definition: Mapping[str, Any], *, tenant_id: TenantId | None = None) -> Registered:

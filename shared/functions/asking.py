@@ -108,10 +108,7 @@ def prepare(session: Session, request: Request, call: UUID) -> Prepared:
 
     Raises `FunctionError`, in one line.
     """
-    if len(request.query) > LONGEST_QUERY:
-        raise FunctionError(
-            f"a query of {len(request.query)} characters; at most {LONGEST_QUERY:,}"
-        )
+    _check(request)
     function = find(session, request.function)
     definition = function.definition
     unit = unit_of(request.unit_id, request.context, call)
@@ -127,6 +124,23 @@ def prepare(session: Session, request: Request, call: UUID) -> Prepared:
         messages={name: _messages(definition.variant(name), request) for name in names},
         prices=tenant_prices(session),
     )
+
+
+def _check(request: Request) -> None:
+    """Raises `FunctionError`: what is asked may come from a caller without types."""
+    for name, value, kind in (
+        ("function", request.function, str),
+        ("query", request.query, str),
+        ("context", request.context, Mapping),
+        ("unit_id", request.unit_id, str | None),
+    ):
+        if not isinstance(value, kind):
+            wanted = "a mapping" if kind is Mapping else "text"
+            raise FunctionError(f"{name} is of type {type(value).__name__}; expected {wanted}")
+    if len(request.query) > LONGEST_QUERY:
+        raise FunctionError(
+            f"a query of {len(request.query)} characters; at most {LONGEST_QUERY:,}"
+        )
 
 
 def _messages(variant: FunctionVariant, request: Request) -> list[dict[str, str]]:
@@ -249,7 +263,8 @@ class Asking:
                 retry_after=error.retry_after,
             )
         text = storable(reply.text)
-        assessed = assess(definition, text, cut_off=reply.cut_off)
+        # A long answer takes a schema seconds, and others may share this loop.
+        assessed = await asyncio.to_thread(assess, definition, text, cut_off=reply.cut_off)
         marks: dict[str, object] = {"confidence": assessed.confidence}
         if not assessed.fits:
             marks = {"error_type": "invalid_answer"}

@@ -30,7 +30,7 @@ def render(template: str, query: str, context: Mapping[str, Any]) -> str:
     """The template with the query and the context's values in it.
 
     A text stands as it is, anything else as JSON. Raises `TemplateError` that names what the
-    context lacks.
+    context lacks, or has and cannot be written.
     """
     wanted = placeholders(template)
     missing = sorted(wanted - {QUERY} - context.keys())
@@ -39,7 +39,7 @@ def render(template: str, query: str, context: Mapping[str, Any]) -> str:
             f"the prompt needs {', '.join(missing)} in the context, which has"
             f" {', '.join(sorted(map(str, context))) or 'nothing'}"[:1_000]
         )
-    values = {name: query if name == QUERY else _text(context[name]) for name in wanted}
+    values = {name: query if name == QUERY else _text(name, context[name]) for name in wanted}
     # A name may stand there a thousand times: told before it is made.
     longest = len(template) + sum(len(one) for one in values.values()) * template.count("$")
     if longest > LONGEST_PROMPT and _length(template, values) > LONGEST_PROMPT:
@@ -47,8 +47,13 @@ def render(template: str, query: str, context: Mapping[str, Any]) -> str:
     return Template(template).substitute(values)
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _text(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise TemplateError(f"{name} of the context is neither text nor JSON") from None
 
 
 def _length(template: str, values: Mapping[str, str]) -> int:

@@ -130,6 +130,55 @@ def test_a_pattern_that_takes_for_ever_is_given_up():
         read_answer(json.dumps("a" * 5_000 + "!"), schema)
 
 
+@pytest.mark.parametrize("depth", [3, 11])
+def test_a_schema_whose_alternatives_multiply_is_given_up(monkeypatch, depth):
+    monkeypatch.setattr("shared.functions.schemas.SCHEMA_SECONDS", 0.1)
+    node = {"anyOf": [{"properties": {"a": {"$ref": "#/$defs/node"}}, "required": ["b"]}] * 4}
+    answer = "{}"
+    for _ in range(depth):
+        answer = f'{{"a": {answer}}}'
+    said = "does not fit anyOf" if depth == 3 else "the schema takes longer than 0.1 s"
+    with pytest.raises(UnusableAnswerError, match=said):
+        read_answer(answer, {"$defs": {"node": node}, "$ref": "#/$defs/node"})
+
+
+@pytest.mark.parametrize(
+    ("items", "distinct"),
+    [
+        # JSON Schema 2020-12, 4.2.2: 1 is 1.0, and neither is true.
+        ([1, True, 0, False, None, "1", [1], [True], {"a": 1}, {"a": True}], True),
+        ([1, 1.0], False),
+        ([[1, {"a": 2}], [1.0, {"a": 2}]], False),
+        ([{"n": n} for n in range(5_000)], True),
+    ],
+)
+def test_distinct_items_are_told_without_comparing_each_with_each(items, distinct):
+    text = json.dumps(items)
+    if distinct:
+        assert read_answer(text, {"uniqueItems": True}) == items
+    else:
+        with pytest.raises(UnusableAnswerError, match="does not fit uniqueItems"):
+            read_answer(text, {"uniqueItems": True})
+    assert read_answer(text, {"uniqueItems": False}) == items
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"insight": "x", "confidence": 1e999}', "not one JSON value"),
+        ('{"insight": "x", "more": ' + "[" * 200 + "]" * 200 + "}", "deeper than 100 levels"),
+    ],
+)
+def test_an_answer_that_nobody_could_be_handed_is_refused(text, said):
+    with pytest.raises(UnusableAnswerError, match=said):
+        read_answer(text, SCHEMA)
+
+
+def test_a_number_beyond_all_floats_is_no_multiple():
+    with pytest.raises(UnusableAnswerError, match="cannot be applied"):
+        read_answer("9" * 400, {"multipleOf": 0.1})
+
+
 def test_quality_is_the_share_of_rules_that_an_answer_keeps():
     function = defined(
         response_schema=SCHEMA,

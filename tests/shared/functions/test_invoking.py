@@ -343,6 +343,11 @@ def test_a_running_test_assigns_the_unit_and_always_the_same(served: Served) -> 
         ({"context": {"plan": "free", "user_id": "\ud800"}}, "which UTF-8 can hold"),
         ({"context": {"other": 1}}, "the prompt needs plan in the context, which has other"),
         ({"query": "x" * 1_000_001}, "a query of 1000001 characters"),
+        ({"query": 5}, "query is of type int; expected text"),
+        ({"context": [1]}, "context is of type list; expected a mapping"),
+        ({"unit_id": 7}, "unit_id is of type int; expected text"),
+        ({"context": {"plan": date(2026, 1, 1)}}, "plan of the context is neither text nor JSON"),
+        ({"context": {"plan": float("inf")}}, "plan of the context is neither text nor JSON"),
     ],
 )
 def test_what_cannot_be_asked_costs_nothing(
