@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from http import HTTPStatus
 from typing import Final
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ log: Final = logging.getLogger("web")
 
 REQUEST_ID: Final = "X-Request-Id"
 _LONGEST_PATH: Final = 200
+_LONGEST_REASON: Final = 500
 
 
 class Requests:
@@ -69,8 +71,9 @@ def _told(error: Exception, request_id: str) -> Problem:
     if known is None:
         log.error("request %s failed", request_id, exc_info=error)
         return Problem(500, "internal", f"an error of this server; its log has it as {request_id}")
-    if known.status in (500, 503):
-        log.warning("request %s: %s: %s", request_id, known.code, type(error).__name__)
+    if known.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        said = visible(error if error is not known else known.detail).partition("\n")[0]
+        log.warning("request %s: %s: %s", request_id, known.code, said[:_LONGEST_REASON])
     return known
 
 
