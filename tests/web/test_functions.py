@@ -435,6 +435,20 @@ def test_a_client_that_goes_away_breaks_its_call_off(url: str, team: Team) -> No
     assert [e.error_type for e in events if e.kind == "llm_call"] == ["aborted"]
 
 
+def test_a_server_that_is_stopped_breaks_its_calls_off_and_records_them(
+    team: Team, http: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.server.STOP_SECONDS", 0.1)
+    with hanging(team, "stopped") as asked, ThreadPoolExecutor(1) as pool:
+        with served() as address:
+            given = {"Authorization": f"Bearer {team.key}"}
+            there = f"{address}/functions/v1/stopped"
+            asking = pool.submit(http.post, there, json={"query": "q"}, headers=given)
+            assert asked.wait(20)
+        problem(asking.result(), 503, "stopping")
+    assert [e.error_type for e in team.events("stopped") if e.kind == "llm_call"] == ["aborted"]
+
+
 def test_a_hard_stop_is_a_refusal(post: Post, clean_redis: object) -> None:
     with ExitStack() as stack:
         poor = Team(stack)

@@ -108,6 +108,8 @@ class Client(httpx2.AsyncClient):
 
     async def _on_response(self, response: httpx2.Response) -> None:
         self.answering = True
+        # Nobody asked for it packed. It stays so, and is no JSON then.
+        response.headers.pop("content-encoding", None)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _Bounded(response.stream)
 

@@ -1,6 +1,7 @@
 """An endpoint that hangs, drips, floods or redirects is named, and the agent is not blamed."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import Awaitable, Callable
 
@@ -162,6 +163,18 @@ def test_more_than_a_body_may_hold_is_cut_off_and_said() -> None:
     with pytest.raises(EndpointError, match="answered with more than 8 MB") as error:
         play(flood)
     assert [call.error_type for call in error.value.calls] == ["response_too_long"]
+
+
+def test_what_nobody_asked_to_be_packed_is_not_unpacked() -> None:
+    packed = gzip.compress(BODY + b" " * 50_000_000, compresslevel=1)
+
+    async def pack(number: int, writer: asyncio.StreamWriter) -> None:
+        length = f"Content-Length: {len(packed)}\r\n\r\n".encode()
+        writer.write(OK + b"Content-Encoding: gzip\r\n" + length + packed)
+        await writer.drain()
+
+    with pytest.raises(EndpointError, match="no chat completion"):
+        play(pack)
 
 
 def test_a_redirect_is_told_as_one_and_not_followed() -> None:
