@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from shared.settings import settings
 from web import functions, health
 from web.requests import Requests, raise_as_problem
+
+_RECORD_SECONDS: Final = 5.0
 
 
 def application() -> FastAPI:
@@ -53,7 +55,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     asyncio.get_running_loop().set_default_executor(executor)
     app.state.places = asyncio.Semaphore(settings().web_concurrency)
     app.state.readiness = health.Readiness()
+    app.state.under_way = under_way = set[asyncio.Task[Any]]()
     yield
+    if under_way:
+        # The server has broken them off, and the loop that ends next would break off what they
+        # still do, which is to record themselves.
+        await asyncio.wait(under_way, timeout=_RECORD_SECONDS)
 
 
 def _version() -> str:

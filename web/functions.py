@@ -93,6 +93,9 @@ async def _while_wanted(asked: Coroutine[Any, Any, T], request: Request) -> T | 
     """
     seconds = settings().web_request_seconds
     asked_for = asyncio.create_task(asked)
+    under_way: set[asyncio.Task[Any]] = request.app.state.under_way
+    under_way.add(asked_for)
+    asked_for.add_done_callback(under_way.discard)
     gone = asyncio.create_task(_gone(request))
     both = {asked_for, gone}
     try:
