@@ -1,4 +1,4 @@
-"""What an A/B test has shown, as tables and lines: of units, and of agents' episodes."""
+"""What an A/B test has shown, as tables and lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from mlops.console import print_table, say
 
 if TYPE_CHECKING:
-    from shared.abtest.analysis import Analysis, Difference, VariantResult
     from shared.abtest.verdicts import Comparison, Verdict
     from shared.evaluation.intervals import Interval
 
@@ -42,6 +41,8 @@ def print_verdict(found: Verdict) -> None:
             f"sample ratio: p = {always:.2g} that the units follow the weights, whenever one looks"
             + ("" if once is None else f" ({once:.2g} for one look)")
         )
+    for remark in found.remarks:
+        say(remark)
 
 
 def _print_outlook(found: Verdict) -> None:
@@ -87,43 +88,3 @@ def _with_interval(
         low, high = (end * times for end in interval)
         shown += f" ({low:{sign}.4g} to {high:{sign}.4g})"
     return f"{shown} {unit}"
-
-
-def print_analysis(found: Analysis) -> None:
-    differences = {difference.variant: difference for difference in found.differences}
-    print_table(
-        ["variant", "model", "weight", "units", "episodes", "success (95 %)", "to the control"],
-        [
-            (
-                result.counts.name,
-                result.counts.model,
-                f"{result.counts.weight:g}",
-                result.counts.units,
-                result.counts.episodes,
-                _rate(result),
-                _difference(differences.get(result.counts.name)),
-            )
-            for result in found.variants
-        ],
-    )
-    if found.sample_ratio_p is None:
-        say("sample ratio: the weights have changed, or only one variant gets units: not tested")
-    else:
-        say(f"sample ratio: p = {found.sample_ratio_p:.2g} that the units follow the weights")
-
-
-def _rate(result: VariantResult) -> str | None:
-    if result.success_rate is None:
-        return None
-    return f"{result.success_rate:.0%}{_between(result.interval)} of {result.counts.scored}"
-
-
-def _difference(difference: Difference | None) -> str | None:
-    if difference is None or difference.difference is None:
-        return None
-    between = _between(difference.interval)
-    return f"{100 * difference.difference:+.1f} points{between}: {difference.state.value}"
-
-
-def _between(interval: Interval | None) -> str:
-    return "" if interval is None else f" ({100 * interval.low:.0f} to {100 * interval.high:.0f})"

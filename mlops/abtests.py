@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,7 +24,7 @@ from mlops.abtest_plans import (
     power,
     print_plan,
 )
-from mlops.abtest_results import print_analysis, print_verdict
+from mlops.abtest_results import print_verdict
 from mlops.console import (
     Exit,
     Json,
@@ -78,6 +79,15 @@ def create(
     sticky: Annotated[
         bool, typer.Option("--sticky", help="Units keep their variant when weights change.")
     ] = False,
+    allocation: Annotated[
+        str,
+        typer.Option(
+            help="fixed, or thompson: the weights follow the results, and units keep their variant."
+        ),
+    ] = "fixed",
+    least_share: Annotated[
+        float, typer.Option(help="Of each variant, where the weights follow the results.")
+    ] = 0.05,
     guardrail: Guardrails = None,
     minimum_effect: MinimumEffect = None,
     units: Units = None,
@@ -109,7 +119,13 @@ def create(
             winsorize,
             own_metric,
         )
-        given = {"coverage": coverage, "sticky": sticky} | plan | _object("--rules", rules)
+        given = {
+            "coverage": coverage,
+            "sticky": sticky or allocation == "thompson",
+            "allocation": allocation,
+            "least_share": least_share,
+        }
+        given |= plan | _object("--rules", rules)
         with tenant_session(current_tenant()) as session:
             _require_models(session, variants)
             made = lifecycle.create(
@@ -437,38 +453,32 @@ def show(name: Name, environment: Environment = "production", as_json: Json = Fa
     with one_line_errors():
         from shared.abtest import analysis, lifecycle
         from shared.abtest.history import harms_that_paused
-        from shared.abtest.unit_analysis import plan_of
-        from shared.abtest.verdicts import Verdict
         from shared.database import tenant_session
         from shared.tenancy.tenants import current_tenant
 
         with tenant_session(current_tenant()) as session:
             with looking_up():
                 test = lifecycle.find(session, name, environment)
-            found = analysis.analysis_of(session, test)
+            found = analysis.analysis_of(session, test, datetime.now(UTC))
             described = _described(test)
-            plan, paused_by = plan_of(test), harms_that_paused(session, test)
-    of_episodes = isinstance(found, analysis.Analysis)
+            plan, paused_by = analysis.plan_judged_by(test), harms_that_paused(session, test)
     if as_json:
         print_json(described | asdict(found))
         return
-    if not (any(one.counts.units for one in found.variants) if of_episodes else found.units):
+    if not found.units:
         say(_without_units(described))
-        if isinstance(found, Verdict):
-            print_plan(plan, found, paused_by)
+        print_plan(plan, found, paused_by)
         return
     say(found.verdict)
-    if of_episodes:
-        print_analysis(found)
-    else:
-        print_verdict(found)
-        print_plan(plan, found, paused_by)
+    print_verdict(found)
+    print_plan(plan, found, paused_by)
     say(_state(described))
 
 
 def _state(test: Mapping[str, Any]) -> str:
     """What the test does now, and to how many."""
     parts = [f"{test['name']} is {test['status']}, version {test['version']}"]
+    parts.append(", ".join(_told(variant) for variant in test["variants"]))
     if test["winner"] is not None:
         parts.append(f"winner {test['winner']}")
     coverage = test["rules"].get("coverage", 1)

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.abtest.analysis import VariantCounts, analyze
+from shared.abtest.episode_sums import TRIALS, is_of_agents, judge_episodes
 from shared.abtest.states import AbStatus
 from shared.abtest.tables import AbTest
 from shared.abtest.verdicts import AbState
 from shared.costs.advice.observed import Arm, SplitTest
 
-# As in the analysis: a unit that several runs have tried is one trial, its first that is scored.
-_COSTS: Final = sa.text(
-    """
-    WITH tried AS (
-        SELECT e.variant, e.cost_nanos, e.llm_calls, e.unpriced_calls, e.scored,
-               row_number() OVER (
-                   PARTITION BY e.variant, e.unit_id
-                   ORDER BY e.scored DESC, r.created_at, e.id
-               ) AS place
-        FROM mlops.episode_results e JOIN mlops.benchmark_runs r ON r.id = e.run_id
-        WHERE r.specification->'ab'->>'test' = :name
-          AND r.specification->'ab'->>'environment' = :environment
-    )
-    SELECT variant, avg(cost_nanos)::float8 AS mean_nanos,
+_ARMS: Final = sa.text(
+    f"""
+    WITH {TRIALS}
+    SELECT variant, count(*) AS scored,
+           count(*) FILTER (WHERE outcome = 'success') AS successes,
+           avg(cost_nanos)::float8 AS mean_nanos,
            coalesce(var_samp(cost_nanos), 0)::float8 AS variance,
            sum(llm_calls)::bigint AS calls, sum(unpriced_calls)::bigint AS unpriced_calls
-    FROM tried WHERE scored AND place = 1 GROUP BY variant
-    """
+    FROM trials GROUP BY variant
+    """  # noqa: S608 (a constant)
 )
 
 
@@ -41,26 +34,18 @@ def split_tests(session: Session) -> tuple[SplitTest, ...]:
         .where(AbTest.status != AbStatus.DRAFT)
         .order_by(AbTest.environment, AbTest.name)
     )
-    return tuple(
-        _split(session, test)
-        for test in tests.all()
-        if all(variant["model"] for variant in test.variants)
-    )
+    return tuple(_split(session, test) for test in tests.all() if is_of_agents(test))
 
 
 def _split(session: Session, test: AbTest) -> SplitTest:
-    analysis = analyze(session, test)
     named = {"name": test.name, "environment": test.environment}
-    costs = {row.variant: row for row in session.execute(_COSTS, named)}
+    found = {row.variant: tuple(row)[1:] for row in session.execute(_ARMS, named)}
+    nothing = (0, 0, 0.0, 0.0, 0, 0)
     return SplitTest(
         test.name,
         tuple(
-            _arm(variant.counts, costs.get(variant.counts.name)) for variant in analysis.variants
+            Arm(variant["model"], *found.get(variant["name"], nothing)) for variant in test.variants
         ),
-        mismatch=analysis.state is AbState.SAMPLE_RATIO_MISMATCH,
+        mismatch=judge_episodes(session, test, datetime.now(UTC)).state
+        is AbState.SAMPLE_RATIO_MISMATCH,
     )
-
-
-def _arm(counts: VariantCounts, cost: sa.Row[tuple[str, float, float, int, int]] | None) -> Arm:
-    known = (0.0, 0.0, 0, 0) if cost is None else tuple(cost)[1:]
-    return Arm(counts.model or counts.name, counts.scored, counts.successes, *known)

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from shared.abtest.allocation import Allocation, require_least_share
 from shared.abtest.plan import Plan
 from shared.abtest.slots import SlotError, slot_counts
 from shared.abtest.states import AbTestError
@@ -151,6 +152,13 @@ class Definition(Rules, Plan):
         for variant in self.forced.values():
             if variant not in names:
                 raise ValueError(f"forced variant {variant[:100]!r}; this test's are {names}")
+        if self.allocation is not Allocation.FIXED:
+            if not self.sticky:
+                raise ValueError(
+                    f"allocation {self.allocation} moves units every hour, and those that come"
+                    " again would get another variant; it takes a sticky test"
+                )
+            require_least_share(self.least_share, len(names))
         try:
             slot_counts([variant.weight for variant in self.variants], self.coverage)
         except SlotError as error:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from shared.abtest.allocation import LEAST_SHARE, Allocation
 from shared.abtest.metrics import METRICS, AbMetric, Kind
 from shared.abtest.own_metrics import MOST_OWN, OwnMetric
 
@@ -137,6 +138,11 @@ class Plan(_Part):
     "By metric."
     metrics: Annotated[tuple[OwnMetric, ...], Field(max_length=MOST_OWN)] = ()
     "The author's own, which are compared whether or not they are guardrails."
+    allocation: Allocation = Allocation.FIXED
+    """Whether the shares of the variants follow what they do: then what holds for fixed ones does
+    not, and the intervals are wider."""
+    least_share: Annotated[Number, Field(ge=0, le=1)] = LEAST_SHARE
+    "Of each variant, where the allocation is not fixed."
 
     @model_validator(mode="before")
     @classmethod
@@ -180,6 +186,11 @@ class Plan(_Part):
             raise ValueError(
                 f"minimum effect {effect}; {self.success_metric} is a share, of which 0.02 are 2"
                 " points"
+            )
+        if self.allocation is not Allocation.FIXED and self._is_quantile(self.success_metric):
+            raise ValueError(
+                f"allocation {self.allocation} by {self.success_metric}: of a quantile it is not"
+                " known how probably each variant is the best; expected a rate, a mean or a ratio"
             )
         self._require_bounds()
         return self

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
+from typing import Final, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -47,7 +47,7 @@ def judge_units(session: Session, test: AbTest, now: datetime) -> Verdict:
         plan_of(test),
         variants,
         split_changed=split_changed(session, test),
-        units_a_day=_units_a_day(session, test, variants, now),
+        units_a_day=units_a_day(session, test, variants, now),
     )
 
 
@@ -62,7 +62,7 @@ def _units(of_metrics: Mapping[str, AbSum]) -> int:
 
 def _metrics(of_metrics: Mapping[str, AbSum]) -> dict[str, MetricSums]:
     found = {
-        name: MetricSums(_moments(row), row.unknown, capped=row.capped)
+        name: MetricSums(moments_of(row), row.unknown, capped=row.capped)
         for name, row in of_metrics.items()
     }
     for metric in METRICS.values():
@@ -76,7 +76,24 @@ def _metrics(of_metrics: Mapping[str, AbSum]) -> dict[str, MetricSums]:
     return found
 
 
-def _moments(row: AbSum) -> Moments:
+class StoredSums(Protocol):
+    """Sums over `units` of whom y and x are known, as PostgreSQL has them."""
+
+    @property
+    def units(self) -> int: ...
+    @property
+    def y(self) -> Decimal: ...
+    @property
+    def x(self) -> Decimal: ...
+    @property
+    def yy(self) -> Decimal: ...
+    @property
+    def xx(self) -> Decimal: ...
+    @property
+    def xy(self) -> Decimal: ...
+
+
+def moments_of(row: StoredSums) -> Moments:
     """Without loss: sums of squares of nano-dollars have more digits than a float."""
     if not row.units:
         return Moments(0, 0.0, 0.0)
@@ -104,7 +121,7 @@ def _mixed(session: Session, test: AbTest) -> dict[str, int]:
     return {row.variant: row.n for row in found}
 
 
-def _units_a_day(
+def units_a_day(
     session: Session, test: AbTest, variants: Sequence[VariantSums], now: datetime
 ) -> float | None:
     """Since the test began, if that is a day ago or more."""

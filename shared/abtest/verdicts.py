@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from shared.abtest.inference.bayes import Posterior, of_estimates
+from shared.abtest.allocation import Allocation
+from shared.abtest.inference.adaptive import always_valid_p_of_both, difference_of_both
+from shared.abtest.inference.bayes import Posterior, of_estimates, of_shares
 from shared.abtest.inference.estimates import (
     Estimate,
     Moments,
@@ -166,6 +168,10 @@ class Verdict:
     harmed: tuple[tuple[str, str], ...] = ()
     best: Mapping[str, Posterior] = field(default_factory=dict)
     outlook: Outlook | None = None
+    units_of: Mapping[str, int] = field(default_factory=dict)
+    "By variant; `units` is of all."
+    remarks: tuple[str, ...] = ()
+    "What whoever reads the figures has to know of how they came about."
 
 
 def judge(
@@ -185,31 +191,39 @@ def judge(
     counts, weights = [one.units for one in variants], [one.weight for one in variants]
     once = None if split_changed else sample_ratio_p(counts, weights)
     always = None if split_changed else sequential_sample_ratio_p(counts, weights)
-    held = Verdict(AbState.INVALID, "", units, once, always)
+    held = Verdict(
+        AbState.INVALID,
+        "",
+        units,
+        once,
+        always,
+        units_of={one.name: one.units for one in variants},
+        remarks=_remarks(plan, split_changed),
+    )
     problem = _mixed(variants)
     if problem is not None:
-        return _said(held, AbState.INVALID, problem)
+        return replace(held, verdict=problem)
     if always is not None and always < MISMATCH_BELOW:
-        return _said(
+        return replace(
             held,
-            AbState.SAMPLE_RATIO_MISMATCH,
-            f"the units do not follow the weights (p = {always:.2g}): no figure can be trusted,"
-            " and none is shown",
+            state=AbState.SAMPLE_RATIO_MISMATCH,
+            verdict=f"the units do not follow the weights (p = {always:.2g}): no figure can be"
+            " trusted, and none is shown",
         )
     figures = tuple(_figure(plan, metric, one) for metric in _asked(plan) for one in variants)
     comparisons = _compared(plan, variants)
     state, sentence = _decided(plan, variants, comparisons)
-    return Verdict(
-        state,
-        sentence,
-        units,
-        once,
-        always,
-        figures,
-        comparisons,
-        tuple((one.variant, one.metric) for one in comparisons if one.standing is Standing.HARMED),
-        _best(plan, variants),
-        _outlook(plan, variants, units_a_day),
+    return replace(
+        held,
+        state=state,
+        verdict=sentence,
+        figures=figures,
+        comparisons=comparisons,
+        harmed=tuple(
+            (one.variant, one.metric) for one in comparisons if one.standing is Standing.HARMED
+        ),
+        best=_best(plan, variants),
+        outlook=_outlook(plan, variants, units_a_day),
     )
 
 
@@ -230,14 +244,20 @@ def sample_ratio_p(units: Sequence[int], weights: Sequence[float]) -> float | No
     return chi_square_sf(statistic, len(pairs) - 1)
 
 
-def _said(verdict: Verdict, state: AbState, sentence: str) -> Verdict:
-    return Verdict(
-        state,
-        sentence,
-        verdict.units,
-        verdict.sample_ratio_p,
-        verdict.sample_ratio_sequential_p,
-    )
+def _remarks(plan: Plan, split_changed: bool) -> tuple[str, ...]:
+    """A change that comes with time is taken for one of the variants where shares change too."""
+    if plan.allocation is Allocation.THOMPSON:
+        return (
+            "the weights follow the results (Thompson sampling): this test looks for the best"
+            " variant, and measures differences less well than fixed weights; its intervals hold at"
+            " any time only while what units do does not change with time",
+        )
+    if split_changed:
+        return (
+            "the weights have changed since the test began: if what units do has changed with time"
+            " as well, part of that is in the differences",
+        )
+    return ()
 
 
 def _mixed(variants: Sequence[VariantSums]) -> str | None:
@@ -338,6 +358,8 @@ class _Pair:
     beyond: float | None = None
     p_value: float | None = None
     reason: str | None = None
+    sides: tuple[Estimate, Estimate] | None = None
+    "The variant's own figure and the control's, where shares that follow them part the two."
 
     @property
     def spreads(self) -> tuple[Histogram, Histogram]:
@@ -352,7 +374,10 @@ class _Pair:
             )
         if self.found is None:
             return None
-        return confidence_sequence(self.found, mixture_scale(plan.units, plan.alpha), alpha)
+        rho = mixture_scale(plan.units, plan.alpha)
+        if self.sides is not None:
+            return difference_of_both(*self.sides, rho, alpha)
+        return confidence_sequence(self.found, rho, alpha)
 
     @property
     def difference(self) -> float | None:
@@ -387,18 +412,29 @@ def _pair(plan: Plan, metric: AbMetric, variant: VariantSums, control: VariantSu
         )
         return replace(begun, beyond=(begun.difference or 0.0) - null, p_value=p_value)
     one, two = _sums(variant, metric).moments, _sums(control, metric).moments
-    if metric.before is not None:
+    fixed = plan.allocation is Allocation.FIXED
+    if metric.before is not None and fixed:
         one, two = adjusted(one, two)
     treated, untreated = _estimate(metric, one), _estimate(metric, two)
     assert treated is not None
     assert untreated is not None
     found = difference(treated, untreated)
-    tested = found
+    tolerated = untreated
     if guardrail is not None and guardrail.relative_margin is not None:
         # The control's own figure varies, and so does the share of it that is tolerated.
-        tested = difference(treated, times(untreated, 1 + harm * guardrail.relative_margin))
-    p_value = always_valid_p(tested, mixture_scale(plan.units, plan.alpha), null)
-    return replace(begun, found=found, beyond=tested.value - null, p_value=p_value)
+        tolerated = times(untreated, 1 + harm * guardrail.relative_margin)
+    tested, rho = difference(treated, tolerated), mixture_scale(plan.units, plan.alpha)
+    if fixed:
+        p_value = always_valid_p(tested, rho, null)
+    else:
+        p_value = always_valid_p_of_both(treated, tolerated, rho, null)
+    return replace(
+        begun,
+        found=found,
+        beyond=tested.value - null,
+        p_value=p_value,
+        sides=None if fixed else (treated, untreated),
+    )
 
 
 def _compared(plan: Plan, variants: Sequence[VariantSums]) -> tuple[Comparison, ...]:
@@ -445,7 +481,10 @@ def _compared(plan: Plan, variants: Sequence[VariantSums]) -> tuple[Comparison, 
                 1 - level,
                 pair.p_value,
                 p_adjusted,
-                None if pair.found is None else welch(pair.found, plan.alpha),
+                # Who looks once looks at the end of a test whose shares led there.
+                None
+                if pair.found is None or pair.sides is not None
+                else welch(pair.found, plan.alpha),
                 None,
                 pair.metric.unit,
                 _standing(pair, told=rank < told),
@@ -539,18 +578,40 @@ def _best(plan: Plan, variants: Sequence[VariantSums]) -> dict[str, Posterior]:
     metric = plan.metric(plan.success_metric)
     if metric.kind is Kind.QUANTILE or any(_why_unknown(metric, one) for one in variants):
         return {}
-    estimates = [_estimate(metric, _sums(one, metric).moments) for one in variants]
-    found = of_estimates(
-        [one for one in estimates if one is not None], larger_is_better=metric.larger_is_better
-    )
+    moments = [_sums(one, metric).moments for one in variants]
+    if metric.name == "task_completion_rate":
+        found = of_shares([_trials(one) for one in moments])
+    else:
+        estimates = [_estimate(metric, one) for one in moments]
+        found = of_estimates(
+            [one for one in estimates if one is not None],
+            larger_is_better=metric.larger_is_better,
+        )
     return {one.name: posterior for one, posterior in zip(variants, found, strict=True)}
+
+
+def _trials(moments: Moments) -> tuple[int, int]:
+    """(successes, tasks) of so many independent tasks as a variant's units are worth.
+
+    Tasks of one unit are alike: their number is divided by the design effect, the variance of the
+    rate over what it would be of independent ones (L. Kish, "Survey Sampling", 1965, section 8.2).
+    """
+    tasks, found = moments.n * moments.x, ratio(moments)
+    if found is None:
+        return 0, 0
+    independent = found.value * (1 - found.value) / tasks
+    effect = max(1.0, found.variance / independent) if independent > 0 else 1.0
+    worth = round(tasks / effect)
+    return min(worth, round(found.value * worth)), worth
 
 
 def _outlook(
     plan: Plan, variants: Sequence[VariantSums], units_a_day: float | None
 ) -> Outlook | None:
-    """By the control's and the first other variant's variances."""
+    """By the control's and the first other variant's variances. None where shares change."""
     metric = plan.metric(plan.success_metric)
+    if plan.allocation is not Allocation.FIXED:
+        return None
     if metric.kind is Kind.QUANTILE or any(_why_unknown(metric, one) for one in variants[:2]):
         return None
     estimates = [_estimate(metric, _sums(one, metric).moments) for one in variants[:2]]

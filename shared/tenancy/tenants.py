@@ -5,8 +5,10 @@ from __future__ import annotations
 import getpass
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -18,6 +20,7 @@ from shared.settings import settings
 from shared.tenancy.tables import ApiKey, AuditEntry, Tenant
 
 KEY_PREFIX = "mlops_"
+_ACTING: Final[ContextVar[str | None]] = ContextVar("acting", default=None)
 
 
 class TenancyError(Exception):
@@ -118,8 +121,21 @@ def audit(
     )
 
 
+@contextmanager
+def acting_as(name: str) -> Iterator[None]:
+    """What is audited in here was done by a part of the product, and not by who runs it."""
+    token = _ACTING.set(name)
+    try:
+        yield
+    finally:
+        _ACTING.reset(token)
+
+
 def actor() -> str:
     """Who does this, as the audit trail has it."""
+    acting = _ACTING.get()
+    if acting is not None:
+        return acting
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -240,13 +240,16 @@ def test_what_an_ab_test_has_shown_begins_with_the_verdict(told, tenant):
     )
     found = told("ab", "show", "choice", "--json")
     assert (found["state"], found["sample_ratio_p"]) == ("better", 1.0)
-    assert [v["success_rate"] for v in found["variants"]] == [0.25, 0.75]
-    low, high = found["variants"][0]["interval"]
-    assert 0 < low < 0.25 < high
+    rates = [one for one in found["figures"] if one["metric"] == "task_completion_rate"]
+    assert [one["value"] for one in rates] == [0.25, 0.75]
+    low, high = rates[0]["interval"]
+    assert 0 <= low < 0.25 < high
     text = told("ab", "show", "choice")
-    assert text.startswith("treatment is better than control: +50.0 points, 95 % interval")
-    assert "75% (60 to 86) of 40" in text
+    assert text.startswith(
+        "treatment is better than control: +50.0 points of task_completion_rate, 95 % always-valid"
+    )
     assert "sample ratio: p = 1 that" in text
+    assert "control=old@1.0.0:0.5, treatment=new@1.0.0:0.5" in text
 
 
 def test_an_ab_test_that_cannot_be_is_refused(mlops):
