@@ -20,6 +20,7 @@ app.conf.beat_schedule = {
     },
     "remove-old-events": {"task": "mlops.remove_old_events", "schedule": crontab(minute=22)},
     "watch-for-drift": {"task": "mlops.watch_for_drift", "schedule": crontab(minute=12)},
+    "look-at-ab-tests": {"task": "mlops.look_at_ab_tests", "schedule": crontab(minute=17)},
     "prune-artifacts": {"task": "mlops.prune_artifacts", "schedule": crontab(minute=37)},
     "write-cards": {
         "task": "mlops.write_cards",

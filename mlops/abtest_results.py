@@ -21,7 +21,7 @@ def print_verdict(found: Verdict) -> None:
                 figure.metric,
                 figure.variant,
                 figure.units,
-                figure.reason or _with_interval(figure.value, figure.interval, figure.unit),
+                figure.reason or with_interval(figure.value, figure.interval, figure.unit),
                 *_compared(compared.get((figure.variant, figure.metric))),
             )
             for figure in found.figures
@@ -69,15 +69,13 @@ def _compared(one: Comparison | None) -> tuple[str, str, str]:
     if one.difference is None or one.p_adjusted is None:
         return "", "", one.state.value
     return (
-        _with_interval(one.difference, one.interval, one.unit, sign="+"),
+        with_interval(one.difference, one.interval, one.unit, sign="+"),
         f"{one.p_adjusted:.2g}",
         one.state.value,
     )
 
 
-def _with_interval(
-    value: float | None, interval: Interval | None, unit: str, sign: str = ""
-) -> str:
+def with_interval(value: float | None, interval: Interval | None, unit: str, sign: str = "") -> str:
     if value is None:
         return "unknown"
     times = 1.0

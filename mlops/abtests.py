@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlops.abtest_looks import print_looks
 from mlops.abtest_plans import (
     Alpha,
     Guardrails,
@@ -411,59 +412,72 @@ def assign(
 
 @app.command("list")
 def list_tests(as_json: Json = False) -> None:
-    """List the tests.
+    """List the tests, and what the timetable's newest look at each has found.
 
     Example: mlops ab list --json
     """
     with one_line_errors():
         import sqlalchemy as sa
 
+        from shared.abtest.looks import newest_looks
         from shared.abtest.tables import AbTest
         from shared.database import tenant_session
         from shared.tenancy.tenants import current_tenant
 
         with tenant_session(current_tenant()) as session:
             query = sa.select(AbTest).order_by(AbTest.environment, AbTest.name)
-            rows = [_described(test) for test in session.scalars(query)]
+            looks = newest_looks(session)
+            rows = [
+                _described(test) | {"look": looks.get(test.id)} for test in session.scalars(query)
+            ]
     if as_json:
-        print_json(rows)
+        print_json([row | {"look": row["look"] and asdict(row["look"])} for row in rows])
         return
     print_table(
-        ["test", "environment", "status", "variants", "created"],
+        ["test", "environment", "status", "variants", "created", "so far"],
         [
             (
                 row["name"],
                 row["environment"],
                 row["status"],
                 ", ".join(_told(variant) for variant in row["variants"]),
-                f"{row['created_at']:%Y-%m-%d %H:%M:%S}",
+                f"{row['created_at']:%Y-%m-%d}",
+                row["look"] and row["look"].state.value,
             )
             for row in rows
         ],
         empty="no A/B tests yet: `mlops ab create NAME --variant ... --variant ...` makes one",
     )
+    for row in rows:
+        if look := row["look"]:
+            at = f"{look.looked_at:%Y-%m-%d %H:%M} UTC"
+            say(f"{row['name']} in {row['environment']}, as of {at}: {look.verdict}")
 
 
 @app.command()
 def show(name: Name, environment: Environment = "production", as_json: Json = False) -> None:
-    """Show what a test has come to so far: the verdict, then what it rests on.
+    """Show what a test has come to so far: the verdict, what it rests on, and how it went.
 
     Example: mlops ab show choice
     """
     with one_line_errors():
         from shared.abtest import analysis, lifecycle
         from shared.abtest.history import harms_that_paused
+        from shared.abtest.looks import look_of, looks_of
         from shared.database import tenant_session
         from shared.tenancy.tenants import current_tenant
 
+        now = datetime.now(UTC)
         with tenant_session(current_tenant()) as session:
             with looking_up():
                 test = lifecycle.find(session, name, environment)
-            found = analysis.analysis_of(session, test, datetime.now(UTC))
+            found = analysis.analysis_of(session, test, now)
+            looks = looks_of(session, test)
+            newest = look_of(test, found, now)
             described = _described(test)
             plan, paused_by = analysis.plan_judged_by(test), harms_that_paused(session, test)
     if as_json:
-        print_json(described | asdict(found))
+        print_json(described | asdict(found) | {"looks": [asdict(look) for look in looks]})
         return
     if not found.units:
         say(_without_units(described))
@@ -472,6 +486,7 @@ def show(name: Name, environment: Environment = "production", as_json: Json = Fa
     say(found.verdict)
     print_verdict(found)
     print_plan(plan, found, paused_by)
+    print_looks([*looks, newest])
     say(_state(described))
 
 

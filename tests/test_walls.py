@@ -147,6 +147,7 @@ def test_the_tenant_of_a_session_ends_with_it(tenant: TenantId) -> None:
 
 
 KEPT = (
+    "ab_looks",
     "audit_log",
     "benchmark_runs",
     "drift_detection",
@@ -157,6 +158,7 @@ KEPT = (
     "models",
 )
 REMOVED = (
+    "ab_looks",
     "artifacts",
     "budgets",
     "cost_tracking",

@@ -55,10 +55,11 @@ def is_of_agents(test: AbTest) -> bool:
 
 
 def plan_of_agents(test: AbTest) -> Plan:
-    """Its plan, with units as episodes come where its author has named no other number."""
+    """Its plan as far as episodes tell it, with units as they come where it names no number."""
     plan = plan_of(test)
+    told = tuple(one for one in plan.guardrails if is_known(plan.metric(one.metric)))
     units = PLANNED_UNITS if plan.units == DEFAULT_UNITS else plan.units
-    return plan.model_copy(update={"units": units})
+    return plan.model_copy(update={"guardrails": told, "units": units})
 
 
 def judge_episodes(session: Session, test: AbTest, now: datetime) -> Verdict:
@@ -66,9 +67,7 @@ def judge_episodes(session: Session, test: AbTest, now: datetime) -> Verdict:
 
     Guardrails that episodes do not tell are not compared, and that is remarked.
     """
-    wanted = plan_of_agents(test)
-    told = tuple(one for one in wanted.guardrails if is_known(wanted.metric(one.metric)))
-    plan = wanted.model_copy(update={"guardrails": told})
+    plan = plan_of_agents(test)
     variants = _sums(session, test, plan)
     found = judge(
         plan,
@@ -76,7 +75,7 @@ def judge_episodes(session: Session, test: AbTest, now: datetime) -> Verdict:
         split_changed=split_changed(session, test),
         units_a_day=units_a_day(session, test, variants, now),
     )
-    untold = [one.metric for one in wanted.guardrails if one not in told]
+    untold = [one for one in plan_of(test).guarded if one not in plan.guarded]
     if not untold:
         return found
     remark = f"benchmark episodes do not tell {', '.join(untold)}: not compared"

@@ -104,3 +104,20 @@ class AbSum(Base):
     "Units above the plan's cap: they are in the sums as if they were it."
     histogram: Mapped[bytes] = mapped_column(server_default="")
     "Of the units' own ratios, where `metrics.SPREADS` has the metric."
+
+
+class AbLook(Base):
+    """What the timetable found when it looked at a test."""
+
+    __tablename__ = "ab_looks"
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    test_id: Mapped[UUID] = mapped_column(primary_key=True)
+    looked_at: Mapped[datetime] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    verdict: Mapped[str]
+    units: Mapped[int]
+    sample_ratio_p: Mapped[float | None]
+    "The one that holds at any time."
+    shown: Mapped[dict[str, Any]]
+    "Units and weight of each variant, and how it compares by the success metric: see `looks`."

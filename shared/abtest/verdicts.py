@@ -227,6 +227,18 @@ def judge(
     )
 
 
+def size_of(one: Comparison) -> str:
+    """How far apart the two are, and in which interval. ValueError where it is not known."""
+    if one.difference is None or one.interval is None or one.confidence is None:
+        raise ValueError(f"{one.metric} of {one.variant} is not known: {one.reason}")
+    ends = [_quantity(end, one.unit) for end in one.interval]
+    unit = "points" if one.unit == "share" else one.unit
+    return (
+        f"{_quantity(one.difference, one.unit)} {unit} of {one.metric},"
+        f" {100 * one.confidence:.4g} % always-valid interval {ends[0]} to {ends[1]}"
+    )
+
+
 def sample_ratio_p(units: Sequence[int], weights: Sequence[float]) -> float | None:
     """Chi-square p-value that `units` follow `weights`; None if there are none or one variant.
 
@@ -524,12 +536,11 @@ def _decided(
 ) -> tuple[AbState, str]:
     control = variants[0].name
     of_success = [one for one in comparisons if one.metric == plan.success_metric]
-    metric = plan.metric(plan.success_metric)
     told = [one for one in of_success if one.state in (AbState.BETTER, AbState.WORSE)]
     if told:
         # What is better comes first, then what is furthest away.
         best = max(told, key=lambda one: (one.state is AbState.BETTER, abs(one.difference or 0)))
-        return best.state, _sentence(best, metric, control) + _harm(comparisons)
+        return best.state, _sentence(best, control) + _harm(comparisons)
     collecting = [one for one in of_success if one.state is AbState.COLLECTING]
     units = sum(one.units for one in variants)
     if collecting:
@@ -539,32 +550,17 @@ def _decided(
     closest = max(of_success, key=lambda one: abs(one.difference or 0))
     return (
         AbState.NO_DIFFERENCE,
-        f"no variant is told apart from {control}: {_size(closest, metric)} of {closest.variant}"
+        f"no variant is told apart from {control}: {size_of(closest)} of {closest.variant}"
         + _harm(comparisons),
     )
 
 
-def _sentence(one: Comparison, metric: AbMetric, control: str) -> str:
-    return f"{one.variant} is {one.state.value} than {control}: {_size(one, metric)}"
+def _sentence(one: Comparison, control: str) -> str:
+    return f"{one.variant} is {one.state.value} than {control}: {size_of(one)}"
 
 
-def _size(one: Comparison, metric: AbMetric) -> str:
-    assert one.difference is not None
-    assert one.interval is not None
-    assert one.confidence is not None
-    ends = [_quantity(end, metric) for end in one.interval]
-    unit = "points" if metric.unit == "share" else metric.unit
-    confidence = f"{100 * one.confidence:.4g}"
-    return (
-        f"{_quantity(one.difference, metric)} {unit} of {metric.name},"
-        f" {confidence} % always-valid interval {ends[0]} to {ends[1]}"
-    )
-
-
-def _quantity(value: float, metric: AbMetric) -> str:
-    if metric.unit == "share":
-        return f"{100 * value:+.1f}"
-    return f"{value:+.3g}"
+def _quantity(value: float, unit: str) -> str:
+    return f"{100 * value:+.1f}" if unit == "share" else f"{value:+.3g}"
 
 
 def _harm(comparisons: Sequence[Comparison]) -> str:

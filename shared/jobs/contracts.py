@@ -340,10 +340,19 @@ class InvokeFunction(Contract):
 
 
 class AnalyzeAbTest(Contract):
-    """Count an A/B test's units and successes by variant."""
+    """Say what an A/B test has shown so far."""
 
     queue: ClassVar[Queue] = Queue.CONTROL
     job: Literal["analyze_ab_test"] = "analyze_ab_test"
+    test: Name
+    environment: Name = "production"
+
+
+class WatchAbTest(Contract):
+    """Look at an A/B test as the timetable does: keep the verdict, tell of it, act on it."""
+
+    queue: ClassVar[Queue] = Queue.CONTROL
+    job: Literal["watch_ab_test"] = "watch_ab_test"
     test: Name
     environment: Name = "production"
 
@@ -364,6 +373,7 @@ CONTRACTS: dict[str, type[Contract]] = {
         SumUnits,
         InvokeFunction,
         AnalyzeAbTest,
+        WatchAbTest,
     )
 }
 

@@ -131,6 +131,17 @@ def test_an_ab_test_from_its_creation_to_its_end(told, mlops):
     refused(mlops("ab", "start", "choice"), Exit.FAILURE, "it is stopped; start takes a test")
 
 
+def test_an_ab_test_may_let_its_weights_follow_the_results(told, mlops):
+    one = ("ab", "create", "words", "--variant", "standard", "--variant", "concise")
+    made = told(*one, "--allocation", "thompson", "--least-share", "0.1", "--json")
+    assert (made["plan"]["allocation"], made["plan"]["least_share"]) == ("thompson", 0.1)
+    # Units that come again keep their variant.
+    assert made["rules"]["sticky"]
+    too_much = ("--allocation", "thompson", "--least-share", "0.7")
+    refused(mlops(*one, *too_much), Exit.FAILURE, "least share 0.7 of 2 variants; expected 0 to")
+    refused(mlops(*one, "--allocation", "x"), Exit.FAILURE, "'fixed' or 'thompson'")
+
+
 def test_an_ab_test_is_changed_while_it_runs(told, mlops):
     rules = {"targeting": [{"attribute": "country", "operator": "is", "value": "DE"}]}
     told(
@@ -218,6 +229,8 @@ def test_what_an_ab_test_has_shown_begins_with_the_verdict(told, tenant):
     assert told("ab", "show", "choice") == (
         "choice has assigned no unit yet, so nothing is known;"
         " it is a draft: `mlops ab start choice` lets it assign\n"
+        "plan: compared by task_completion_rate; 1000 units in all, alpha 5 %, power 80 %\n"
+        "guardrails: cost_per_unit (open)\n"
     )
     told("ab", "start", "choice")
     assert """job submit '{"job": "run_benchmark",""" in told("ab", "show", "choice")

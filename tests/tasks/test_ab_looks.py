@@ -1,0 +1,94 @@
+"""The timetable looks at each test that is open, and once more at what has ended."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import redis
+import sqlalchemy as sa
+
+from shared.abtest.lifecycle import create, find, start, stop
+from shared.abtest.looks import looks_of
+from shared.abtest.unit_sums import sum_units
+from shared.alerts.tables import Alert
+from shared.database import TenantId, tenant_session
+from shared.jobs.contracts import JobMessage
+from shared.jobs.tables import JobRow
+from shared.telemetry.events import Event, ExposureEvent, TaskEndEvent
+from shared.telemetry.ingestion import CallCost, store
+from shared.telemetry.units import unit_digest
+from tasks.control import enqueue_looks, watch_ab_test
+
+SLOT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+SPLIT = [{"name": name, "weight": 0.5} for name in ("standard", "concise")]
+
+
+def put_units(tenant: TenantId, name: str) -> None:
+    """60 units of each variant: none of the control solves its task, all of the other do."""
+    with tenant_session(tenant) as session:
+        test = find(session, name)
+        at = datetime.now(UTC)
+        events: list[Event] = []
+        for variant, number in ((one["name"], n) for one in SPLIT for n in range(60)):
+            unit = unit_digest(f"{variant}-{number}")
+            events.append(
+                ExposureEvent(
+                    event_id=uuid4(), occurred_at=at, unit_id=unit, test_id=test.id, variant=variant
+                )
+            )
+            events.append(
+                TaskEndEvent(
+                    event_id=uuid4(),
+                    occurred_at=at,
+                    unit_id=unit,
+                    success=variant == "concise",
+                )
+            )
+        store(session, events, lambda _: CallCost(0, "a price"))
+        sum_units(session)
+
+
+def looked(tenant: TenantId, slot: datetime) -> list[str]:
+    """Do what is asked for at that slot; the tests that were looked at."""
+    enqueue_looks(slot)
+    with tenant_session(tenant) as session:
+        wanted = sa.select(JobRow).where(JobRow.kind == "watch_ab_test", JobRow.status == "queued")
+        jobs = session.scalars(wanted).all()
+    for job in jobs:
+        message = JobMessage(tenant_id=tenant, job_id=job.id).model_dump(mode="json")
+        assert watch_ab_test(**message) == "succeeded"
+    return sorted(job.payload["test"] for job in jobs)
+
+
+def test_open_tests_are_looked_at_once_an_hour_and_ended_ones_until_that_is_told(
+    tenant: TenantId, clean_redis: redis.Redis
+) -> None:
+    with tenant_session(tenant) as session:
+        for name in ("fixed", "followed", "draft"):
+            rules = {"allocation": "thompson", "sticky": True} if name == "followed" else {}
+            create(session, name, SPLIT, **rules)
+            if name != "draft":
+                start(session, name)
+    for name in ("fixed", "followed"):
+        put_units(tenant, name)
+    assert looked(tenant, SLOT) == ["fixed", "followed"]
+    assert looked(tenant, SLOT) == []
+    with tenant_session(tenant) as session:
+        (look,) = looks_of(session, find(session, "fixed"))
+        assert (look.state, look.units_of) == ("better", {"standard": 60, "concise": 60})
+        assert look.verdict.startswith("concise is better than standard: +100.0 points")
+        weights = {
+            name: [variant["weight"] for variant in find(session, name).variants]
+            for name in ("fixed", "followed")
+        }
+        assert weights == {"fixed": [0.5, 0.5], "followed": [0.05, 0.95]}
+        told = session.scalars(sa.select(Alert.details["what"].astext)).all()
+        assert told == ["decision", "decision"]
+        stop(session, "fixed")
+    assert looked(tenant, SLOT + timedelta(hours=1)) == ["fixed", "followed"]
+    with tenant_session(tenant) as session:
+        assert len(looks_of(session, find(session, "fixed"))) == 1
+        opened = sa.select(Alert.details["test"].astext).where(Alert.resolved_at.is_(None))
+        assert session.scalars(opened).all() == ["followed"]
+    assert looked(tenant, SLOT + timedelta(hours=2)) == ["followed"]
