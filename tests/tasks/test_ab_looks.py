@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any
 from uuid import uuid4
 
 import redis
@@ -21,30 +23,27 @@ from shared.telemetry.units import unit_digest
 from tasks.control import enqueue_looks, watch_ab_test
 
 SLOT = datetime(2026, 11, 20, 12, tzinfo=UTC)
-SPLIT = [{"name": name, "weight": 0.5} for name in ("standard", "concise")]
+VARIANTS = ("standard", "concise")
+
+
+def split(*names: str) -> list[dict[str, Any]]:
+    return [{"name": name, "weight": 0.5} for name in names]
 
 
 def put_units(tenant: TenantId, name: str) -> None:
-    """60 units of each variant: none of the control solves its task, all of the other do."""
+    """60 units of each variant: of `standard` none solves its task, of `concise` all do."""
     with tenant_session(tenant) as session:
         test = find(session, name)
         at = datetime.now(UTC)
         events: list[Event] = []
-        for variant, number in ((one["name"], n) for one in SPLIT for n in range(60)):
+        for variant, number in product(VARIANTS, range(60)):
             unit = unit_digest(f"{variant}-{number}")
+            about: dict[str, Any] = {"occurred_at": at, "unit_id": unit}
+            solved = variant == "concise"
             events.append(
-                ExposureEvent(
-                    event_id=uuid4(), occurred_at=at, unit_id=unit, test_id=test.id, variant=variant
-                )
+                ExposureEvent(event_id=uuid4(), test_id=test.id, variant=variant, **about)
             )
-            events.append(
-                TaskEndEvent(
-                    event_id=uuid4(),
-                    occurred_at=at,
-                    unit_id=unit,
-                    success=variant == "concise",
-                )
-            )
+            events.append(TaskEndEvent(event_id=uuid4(), success=solved, **about))
         store(session, events, lambda _: CallCost(0, "a price"))
         sum_units(session)
 
@@ -66,8 +65,8 @@ def test_open_tests_are_looked_at_once_an_hour_and_ended_ones_until_that_is_told
 ) -> None:
     with tenant_session(tenant) as session:
         for name in ("fixed", "followed", "draft"):
-            rules = {"allocation": "thompson", "sticky": True} if name == "followed" else {}
-            create(session, name, SPLIT, **rules)
+            following: dict[str, Any] = {"allocation": "thompson", "sticky": True}
+            create(session, name, split(*VARIANTS), **(following if name == "followed" else {}))
             if name != "draft":
                 start(session, name)
     for name in ("fixed", "followed"):
@@ -92,3 +91,29 @@ def test_open_tests_are_looked_at_once_an_hour_and_ended_ones_until_that_is_told
         opened = sa.select(Alert.details["test"].astext).where(Alert.resolved_at.is_(None))
         assert session.scalars(opened).all() == ["followed"]
     assert looked(tenant, SLOT + timedelta(hours=2)) == ["followed"]
+
+
+def test_a_guardrail_that_is_harmed_pauses_a_test_whose_plan_says_so(
+    tenant: TenantId, clean_redis: redis.Redis
+) -> None:
+    with tenant_session(tenant) as session:
+        create(
+            session,
+            "harmful",
+            split("concise", "standard"),
+            success_metric="calls_per_unit",
+            guardrails=["task_completion_rate"],
+            pause_when_harmed=True,
+        )
+        start(session, "harmful")
+    put_units(tenant, "harmful")
+    assert looked(tenant, SLOT) == ["harmful"]
+    with tenant_session(tenant) as session:
+        assert find(session, "harmful").status == "paused"
+        told = session.scalars(sa.select(Alert.details["what"].astext)).all()
+        assert told == ["harmed"]
+        job = session.scalars(sa.select(JobRow).where(JobRow.kind == "watch_ab_test")).one()
+        assert job.result is not None
+        assert job.result["paused_for"] == ["task_completion_rate of standard"]
+    # What its units do is looked at all the same.
+    assert looked(tenant, SLOT + timedelta(hours=1)) == ["harmful"]
