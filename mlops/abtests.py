@@ -474,20 +474,20 @@ def show(name: Name, environment: Environment = "production", as_json: Json = Fa
             found = analysis.analysis_of(session, test, now)
             looks = looks_of(session, test)
             newest = look_of(test, found, now)
-            described = _described(test)
+            told = _described(test)
             plan, paused_by = analysis.plan_judged_by(test), harms_that_paused(session, test)
     if as_json:
-        print_json(described | asdict(found) | {"looks": [asdict(look) for look in looks]})
+        print_json(told | analysis.described(found) | {"looks": [asdict(look) for look in looks]})
         return
     if not found.units:
-        say(_without_units(described))
+        say(_without_units(told))
         print_plan(plan, found, paused_by)
         return
     say(found.verdict)
     print_verdict(found)
     print_plan(plan, found, paused_by)
     print_looks([*looks, newest])
-    say(_state(described))
+    say(_state(told))
 
 
 def _state(test: Mapping[str, Any]) -> str:

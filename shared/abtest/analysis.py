@@ -5,6 +5,7 @@ Whichever they are, they are judged alike (`verdicts.judge`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +24,7 @@ from shared.jobs.contracts import AnalyzeAbTest
 def step(session: Session, job: AnalyzeAbTest) -> dict[str, Any]:
     """The analysis of a test as the result of its job. Raises `AbTestError` for no such test."""
     test = find(session, job.test, job.environment)
-    return asdict(analysis_of(session, test, datetime.now(UTC)))
+    return described(analysis_of(session, test, datetime.now(UTC)))
 
 
 def analysis_of(session: Session, test: AbTest, now: datetime) -> Verdict:
@@ -35,3 +36,21 @@ def analysis_of(session: Session, test: AbTest, now: datetime) -> Verdict:
 def plan_judged_by(test: AbTest) -> Plan:
     """What `analysis_of` holds the test to."""
     return plan_of_agents(test) if is_of_agents(test) else plan_of(test)
+
+
+def described(found: Verdict) -> dict[str, Any]:
+    """It as JSON has it, which knows no infinity: an interval without an end has None there."""
+    told: dict[str, Any] = _finite(asdict(found))
+    return told
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _finite(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_finite(one) for one in value]
+        case float() if not math.isfinite(value):
+            return None
+        case _:
+            return value
