@@ -57,15 +57,20 @@ def is_of_agents(test: AbTest) -> bool:
 def plan_of_agents(test: AbTest) -> Plan:
     """Its plan as far as episodes tell it, with units as they come where it names no number."""
     plan = plan_of(test)
-    told = tuple(one for one in plan.guardrails if is_known(plan.metric(one.metric)))
-    units = PLANNED_UNITS if plan.units == DEFAULT_UNITS else plan.units
-    return plan.model_copy(update={"guardrails": told, "units": units})
+    needed = (plan.success_metric, *(name for name in plan.compared if is_known(plan.metric(name))))
+    return plan.model_copy(
+        update={
+            "guardrails": tuple(one for one in plan.guardrails if one.metric in needed),
+            "metrics": tuple(one for one in plan.metrics if one.name in needed),
+            "units": PLANNED_UNITS if plan.units == DEFAULT_UNITS else plan.units,
+        }
+    )
 
 
 def judge_episodes(session: Session, test: AbTest, now: datetime) -> Verdict:
     """The verdict of the episodes that the test has assigned so far.
 
-    Guardrails that episodes do not tell are not compared, and that is remarked.
+    What its plan compares and episodes do not tell is remarked.
     """
     plan = plan_of_agents(test)
     variants = _sums(session, test, plan)
@@ -75,10 +80,11 @@ def judge_episodes(session: Session, test: AbTest, now: datetime) -> Verdict:
         split_changed=split_changed(session, test),
         units_a_day=units_a_day(session, test, variants, now),
     )
-    untold = [one for one in plan_of(test).guarded if one not in plan.guarded]
+    wanted = plan_of(test)
+    untold = [name for name in wanted.compared if not is_known(wanted.metric(name))]
     if not untold:
         return found
-    remark = f"benchmark episodes do not tell {', '.join(untold)}: not compared"
+    remark = f"benchmark episodes do not tell {', '.join(untold)}, so that is not compared"
     return replace(found, remarks=(*found.remarks, remark))
 
 
@@ -86,7 +92,7 @@ def _sums(session: Session, test: AbTest, plan: Plan) -> list[VariantSums]:
     named = {"name": test.name, "environment": test.environment}
     units = {row.variant: row.units for row in session.execute(_UNITS, named)}
     sums: defaultdict[str, dict[str, MetricSums]] = defaultdict(dict)
-    metrics = [plan.metric(name) for name in (plan.success_metric, *plan.guarded)]
+    metrics = [plan.metric(name) for name in plan.compared]
     known = [metric for metric in metrics if is_known(metric)]
     for row in session.execute(_summed(plan, known), named) if known else ():
         sums[row.variant][row.metric] = MetricSums(moments_of(row), row.unknown, capped=row.capped)

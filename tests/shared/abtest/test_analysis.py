@@ -160,6 +160,35 @@ def test_an_episode_of_unknown_cost_is_not_one_that_cost_nothing(
     assert cost.reason == "part of it is unknown of 40 of 40 units of treatment"
 
 
+def test_what_episodes_do_not_tell_is_remarked(session: Session, running: AbTest) -> None:
+    (remark,) = analysis_of(session, running, NOW).remarks
+    assert remark == (
+        "benchmark episodes do not tell error_rate, llm_latency, so that is not compared"
+    )
+    register(session, "runner", "1.0.0", "rule-based", {}, check=lambda *_: None)
+    variants = [{"name": name, "weight": 0.5, "model": "runner"} for name in ("a", "b")]
+    own = {"name": "retries", "numerator": "attempts", "larger_is_better": False}
+    create(session, "slow", variants, success_metric="llm_latency", guardrails=[], metrics=[own])
+    found = analysis_of(session, start(session, "slow"), NOW)
+    assert found.verdict == "collecting: a has 0 of at least 30 units"
+    assert found.remarks[0].startswith("benchmark episodes do not tell llm_latency, retries,")
+
+
+def test_an_episodes_cost_counts_up_to_the_cap_of_the_plan(session: Session) -> None:
+    register(session, "walker", "1.0.0", "rule-based", {}, check=lambda *_: None)
+    variants = [{"name": n, "weight": 0.5, "model": "walker"} for n in ("control", "treatment")]
+    create(session, "prompt", variants, winsorize={"cost_per_unit": 1e-6})
+    test = start(session, "prompt")
+    put_episodes(session, "control", ["success"] * 40, cost_nanos=500)
+    put_episodes(session, "treatment", ["success"] * 39, cost_nanos=500)
+    put_episodes(session, "treatment", ["success"], cost_nanos=10**9)
+    figures = analysis_of(session, test, NOW).figures
+    costs = {one.variant: one for one in figures if one.metric == "cost_per_unit"}
+    assert costs["control"].value == pytest.approx(500e-9)
+    assert costs["treatment"].value == pytest.approx(512.5e-9)
+    assert (costs["control"].capped, costs["treatment"].capped) == (0, 1)
+
+
 def test_no_episodes_are_collecting_and_never_a_success(session: Session, running: AbTest) -> None:
     found = analysis_of(session, running, NOW)
     assert (found.state, found.units, found.sample_ratio_p) == (AbState.COLLECTING, 0, None)
