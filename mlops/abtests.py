@@ -132,7 +132,7 @@ def create(
             made = lifecycle.create(
                 session, name, variants, environment=environment, success_metric=metric, **given
             )
-            _result(made, as_json)
+            _result(made, as_json, _on_its_way(session, made))
 
 
 @app.command()
@@ -207,7 +207,7 @@ def redefine(
             # What it had is part of what it becomes: it must not have changed in between.
             read = test.table_version if version is None else version
             made = lifecycle.redefine(session, before | changes, expected_version=read)
-            _result(made, as_json)
+            _result(made, as_json, _on_its_way(session, made))
 
 
 @app.command()
@@ -474,7 +474,7 @@ def show(name: Name, environment: Environment = "production", as_json: Json = Fa
             found = analysis.analysis_of(session, test, now)
             looks = looks_of(session, test)
             newest = look_of(test, found, now)
-            told = _described(test)
+            told = _described(test) | _on_its_way(session, test)
             plan, paused_by = analysis.plan_judged_by(test), harms_that_paused(session, test)
     if as_json:
         print_json(told | analysis.described(found) | {"looks": [asdict(look) for look in looks]})
@@ -482,6 +482,8 @@ def show(name: Name, environment: Environment = "production", as_json: Json = Fa
     if not found.units:
         say(_without_units(told))
         print_plan(plan, found, paused_by)
+        if told["moving"]:
+            say(_moving(told["moving"]))
         return
     say(found.verdict)
     print_verdict(found)
@@ -499,7 +501,34 @@ def _state(test: Mapping[str, Any]) -> str:
     coverage = test["rules"].get("coverage", 1)
     if coverage != 1:
         parts.append(f"{coverage:.4g} of the units take part")
+    if test["moving"]:
+        parts.append(_moving(test["moving"]))
     return "; ".join(parts)
+
+
+def _on_its_way(session: Session, test: AbTest) -> dict[str, Any]:
+    """The share of the units that are on their way to another variant, and whom they wait for."""
+    from shared.abtest.followers import awaited
+    from shared.abtest.hashing import SLOTS
+
+    if not test.moving:
+        return {"moving": None}
+    processes = [follower.process for follower in awaited(session, test)]
+    slots = sum(end - first for first, end in test.moving)
+    return {"moving": {"share": slots / SLOTS, "waits_for": processes}}
+
+
+MOST_NAMED = 5
+
+
+def _moving(moving: Mapping[str, Any]) -> str:
+    processes = moving["waits_for"]
+    what = f"{moving['share']:.4g} of the units move"
+    if not processes:
+        return f"{what} within a minute"
+    count = "1 process has" if len(processes) == 1 else f"{len(processes)} processes have"
+    named = ", ".join(processes[:MOST_NAMED]) + (", ..." if len(processes) > MOST_NAMED else "")
+    return f"{what} when {count} stored whom they have shown a variant; waits for {named}"
 
 
 def _without_units(test: Mapping[str, Any]) -> str:
@@ -542,7 +571,9 @@ def _change(
     with tenant_session(current_tenant()) as session:
         with looking_up():
             lifecycle.find(session, name, environment)
-        _result(change(session, name, environment, expected_version=version), as_json)
+        test = change(session, name, environment, expected_version=version)
+        moving = _on_its_way(session, test)
+    _result(test, as_json, moving)
 
 
 def _variant(text: str, equal: float) -> dict[str, Any]:
@@ -613,8 +644,10 @@ def _described(test: AbTest) -> dict[str, Any]:
     }
 
 
-def _result(test: AbTest, as_json: bool) -> None:
+def _result(test: AbTest, as_json: bool, more: Mapping[str, Any]) -> None:
     if as_json:
-        print_json(_described(test))
+        print_json({**_described(test), **more})
+    elif more["moving"]:
+        say(f"{test.name} {test.status}; {_moving(more['moving'])}")
     else:
         say(f"{test.name} {test.status}")

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from shared.abtest.analysis import analysis_of
 from shared.abtest.analysis import step as analyze_step
 from shared.abtest.bandit import follow
+from shared.abtest.enrolment import complete_moves
 from shared.abtest.exposed import store_exposures
 from shared.abtest.exposures import ExposureBuffer
 from shared.abtest.guarding import pause_when_harmed
@@ -301,9 +302,13 @@ def sum_units_everywhere(slot: datetime) -> None:
 
 @timetable_task("mlops.republish_ab_tests", every=timedelta(minutes=1))
 def republish_ab_tests(slot: datetime) -> None:
-    """Of all tenants: Redis may have been emptied, or was away when a test was changed."""
+    """Of all tenants: Redis may have been emptied, or was away when a test was changed; and a
+    process for which a test's slots have waited may have ended without a word."""
     with system_session() as session:
         tenants = session.scalars(sa.select(sa.func.mlops.tenant_ids())).all()
+    for tenant_id in tenants:
+        if moved := complete_moves(TenantId(tenant_id)):
+            log.info("moved the slots of A/B tests: %s", ", ".join(moved))
     try:
         for tenant_id in tenants:
             with tenant_session(tenant_id) as session:

@@ -158,6 +158,7 @@ KEPT = (
     "models",
 )
 REMOVED = (
+    "ab_copies",
     "ab_looks",
     "artifacts",
     "budgets",

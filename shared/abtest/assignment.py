@@ -16,7 +16,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from shared.abtest.definition import Rules, Variant
-from shared.abtest.exposures import Count, ExposureBuffer
+from shared.abtest.exposures import Count, Counting
 from shared.abtest.hashing import SLOTS, fnv1a_32, in_namespace, slot_from, slot_of
 from shared.abtest.kept import NOBODY_KEPT, Kept, unit_hash
 from shared.abtest.slots import NOBODY, SlotError, SlotTable, slots_in
@@ -170,13 +170,15 @@ class LiveTest:
     assign: Assign
     lease: list[float] = field(default_factory=lambda: [math.inf])
     "Until when, by the monotonic clock, the table holds without being confirmed."
+    after: list[LiveTest] = field(default_factory=list)
+    "What took its place: who still assigns by this one when it has lapsed is sent there."
 
 
 def live(
     table: AssignmentTable,
     kept: Kept = NOBODY_KEPT,
     *,
-    exposures: ExposureBuffer | None = None,
+    exposures: Counting | None = None,
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> LiveTest:
@@ -185,14 +187,15 @@ def live(
     What it raises of a unit id that is no identifier is `AssignmentError`, and nothing else.
     """
     lease = [math.inf]
+    after: list[LiveTest] = []
     if table.status is AbStatus.RUNNING:
-        assign = _running(table, kept, lease, exposures, clock, monotonic)
+        assign = _running(table, kept, lease, after, exposures, clock, monotonic)
     elif table.status is AbStatus.CONCLUDED:
-        assign = _checked(_concluded(table), table, lease, monotonic)
+        assign = _checked(_concluded(table), table, lease, after, monotonic)
     else:
         outside = Assignment(table.name, None, Reason(table.status))
-        assign = _checked(lambda unit_id, attributes: outside, table, lease, monotonic)
-    return LiveTest(table, assign, lease)
+        assign = _checked(lambda unit_id, attributes: outside, table, lease, after, monotonic)
+    return LiveTest(table, assign, lease, after)
 
 
 def unknown(test: str) -> Assignment:
@@ -201,19 +204,25 @@ def unknown(test: str) -> Assignment:
 
 
 def _checked(
-    decide: Assign, table: AssignmentTable, lease: list[float], monotonic: Callable[[], float]
+    decide: Assign,
+    table: AssignmentTable,
+    lease: list[float],
+    after: list[LiveTest],
+    monotonic: Callable[[], float],
 ) -> Assign:
-    stale = _stale(table)
+    lapsed = _lapsed(table, after)
 
     def assign(unit_id: str, attributes: Attributes = NO_ATTRIBUTES) -> Assignment:
         _require_unit_id(unit_id)
-        return stale if monotonic() > lease[0] else decide(unit_id, attributes)
+        return (lapsed if monotonic() > lease[0] else decide)(unit_id, attributes)
 
     return assign
 
 
-def _stale(table: AssignmentTable) -> Assignment:
-    return Assignment(table.name, table.variants[0], Reason.STALE)
+def _lapsed(table: AssignmentTable, after: list[LiveTest]) -> Assign:
+    """What a unit gets by a table that holds no more."""
+    stale = Assignment(table.name, table.variants[0], Reason.STALE)
+    return lambda unit_id, attributes: after[0].assign(unit_id, attributes) if after else stale
 
 
 def _require_unit_id(unit_id: str) -> None:
@@ -237,7 +246,8 @@ def _running(
     table: AssignmentTable,
     kept: Kept,
     lease: list[float],
-    exposures: ExposureBuffer | None,
+    after: list[LiveTest],
+    exposures: Counting | None,
     clock: Callable[[], float],
     monotonic: Callable[[], float],
 ) -> Assign:
@@ -247,12 +257,12 @@ def _running(
     gates = _gates(table, clock)
     targeted = compiled(table.rules.targeting)
     elsewhere = Assignment(table.name, None, Reason.NOT_TARGETED)
-    stale = _stale(table)
+    lapsed = _lapsed(table, after)
     seeded = fnv1a_32(table.seed)
     known: Mapping[str, int] = {}
     count: Count | None = None
     if exposures is not None:
-        known, count = exposures.of_test(table.test_id, clock)
+        known, count = exposures.of_test(table.test_id, clock, lambda: monotonic() <= lease[0])
     of_moved_slots = {
         _MOVED + position: Assignment(table.name, variant, Reason.ASSIGNED)
         for position, variant in enumerate(table.variants)
@@ -264,6 +274,12 @@ def _running(
     def of_moved(unit_id: str, code: int) -> Assignment:
         position = kept.variant_of(unit_hash(unit_id))
         return of_moved_slots[code] if position is None else by_position[position]
+
+    def of_known(unit_id: str, slot: int) -> Assignment:
+        """Of one that this process has shown its variant, where the slot alone does not say it."""
+        given, owner = of_moved(unit_id, codes[slot]), table.slots.owners[slot]
+        # For as long as it is moving, a slot is its last owner's.
+        return by_position[owner] if given.reason is Reason.MOVING and owner != NOBODY else given
 
     def assign(unit_id: str, attributes: Attributes = NO_ATTRIBUTES) -> Assignment:
         try:
@@ -280,7 +296,7 @@ def _running(
         ):
             _require_unit_id(unit_id)
         if monotonic() > lease[0]:
-            return stale
+            return lapsed(unit_id, attributes)
         for gate in gates:
             decided = gate(unit_id)
             if decided is not None:
@@ -288,12 +304,12 @@ def _running(
         if targeted is not None and not targeted(attributes):
             return elsewhere
         if slot is not None:
-            return outcomes[codes[slot]] or of_moved(unit_id, codes[slot])
+            return outcomes[codes[slot]] or of_known(unit_id, slot)
         slot = slot_from(seeded, unit_id)
         given = outcomes[codes[slot]] or of_moved(unit_id, codes[slot])
-        if count is not None and given.variant is not None:
-            count(unit_id, slot, given.variant.name)
-        return given
+        if count is None or given.variant is None:
+            return given
+        return given if count(unit_id, slot, given.variant.name) else lapsed(unit_id, attributes)
 
     return assign
 

@@ -3,11 +3,13 @@
 A thread follows Redis: client tracking tells it which tables changed (`CLIENT TRACKING ON BCAST`,
 Redis 6 and later), and every few seconds it asks for the versions of all of them, which also
 renews the lease of each copy that is confirmed. A test whose lease runs out serves its control,
-outside of the test, until Redis confirms it again.
+outside of the test, until Redis confirms it again. So does a sticky test while the process is not
+enrolled with PostgreSQL as one that serves it.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 import os
@@ -35,9 +37,11 @@ from shared.abtest.assignment import (
     live,
     unknown,
 )
-from shared.abtest.exposures import ExposureBuffer
+from shared.abtest.enrolment import Enrolment, Following
+from shared.abtest.exposures import ExposureBuffer, StickyExposures
 from shared.abtest.kept import NOBODY_KEPT, Kept, KeptError, digest
 from shared.abtest.lifecycle import republish
+from shared.abtest.states import AbStatus
 from shared.abtest.targeting import Attributes
 from shared.database import TenantId, tenant_session
 from shared.local import discovery
@@ -72,16 +76,21 @@ class LocalCopy:
         *,
         exposures: ExposureBuffer | None = None,
         restore: Callable[[], object] | None = None,
+        enrolment: Enrolment | None = None,
         lease_seconds: float | None = None,
         poll_seconds: float | None = None,
     ) -> None:
         """`restore` publishes anew from PostgreSQL what Redis has lost; None where there is no
-        database to ask. What it raises is logged. The seconds are the settings' unless given.
+        database to ask. What it raises is logged. Without an `enrolment` no move of a sticky test's
+        slots waits for this copy. The seconds are the settings' unless given.
         """
         self._tenant_id = tenant_id
         self._environment = environment
         self._exposures = exposures
         self._restore = restore
+        self._enrolment = enrolment
+        if enrolment is not None:
+            enrolment.of(self._sticky_tests, self._renew_leases)
         self._lease_seconds = lease_seconds or settings().ab_lease_seconds
         self._poll_seconds = poll_seconds or settings().ab_poll_seconds
         self._begin()
@@ -111,7 +120,10 @@ class LocalCopy:
         self._loaded.set()
 
     def close(self) -> None:
-        """End the thread and its connections; what was loaded stays for as long as its lease."""
+        """End the thread and its connections; what was loaded stays for as long as its lease.
+
+        Sticky tests lapse at once, and whom they showed a variant is stored.
+        """
         with self._lock:
             self._closing = True
             thread = self._thread
@@ -120,6 +132,8 @@ class LocalCopy:
             os.write(self._wake_write, b".")
             self._thread = None
         thread.join()
+        if self._enrolment is not None:
+            self._enrolment.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
         self._wake_read = self._wake_write = -1
@@ -131,6 +145,8 @@ class LocalCopy:
         self._closing = False
         self._wake_read = self._wake_write = -1
         self._tests: dict[str, LiveTest] = {}
+        self._confirmed: dict[str, float] = {}
+        self._leases = threading.RLock()
         self._unread: set[tuple[str, str]] = set()
         self._restored_at = -math.inf
         self._away = False
@@ -141,6 +157,8 @@ class LocalCopy:
             os.close(self._wake_write)
         if self._exposures is not None:
             self._exposures.begin_anew_after_fork()
+        if self._enrolment is not None:
+            self._enrolment.begin_anew_after_fork()
         closed = self._closing
         self._begin()
         self._closing = closed
@@ -165,6 +183,8 @@ class LocalCopy:
                     # What was changed while Redis was away, it may never have heard of.
                     self._restored()
                 self._load(client)
+                if self._enrolment is not None and not self._loaded.is_set():
+                    self._enrolment.wait_for_first(FIRST_LOAD_SECONDS)
                 pause, self._away = RECONNECT_SECONDS, False
                 self._loaded.set()
                 self._follow(followed, client)
@@ -214,7 +234,7 @@ class LocalCopy:
         for name, version in listed.items():
             test = self._tests.get(name)
             if test is not None and test.table.version >= version:
-                test.lease[0] = before + self._lease_seconds
+                self._confirm(test, before)
         # That there is nothing may be the truth: it is asked for once.
         found = bool(listed) or self._restored_at > -math.inf
         return complete and found and self._tests.keys() <= listed.keys()
@@ -254,10 +274,37 @@ class LocalCopy:
         if held is None or held.table.test_id != table.test_id or (
             held.table.version < table.version
         ):  # fmt: skip
-            made = live(table, kept, exposures=self._exposures)
-            made.lease[0] = time.monotonic() + self._lease_seconds
-            self._tests[name] = made
+            self._replace(held, table, kept)
         return True
+
+    def _replace(self, held: LiveTest | None, table: AssignmentTable, kept: Kept) -> None:
+        """Put a table in the place of the one that is held, which lapses if it is a sticky test's:
+        in a slow thread somebody may be assigning by it still."""
+        with self._leases:
+            if self._enrolment is None or not table.rules.sticky:
+                made = live(table, kept, exposures=self._exposures)
+            else:
+                made = live(table, kept, exposures=self._enrolment.exposures)
+            self._confirm(made, time.monotonic())
+            if held is not None and held.table.rules.sticky:
+                held.after.append(made)
+                held.lease[0] = -math.inf
+            self._tests[table.name] = made
+        if self._enrolment is not None and table.rules.sticky:
+            self._enrolment.hurry()
+
+    def _confirm(self, test: LiveTest, at: float) -> None:
+        with self._leases:
+            self._confirmed[test.table.name] = at + self._lease_seconds
+            self._set_lease(test)
+
+    def _set_lease(self, test: LiveTest) -> None:
+        confirmed = self._confirmed[test.table.name]
+        test.lease[0] = (
+            min(confirmed, self._enrolment.serves_until(test.table.test_id, test.table.version))
+            if self._enrolment is not None and _enrolled_for(test.table)
+            else confirmed
+        )
 
     def _kept(self, client: redis.Redis, table: AssignmentTable) -> Kept:
         if table.kept is None:
@@ -267,6 +314,22 @@ class LocalCopy:
         if packed is None or digest(packed) != table.kept:
             raise KeptError("the units that keep their variant are not beside it")
         return Kept.unpacked(packed)
+
+    def _sticky_tests(self) -> Following:
+        """What the enrolment may say of this copy."""
+        with self._leases:
+            held = [test.table for test in self._tests.values() if test.table.rules.sticky]
+            now = time.monotonic()
+            return Following(
+                holding={table.test_id: table.version for table in held},
+                serves=any(_enrolled_for(t) and now < self._confirmed[t.name] for t in held),
+                moving=any(table.slots.moving for table in held),
+            )
+
+    def _renew_leases(self) -> None:
+        with self._leases:
+            for test in self._tests.values():
+                self._set_lease(test)
 
     def _version(self, name: str) -> int:
         test = self._tests.get(name)
@@ -340,6 +403,11 @@ class _Followed:
             self._changed.add(bytes(key).removeprefix(self._prefix).decode("utf-8", "replace"))
 
 
+def _enrolled_for(table: AssignmentTable) -> bool:
+    """Whether only who is enrolled may assign by it."""
+    return table.rules.sticky and table.status is AbStatus.RUNNING
+
+
 _open: weakref.WeakSet[LocalCopy] = weakref.WeakSet()
 _shared: dict[tuple[UUID, str], LocalCopy] = {}
 _shared_lock = threading.Lock()
@@ -355,6 +423,9 @@ def local_copy(tenant_id: TenantId, environment: str = "production") -> LocalCop
                 environment,
                 exposures=exposures_of(tenant_id),
                 restore=partial(_publish_anew, tenant_id),
+                enrolment=Enrolment(
+                    tenant_id, environment, StickyExposures(exposures_of(tenant_id))
+                ),
             )
         return _shared[tenant_id, environment]
 
@@ -388,6 +459,8 @@ def _begin_anew() -> None:
 
 
 os.register_at_fork(after_in_child=_begin_anew)
+# Who waits for this process to store whom it has shown a variant does not wait for its lease.
+atexit.register(close_copies)
 
 
 def _pool() -> redis.ConnectionPool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 MOST_KNOWN = 200_000
@@ -27,8 +27,23 @@ class Exposure(NamedTuple):
     at: float
 
 
-Count = Callable[[str, int, str], None]
-"""Count a unit, whose slot is given, with the name of the variant that it met; only once."""
+Count = Callable[[str, int, str], bool]
+"""Count a unit, whose slot is given, with the name of the variant that it met; only once.
+
+Whether the unit may have the variant: if not, it must not be shown it.
+"""
+
+
+class Counting(Protocol):
+    """Where a live test counts whom it shows a variant."""
+
+    def of_test(
+        self, test_id: UUID, clock: Callable[[], float], holds: Callable[[], bool]
+    ) -> tuple[Mapping[str, int], Count]:
+        """The units of a test that were counted, with their slots, and what counts another.
+
+        `holds` is whether the table still is the one to assign by.
+        """
 
 
 class ExposureBuffer:
@@ -44,23 +59,26 @@ class ExposureBuffer:
         self.refused = 0
         "Exposures that found no place."
 
-    def of_test(self, test_id: UUID, clock: Callable[[], float]) -> tuple[Mapping[str, int], Count]:
-        """The units of a test that were counted, with their slots, and what counts another."""
+    def of_test(
+        self, test_id: UUID, clock: Callable[[], float], holds: Callable[[], bool]
+    ) -> tuple[Mapping[str, int], Count]:
+        """As `Counting` has it; all may have their variant, also those that find no place."""
         with self._lock:
             known = self._known.setdefault(test_id, {})
 
-        def count(unit_id: str, slot: int, variant: str) -> None:
+        def count(unit_id: str, slot: int, variant: str) -> bool:
             with self._lock:
                 if unit_id in known:
-                    return
+                    return True
                 if len(self._pending) >= self._most_pending:
                     self.refused += 1
-                    return
+                    return True
                 if self._count_known >= self._most_known:
                     self._forget()
                 known[unit_id] = slot
                 self._count_known += 1
                 self._pending.append(Exposure(test_id, unit_id, variant, slot, clock()))
+                return True
 
         return known, count
 
@@ -86,6 +104,80 @@ class ExposureBuffer:
         """In a child: what the parent has pending is the parent's to drain."""
         self._lock = threading.Lock()
         self._pending = []
+        self._forget()
+
+    def _forget(self) -> None:
+        for units in self._known.values():
+            units.clear()
+        self._count_known = 0
+
+
+class StickyExposures:
+    """Exposures of sticky tests: counted into a buffer, and kept here besides until they are
+    stored.
+
+    Nobody is shown a variant who cannot be kept, or by a table that holds no longer: whoever stores
+    what is kept after a table has ceased to hold stores all that it ever showed.
+    """
+
+    def __init__(
+        self,
+        buffer: ExposureBuffer,
+        most_known: int = MOST_KNOWN,
+        most_unstored: int = MOST_PENDING,
+    ) -> None:
+        self._buffer = buffer
+        self._most_known = most_known
+        self._most_unstored = most_unstored
+        self._lock = threading.Lock()
+        self._known: dict[UUID, dict[str, int]] = {}
+        self._count_known = 0
+        self._unstored: list[Exposure] = []
+
+    def of_test(
+        self, test_id: UUID, clock: Callable[[], float], holds: Callable[[], bool]
+    ) -> tuple[Mapping[str, int], Count]:
+        """As `Counting` has it."""
+        _, count_in_buffer = self._buffer.of_test(test_id, clock, holds)
+        with self._lock:
+            known = self._known.setdefault(test_id, {})
+
+        def count(unit_id: str, slot: int, variant: str) -> bool:
+            with self._lock:
+                # Asked for first: a newer table may have shown the unit another variant since.
+                if not holds():
+                    return False
+                if unit_id in known:
+                    return True
+                if len(self._unstored) >= self._most_unstored:
+                    return False
+                if self._count_known >= self._most_known:
+                    self._forget()
+                known[unit_id] = slot
+                self._count_known += 1
+                self._unstored.append(Exposure(test_id, unit_id, variant, slot, clock()))
+            return count_in_buffer(unit_id, slot, variant)
+
+        return known, count
+
+    @property
+    def unstored(self) -> int:
+        return len(self._unstored)
+
+    def take(self) -> list[Exposure]:
+        """All that is not stored; who cannot store it gives it back."""
+        with self._lock:
+            taken, self._unstored = self._unstored, []
+        return taken
+
+    def give_back(self, taken: list[Exposure]) -> None:
+        with self._lock:
+            self._unstored = taken + self._unstored
+
+    def begin_anew_after_fork(self) -> None:
+        """In a child: what the parent has not stored is the parent's to store."""
+        self._lock = threading.Lock()
+        self._unstored = []
         self._forget()
 
     def _forget(self) -> None:

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from shared.abtest import publishing
+from shared.abtest import followers, publishing
 from shared.abtest.assignment import AssignmentTable, LiveTest, live
 from shared.abtest.capping import settled
 from shared.abtest.definition import (
@@ -211,6 +211,7 @@ def conclude(
     if not _moves(test, Move.CONCLUDE):
         return test
     test.winner = winner
+    test.moving = []
     return _changed(session, test, "ab_test.concluded", {"winner": winner})
 
 
@@ -222,13 +223,17 @@ def change_weights(
     *,
     expected_version: int | None = None,
 ) -> AbTest:
-    """Give all variants new weights, by name; only the slots move that must."""
+    """Give all variants new weights, by name; only the slots move that must.
+
+    Those of a sticky test move once all processes have stored whom they have shown a variant in
+    them: see `complete_move`. Until then the test's `moving` has them.
+    """
     test = _locked(session, name, environment, expected_version)
     _require_open(test, "its weights are history")
     names = [variant["name"] for variant in test.variants]
     if set(weights) != set(names):
         raise _refused(test, f"weights for {sorted(weights)}; this test's variants are {names}")
-    _reallocate(test, [weights[one] for one in names], _rules(test).coverage)
+    _split(session, test, [weights[one] for one in names], _rules(test).coverage)
     test.variants = [one | {"weight": weights[one["name"]]} for one in test.variants]
     return _changed(session, test, "ab_test.weights", {"weights": dict(weights)})
 
@@ -241,12 +246,40 @@ def ramp(
     *,
     expected_version: int | None = None,
 ) -> AbTest:
-    """Let another share of the units take part, 0 to 1. Upwards no unit changes its variant."""
+    """Let another share of the units take part, 0 to 1. Upwards no unit changes its variant.
+
+    Downwards a sticky test's slots are given up as `change_weights` moves them.
+    """
     test = _locked(session, name, environment, expected_version)
     _require_open(test, "it takes no part of the units any more")
-    _reallocate(test, [variant["weight"] for variant in test.variants], coverage)
+    _split(session, test, [variant["weight"] for variant in test.variants], coverage)
     test.rules = test.rules | {"coverage": coverage}
     return _changed(session, test, "ab_test.ramp", {"coverage": coverage})
+
+
+def movable(session: Session) -> list[AbTest]:
+    """The tests with slots on their way for which nobody has to be waited for any more."""
+    followers.forget_gone(session)
+    tests = session.scalars(sa.select(AbTest).where(AbTest.moving != [])).all()
+    return [test for test in tests if not followers.awaited(session, test)]
+
+
+def complete_move(session: Session, name: str, environment: str = "production") -> bool:
+    """Give the slots that are on their way to their next owners; whether that could be done.
+
+    A process is waited for until it has taken the table that lets nobody new into these slots, and
+    has stored whom it showed a variant before; or until its lease has run out, and it serves no
+    more. Then the exposures have all who ever met a variant in them, and those keep it.
+    """
+    test = _locked(session, name, environment, None)
+    followers.keep_others_out(session)
+    if not test.moving or followers.awaited(session, test):
+        return False
+    slots = sum(end - first for first, end in test.moving)
+    weights = [variant["weight"] for variant in test.variants]
+    _have(test, _split_anew(test, weights, _rules(test).coverage))
+    _changed(session, test, "ab_test.moved", {"slots": slots})
+    return True
 
 
 def force(
@@ -312,9 +345,13 @@ def load_test(
     """A running test, as Redis serves it, published again when Redis lost it or is behind.
 
     Raises `AbTestError` when there is no such test or it does not run. While Redis is away the
-    table is PostgreSQL's, which is the same one.
+    table is PostgreSQL's, which is the same one. A sticky test does not change before the session
+    ends, in which whoever is shown a variant has to be stored.
     """
     test = find(session, name, environment)
+    if _rules(test).sticky:
+        as_it_stays = sa.select(AbTest).with_for_update(read=True)
+        test = _found(session, name, environment, _read_again(as_it_stays))
     truth = truth_of(session, test)
     table = truth.table
     try:
@@ -371,25 +408,47 @@ def _moves(test: AbTest, move: Move) -> bool:
         test.status = after(before, move)
     except AbTestError as error:
         raise _refused(test, str(error)) from None
+    if test.status == AbStatus.STOPPED:
+        test.moving = []
     return test.status != before
 
 
-def _reallocate(test: AbTest, weights: Sequence[float], coverage: float) -> None:
-    before = _slots(test)
+def _split(session: Session, test: AbTest, weights: Sequence[float], coverage: float) -> None:
+    """Split the slots anew; those of a sticky test that are taken from a variant only when nobody
+    can have shown a variant in them of whom PostgreSQL knows nothing."""
+    anew = _split_anew(test, weights, coverage)
+    taken = lost(_slots(test), anew) if test.status != AbStatus.DRAFT else ()
+    if taken and _rules(test).sticky:
+        followers.keep_others_out(session)
+        followers.forget_gone(session)
+        if followers.followers(session, test.environment):
+            test.moving = list(taken)
+            return
+    _have(test, anew)
+
+
+def _split_anew(test: AbTest, weights: Sequence[float], coverage: float) -> SlotTable:
+    """The slots by these weights, with what is lost by it marked as moved and nothing on its way.
+
+    Whatever was on its way before is where it was: the newest weights decide alone.
+    """
+    before = replace(_slots(test), moving=())
     try:
         if test.status == AbStatus.DRAFT:
             # Nobody has met a variant: there is nothing to be spared.
-            moved = allocate(weights, coverage)
-        else:
-            moved = reallocate(before, weights, coverage)
-            moved = moved.marked(lost(before, moved))
+            return allocate(weights, coverage)
+        anew = reallocate(before, weights, coverage)
     except SlotError as error:
         raise _refused(test, str(error)) from None
+    return anew.marked(lost(before, anew))
+
+
+def _have(test: AbTest, slots: SlotTable) -> None:
     test.variants = [
-        variant | {"slots": moved.ranges_of(position)}
+        variant | {"slots": slots.ranges_of(position)}
         for position, variant in enumerate(test.variants)
     ]
-    test.moved = list(moved.moved)
+    test.moved, test.moving = list(slots.moved), list(slots.moving)
 
 
 def _changed(session: Session, test: AbTest, action: str, details: Mapping[str, Any]) -> AbTest:
@@ -405,7 +464,7 @@ def _publish(session: Session, test: AbTest) -> None:
 
 
 def _locked(session: Session, name: str, environment: str, expected_version: int | None) -> AbTest:
-    query = sa.select(AbTest).with_for_update().execution_options(populate_existing=True)
+    query = _read_again(sa.select(AbTest).with_for_update())
     test = _found(session, name, environment, query)
     if expected_version is not None and test.table_version != expected_version:
         raise _refused(
@@ -414,6 +473,11 @@ def _locked(session: Session, name: str, environment: str, expected_version: int
             f" {test.table_version} now; look at it again",
         )
     return test
+
+
+def _read_again(query: sa.Select[AbTest]) -> sa.Select[AbTest]:
+    """As it is once the lock is there, also of a test that this session has read before."""
+    return query.execution_options(populate_existing=True)
 
 
 def _found(session: Session, name: str, environment: str, query: sa.Select[AbTest]) -> AbTest:

@@ -39,6 +39,22 @@ class AbTest(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 
+class AbCopy(Base):
+    """A process that may show units the variants of an environment's sticky tests."""
+
+    __tablename__ = "ab_copies"
+
+    tenant_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Tenant.id), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    environment: Mapped[str]
+    process: Mapped[str]
+    "Its host and process id, for people."
+    acknowledged: Mapped[dict[str, Any]]
+    """By test, the version that it assigns by; whom it showed a variant before is stored."""
+    lease_expires_at: Mapped[datetime]
+    "By PostgreSQL's clock; some time after the process has ceased to serve by its own."
+
+
 class AbUnit(Base):
     """What one exposed unit has done since, and what it did before: see `metrics.COMPONENTS`."""
 

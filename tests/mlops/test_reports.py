@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from mlops import ConfigManager
 from mlops.cli import app
 from mlops.console import Exit
-from shared.abtest import copies
+from shared.abtest import copies, followers
+from shared.abtest.lifecycle import find
 from shared.abtest.states import AbTestError
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
 from shared.cards.writing import write_card
@@ -179,6 +180,28 @@ def test_an_ab_test_is_changed_while_it_runs(told, mlops):
         "words has assigned no unit yet, so nothing is known; it is concluded\n"
     )
     assert "standard:0, concise:1" in told("ab", "list")
+
+
+def test_slots_on_their_way_are_told_of_with_the_processes_that_they_wait_for(told, tenant):
+    told("ab", "create", "words", "--variant", "a", "--variant", "b", "--sticky")
+    told("ab", "start", "words")
+    process = uuid.uuid4()
+    with tenant_session(tenant) as session:
+        followers.enrol(session, process, "production", 60)
+        (waiting,) = followers.awaited(session, find(session, "words"))
+    way = (
+        "0.3 of the units move when 1 process has stored whom they have shown a variant;"
+        f" waits for {waiting.process}\n"
+    )
+    assert told("ab", "weights", "words", "a:0.2", "b:0.8") == f"words running; {way}"
+    assert told("ab", "show", "words").endswith(way)
+    found = told("ab", "show", "words", "--json")
+    assert found["moving"] == {"share": 0.3, "waits_for": [waiting.process]}
+    with tenant_session(tenant) as session:
+        followers.leave(session, process)
+    assert told("ab", "pause", "words") == "words paused; 0.3 of the units move within a minute\n"
+    told("ab", "stop", "words")
+    assert told("ab", "show", "words", "--json")["moving"] is None
 
 
 def test_what_an_ab_test_cannot_become_is_told_in_one_line(told, mlops):
