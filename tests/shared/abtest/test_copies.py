@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-import redis
 
 from shared.abtest.assignment import Assignment, AssignmentTable, Reason
 from shared.abtest.copies import LocalCopy
@@ -25,66 +22,12 @@ from shared.abtest.publishing import Truth, kept_digest, publish
 from shared.abtest.slots import lost, reallocate
 from shared.abtest.states import AbStatus
 from shared.database import TenantId, tenant_session
-from shared.local import ports
-from shared.local import redis as redis_server
 from shared.redis_client import ab_index_key, ab_table_key, redis_client
 from shared.telemetry.units import unit_digest
+from tests.shared.abtest.own_redis import OwnRedis, until
 
 MakeTable = Callable[..., AssignmentTable]
 NEVER = 3600.0
-
-
-@dataclass
-class OwnRedis:
-    """A Redis that can be killed and started again, at the same place and empty."""
-
-    command: tuple[str, ...]
-    url: str
-    process: subprocess.Popen[bytes] | None = None
-
-    def begin(self) -> None:
-        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
-        with redis.Redis.from_url(self.url) as client:
-            until(lambda: answers(client))
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
-
-
-def answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.ConnectionError:
-        return False
-
-
-def until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.005)
-
-
-@pytest.fixture(scope="module")
-def own_redis(services: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
-    folder = tmp_path_factory.mktemp("redis")
-    record = redis_server.new_record(redis_server.find(), folder, ports.choose())
-    configuration = folder / "redis.conf"
-    redis_server.prepare(record, configuration, durable=False)
-    own = OwnRedis(tuple(redis_server.server_command(record, configuration)), record.redis_url)
-    own.begin()
-    yield own
-    own.kill()
-
-
-@pytest.fixture
-def own(own_redis: OwnRedis, with_environment: Callable[..., None]) -> Iterator[OwnRedis]:
-    """The file's Redis, which everything uses for the time of a test."""
-    with_environment(REDIS_URL=own_redis.url)
-    yield own_redis
-    redis_client().close()
 
 
 @pytest.fixture
