@@ -237,7 +237,14 @@ class LocalCopy:
                 self._confirm(test, before)
         # That there is nothing may be the truth: it is asked for once.
         found = bool(listed) or self._restored_at > -math.inf
-        return complete and found and self._tests.keys() <= listed.keys()
+        return complete and found and self._tests.keys() <= listed.keys() and not self._behind()
+
+    def _behind(self) -> bool:
+        """Whether Redis has an older table of a sticky test than PostgreSQL had."""
+        return self._enrolment is not None and any(
+            test.table.version < self._enrolment.least_version(test.table.test_id)
+            for test in self._tests.values()
+        )
 
     def _read(self, client: redis.Redis, names: Iterable[str]) -> bool:
         """Whether each of the tests has a table that can be read."""
@@ -297,6 +304,9 @@ class LocalCopy:
         with self._leases:
             self._confirmed[test.table.name] = at + self._lease_seconds
             self._set_lease(test)
+            lapsed = test.lease[0] < time.monotonic()
+        if self._enrolment is not None and lapsed:
+            self._enrolment.hurry()
 
     def _set_lease(self, test: LiveTest) -> None:
         confirmed = self._confirmed[test.table.name]
@@ -322,7 +332,11 @@ class LocalCopy:
             now = time.monotonic()
             return Following(
                 holding={table.test_id: table.version for table in held},
-                serves=any(_enrolled_for(t) and now < self._confirmed[t.name] for t in held),
+                serves=any(
+                    table.status not in (AbStatus.STOPPED, AbStatus.CONCLUDED)
+                    and now < self._confirmed[table.name]
+                    for table in held
+                ),
                 moving=any(table.slots.moving for table in held),
             )
 

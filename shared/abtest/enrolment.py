@@ -40,7 +40,7 @@ class Following:
     holding: Mapping[UUID, int] = field(default_factory=dict)
     "The version of each sticky test that it has."
     serves: bool = False
-    "Whether one of them assigns."
+    "Whether one of them assigns, or may do so at any time."
     moving: bool = False
     "Whether one of them has slots on their way."
 
@@ -89,6 +89,10 @@ class Enrolment:
         """Until when the copy may assign by a version of a test, by the monotonic clock."""
         given = self._leave
         return given.until if version >= given.floor.get(test_id, 0) else -math.inf
+
+    def least_version(self, test_id: UUID) -> int:
+        """The version of a test that there was when the process enrolled; 0 of a later one."""
+        return self._leave.floor.get(test_id, 0)
 
     def hurry(self) -> None:
         """Tell PostgreSQL at once what the copy holds. It does not wait for it."""

@@ -82,6 +82,14 @@ class ExposureBuffer:
 
         return known, count
 
+    def add(self, exposure: Exposure) -> None:
+        """What somebody else counts, and counts once."""
+        with self._lock:
+            if len(self._pending) >= self._most_pending:
+                self.refused += 1
+            else:
+                self._pending.append(exposure)
+
     @property
     def pending(self) -> int:
         return len(self._pending)
@@ -138,9 +146,9 @@ class StickyExposures:
         self, test_id: UUID, clock: Callable[[], float], holds: Callable[[], bool]
     ) -> tuple[Mapping[str, int], Count]:
         """As `Counting` has it."""
-        _, count_in_buffer = self._buffer.of_test(test_id, clock, holds)
         with self._lock:
             known = self._known.setdefault(test_id, {})
+        add = self._buffer.add
 
         def count(unit_id: str, slot: int, variant: str) -> bool:
             with self._lock:
@@ -155,8 +163,10 @@ class StickyExposures:
                     self._forget()
                 known[unit_id] = slot
                 self._count_known += 1
-                self._unstored.append(Exposure(test_id, unit_id, variant, slot, clock()))
-            return count_in_buffer(unit_id, slot, variant)
+                exposure = Exposure(test_id, unit_id, variant, slot, clock())
+                self._unstored.append(exposure)
+            add(exposure)
+            return True
 
         return known, count
 

@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from shared.abtest.assignment import Assignment, AssignmentTable, Reason
-from shared.abtest.copies import LocalCopy
+from shared.abtest.copies import LocalCopy, close_copies, local_copy
 from shared.abtest.exposures import Exposure, ExposureBuffer
+from shared.abtest.followers import followers
 from shared.abtest.hashing import slot_of
 from shared.abtest.kept import NOBODY_KEPT, Met, kept_units
 from shared.abtest.lifecycle import create, pause, ramp, republish, resume, start
@@ -23,6 +25,7 @@ from shared.abtest.slots import lost, reallocate
 from shared.abtest.states import AbStatus
 from shared.database import TenantId, tenant_session
 from shared.redis_client import ab_index_key, ab_table_key, redis_client
+from shared.telemetry.tables import Exposure as ExposureRow
 from shared.telemetry.units import unit_digest
 from tests.shared.abtest.own_redis import OwnRedis, until
 
@@ -304,6 +307,36 @@ def test_a_child_of_a_fork_follows_by_itself_and_drains_what_it_counted(
     mine: list[Exposure] = []
     buffer.drain(mine.extend)
     assert [exposure.unit_id for exposure in mine] == ["parent"]
+
+
+def test_a_child_of_a_fork_is_waited_for_as_a_process_of_its_own(
+    own: OwnRedis, tenant: TenantId
+) -> None:
+    begin(tenant, sticky=True)
+    copy = local_copy(tenant)
+    assert reason(copy) is Reason.ASSIGNED
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(write, b"%d" % (reason(copy, "child") is Reason.ASSIGNED))
+            until(lambda: reason(copy, "child") is Reason.PAUSED)
+            close_copies()
+        finally:
+            os._exit(0)
+    assert os.read(read, 1) == b"1"
+    with tenant_session(tenant) as session:
+        assert followers(session, "production") == 2
+    change(tenant, pause)
+    os.waitpid(child, 0)
+    with tenant_session(tenant) as session:
+        assert followers(session, "production") == 1
+        assert session.scalar(sa.select(sa.func.count()).select_from(ExposureRow)) == 2
+    close_copies()
+    with tenant_session(tenant) as session:
+        assert followers(session, "production") == 0
+    os.close(read)
+    os.close(write)
 
 
 def test_a_copy_that_is_closed_follows_no_more(

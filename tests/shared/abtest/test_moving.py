@@ -60,11 +60,11 @@ class Process:
         self.copy = LocalCopy(tenant, exposures=buffer, enrolment=self.enrolment)
         self.copy._loaded.set()
 
-    def listen(self) -> None:
-        """Hear of the newest tables."""
+    def listen(self) -> bool:
+        """Hear of the newest tables; whether Redis had all that it should have."""
         pool = copies._pool()
         try:
-            self.copy._read_all(redis.Redis(connection_pool=pool))
+            return self.copy._read_all(redis.Redis(connection_pool=pool))
         finally:
             pool.disconnect()
 
@@ -335,9 +335,11 @@ def test_a_process_takes_no_table_that_is_older_than_when_it_enrolled(
     late = process()
     assert late.live.table.version == 2
     assert late.reasons(*UNITS) == {Reason.STALE}
-    redis_client().mset({key: str(new)})
-    redis_client().hset(index, "prompt", "3")
-    late.listen()
+    # It has PostgreSQL's published.
+    assert not late.listen()
+    republish_ab_tests(entry=f"{sticky} 3")
+    assert redis_client().get(key) == new
+    assert late.listen()
     assert set(late.give(*UNITS).values()) == {"b"}
 
 
