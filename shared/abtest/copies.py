@@ -428,8 +428,8 @@ _shared_lock = threading.Lock()
 
 
 def local_copy(tenant_id: TenantId, environment: str = "production") -> LocalCopy:
-    """This process's copy of an environment, made at the first call. It counts exposures, and has
-    what Redis lost published anew."""
+    """This process's copy of an environment, made at the first call. It counts exposures, has what
+    Redis lost published anew, and is enrolled while it serves sticky tests."""
     with _shared_lock:
         if (tenant_id, environment) not in _shared:
             _shared[tenant_id, environment] = LocalCopy(
