@@ -50,7 +50,7 @@ def _print_outlook(found: Verdict) -> None:
     if outlook is None or outlook.minimum_detectable_effect is None:
         return
     least = amount(outlook.minimum_detectable_effect, found.figures[0].unit)
-    parts = [f"one look now would show a difference of {least}"]
+    parts = [f"by now a difference of {least} would be told"]
     if outlook.required_units is not None:
         parts.append(f"what matters takes {outlook.required_units} units of each variant")
     if outlook.days_left is not None:

@@ -20,6 +20,8 @@ from shared.abtest.inference.estimates import (
     Estimate,
     Moments,
     adjusted,
+    cautious,
+    cautious_share,
     difference,
     mean,
     ratio,
@@ -28,9 +30,9 @@ from shared.abtest.inference.estimates import (
 from shared.abtest.inference.fixed_horizon import OneLook, welch
 from shared.abtest.inference.multiplicity import holm
 from shared.abtest.inference.power import (
+    always_valid_effect,
+    always_valid_units,
     days_left,
-    minimum_detectable_effect,
-    required_units,
 )
 from shared.abtest.inference.quantiles import (
     always_valid_p_of_quantiles,
@@ -145,7 +147,8 @@ class Comparison:
 class Outlook:
     """Of the success metric: what the test can show now, and what it takes to show what matters.
 
-    Units are of each variant; None where it is not known.
+    As the verdict shows it: at any time, and among all comparisons. Units are of each variant; None
+    where it is not known.
     """
 
     minimum_detectable_effect: float | None
@@ -292,7 +295,12 @@ def _sums(one: VariantSums, metric: AbMetric) -> MetricSums:
 
 
 def _estimate(metric: AbMetric, moments: Moments) -> Estimate | None:
-    found = ratio(moments) if metric.kind is Kind.RATIO else mean(moments)
+    """With the variance that its intervals hold with, also of few units."""
+    if metric.kind is Kind.RATIO and metric.unit == "share":
+        found = cautious_share(moments)
+    else:
+        plain = ratio(moments) if metric.kind is Kind.RATIO else mean(moments)
+        found = None if plain is None else cautious(plain)
     if found is None:
         return None
     scale = metric.scale
@@ -516,6 +524,8 @@ def _state(plan: Plan, pair: _Pair, interval: Interval | None, told: bool) -> Ab
         effect is not None
         and pair.metric.name == plan.success_metric
         and interval is not None
+        # Units that are all alike say nothing of others.
+        and interval.low < interval.high
         and -effect < interval.low
         and interval.high < effect
     )
@@ -613,12 +623,26 @@ def _outlook(
     estimates = [_estimate(metric, _sums(one, metric).moments) for one in variants[:2]]
     control, other = (one for one in estimates if one is not None)
     spreads = control.variance * control.n, other.variance * other.n
-    least = minimum_detectable_effect(
-        *spreads, control.n, other.n, power=plan.power, alpha=plan.alpha
+    comparisons = len(_asked(plan)) * (len(variants) - 1)
+    least = always_valid_effect(
+        *spreads,
+        control.n,
+        other.n,
+        planned=plan.units,
+        power=plan.power,
+        alpha=plan.alpha,
+        comparisons=comparisons,
     )
     if plan.minimum_effect is None:
         return Outlook(least, None, None)
-    needed = required_units(*spreads, plan.minimum_effect, power=plan.power, alpha=plan.alpha)
+    needed = always_valid_units(
+        *spreads,
+        plan.minimum_effect,
+        planned=plan.units,
+        power=plan.power,
+        alpha=plan.alpha,
+        comparisons=comparisons,
+    )
     there = min(one.units for one in variants[:2])
     of_each = None if units_a_day is None else units_a_day / len(variants)
     return Outlook(least, needed, None if of_each is None else days_left(needed, there, of_each))

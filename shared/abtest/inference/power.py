@@ -1,10 +1,15 @@
-"""How many units a test needs, and how small a difference it can show."""
+"""How many units a test needs, and how small a difference it can show.
+
+In one look at the end, and in as many as one likes, which takes about twice as many units.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+
+from shared.abtest.inference.sequential import mixture_scale, reach
 
 
 def required_units(
@@ -109,6 +114,78 @@ def days(units: int, a_day: float) -> float:
     if not (a_day > 0 and math.isfinite(a_day)):
         raise ValueError(f"{a_day} units a day; expected a finite number above 0")
     return units / a_day
+
+
+def always_valid_units(
+    variance_control: float,
+    variance_treatment: float,
+    difference: float,
+    *,
+    planned: int,
+    power: float = 0.8,
+    alpha: float = 0.05,
+    comparisons: int = 1,
+) -> int:
+    """Units of each variant, as many of both, at which confidence sequences show a `difference`.
+
+    The least n with
+
+        (reach(2 n) + z(power)) sqrt((s1^2 + s2^2) / n) <= difference
+
+    so that the look at these units has the power by itself, and looks before it add to it. The
+    reach is that of intervals made narrowest for `planned` units (see `sequential.reach`), at
+    alpha / `comparisons`: what Holm asks of the first of so many to be told. ValueError as
+    `required_units`, for none planned, and for no comparison.
+    """
+    _require(variance_control, variance_treatment, power, alpha)
+    if difference == 0 or not math.isfinite(difference):
+        raise ValueError(f"a difference of {difference}; expected a finite number that is not 0")
+
+    def enough(n: int) -> bool:
+        least = always_valid_effect(
+            variance_control,
+            variance_treatment,
+            n,
+            n,
+            planned=planned,
+            power=power,
+            alpha=alpha,
+            comparisons=comparisons,
+        )
+        return least is not None and least <= abs(difference)
+
+    low, high = 1, 2
+    while not enough(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def always_valid_effect(
+    variance_control: float,
+    variance_treatment: float,
+    n_control: int,
+    n_treatment: int,
+    *,
+    planned: int,
+    power: float = 0.8,
+    alpha: float = 0.05,
+    comparisons: int = 1,
+) -> float | None:
+    """The least true difference that confidence sequences show at these units with `power`.
+
+    As `always_valid_units` has it. None where a variant has no unit.
+    """
+    _require(variance_control, variance_treatment, power, alpha)
+    if comparisons < 1:
+        raise ValueError(f"{comparisons} comparisons; expected 1 or more")
+    if n_control <= 0 or n_treatment <= 0:
+        return None
+    errors = reach(n_control + n_treatment, mixture_scale(planned, alpha), alpha / comparisons)
+    variance = variance_control / n_control + variance_treatment / n_treatment
+    return (errors + NormalDist().inv_cdf(power)) * math.sqrt(variance)
 
 
 def days_left(required: int, there: int, a_day: float) -> float | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
+
 from shared.evaluation.intervals import Interval
-from shared.telemetry.histograms import Histogram
+from shared.telemetry.histograms import BINS, Histogram, lower_edges
 
 LEAST_P: Final = 1e-15
 "What is less is not told apart."
@@ -22,10 +24,10 @@ def confidence_sequence_of_quantile(
         r = 1.5 sqrt(q (1 - q) l) + 0.8 l,    l = (1.4 ln ln(2.1 n) + ln(10 / alpha)) / n
 
     (S. R. Howard and A. Ramdas, "Sequential estimation of quantiles with applications to A/B
-    testing and best-arm identification", Bernoulli 28, 2022, 1704-1728.) The values are
-    those of the histogram's bins, within 0.4 %. Where q + r is above 1 there is no upper end, and
-    where q - r is not above 0 no lower one but 0: values are not negative. None without values.
-    ValueError unless 0 < quantile < 1 and 0 < alpha < 1.
+    testing and best-arm identification", Bernoulli 28, 2022, 1704-1728.) Of the
+    histogram's bins the outer ends count, so that nothing is lost by them. Where q + r is above 1
+    there is no upper end, and where q - r is not above 0 no lower one but 0: values are not
+    negative. None without values. ValueError unless 0 < quantile < 1 and 0 < alpha < 1.
     """
     for name, value in (("quantile", quantile), ("alpha", alpha)):
         if not 0 < value < 1:
@@ -36,9 +38,13 @@ def confidence_sequence_of_quantile(
     length = (1.4 * math.log(max(math.log(2.1 * n), 1.0)) + math.log(10 / alpha)) / n
     radius = 1.5 * math.sqrt(quantile * (1 - quantile) * length) + 0.8 * length
     below, above = math.floor((quantile - radius) * n), math.ceil((quantile + radius) * n)
-    low = values.order_statistic(below) if below >= 1 else None
-    high = values.order_statistic(above) if above <= n else None
-    return Interval(0.0 if low is None else low, math.inf if high is None else high)
+    ranks = np.cumsum(values.counts)
+    low, high = 0.0, math.inf
+    if below >= 1:
+        low = float(lower_edges(values.bins[np.searchsorted(ranks, below)]))
+    if above <= n and (last := int(values.bins[np.searchsorted(ranks, above)])) < BINS - 1:
+        high = float(lower_edges(last + 1)) - 1
+    return Interval(low, high)
 
 
 def difference_of_quantiles(

@@ -30,17 +30,24 @@ def mixture_scale(units: int, alpha: float = 0.05) -> float:
 def confidence_sequence(found: Estimate, rho: float, alpha: float = 0.05) -> Interval:
     """The interval that holds the true value at all sample sizes at once, with 1 - alpha.
 
-        value +- sqrt(n variance) sqrt(2 (n rho^2 + 1) / (n^2 rho^2) ln(sqrt(n rho^2 + 1) / alpha))
+    Asymptotic as the central limit theorem is, so it needs some units to begin with, for which
+    `verdicts` waits, and a variance that few or skewed units do not make too small, see
+    `estimates.cautious_share` and `estimates.cautious`.
+    """
+    half = found.standard_error * reach(found.n, rho, alpha)
+    return Interval(found.value - half, found.value + half)
+
+
+def reach(n: float, rho: float, alpha: float = 0.05) -> float:
+    """How many standard errors the interval reaches to either side, at `n` units.
+
+        sqrt(n) sqrt(2 (n rho^2 + 1) / (n^2 rho^2) ln(sqrt(n rho^2 + 1) / alpha))
 
     Theorem 2.2 there, with n the units of both variants and n times the variance of the difference
-    as what one of them brings. Asymptotic as the central limit theorem is, so it needs some units
-    to begin with: `verdicts` waits for them.
+    as what one of them brings.
     """
-    spread = found.n * rho * rho
-    half = found.standard_error * math.sqrt(
-        2 * (spread + 1) / spread * math.log(math.sqrt(spread + 1) / _checked(alpha))
-    )
-    return Interval(found.value - half, found.value + half)
+    spread = n * rho * rho
+    return math.sqrt(2 * (spread + 1) / spread * math.log(math.sqrt(spread + 1) / _checked(alpha)))
 
 
 def always_valid_p(found: Estimate, rho: float, null: float = 0.0) -> float:

@@ -11,8 +11,11 @@ from scipy import stats
 
 from shared.abtest.inference import bayes
 from shared.abtest.inference.estimates import (
+    Estimate,
     Moments,
     adjusted,
+    cautious,
+    cautious_share,
     difference,
     mean,
     ratio,
@@ -20,7 +23,13 @@ from shared.abtest.inference.estimates import (
 )
 from shared.abtest.inference.fixed_horizon import two_proportions_p, welch
 from shared.abtest.inference.multiplicity import holm
-from shared.abtest.inference.power import days_left, minimum_detectable_effect, required_units
+from shared.abtest.inference.power import (
+    always_valid_effect,
+    always_valid_units,
+    days_left,
+    minimum_detectable_effect,
+    required_units,
+)
 from shared.abtest.inference.sample_ratio import sequential_sample_ratio_p
 from shared.abtest.inference.sequential import (
     always_valid_p,
@@ -58,6 +67,36 @@ def test_ten_against_twelve_percent_asks_for_3838_units_each():
     least = minimum_detectable_effect(0.1 * 0.9, 0.12 * 0.88, 3838, 3838)
     assert least == pytest.approx(0.02, rel=1e-4)
     assert minimum_detectable_effect(0.1, 0.1, 0, 5) is None
+
+
+def test_confidence_sequences_take_about_twice_as_many_units():
+    needed = always_valid_units(0.1 * 0.9, 0.12 * 0.88, 0.02, planned=15_000)
+    assert 1.9 < needed / 3838 < 2.0
+    at_these = always_valid_effect(0.1 * 0.9, 0.12 * 0.88, needed, needed, planned=15_000)
+    before = always_valid_effect(0.1 * 0.9, 0.12 * 0.88, needed - 1, needed - 1, planned=15_000)
+    assert at_these <= 0.02 < before
+    assert always_valid_units(0.09, 0.1, 0.02, planned=15_000, comparisons=4) > needed
+    assert always_valid_effect(0.1, 0.1, 0, 5, planned=100) is None
+    with pytest.raises(ValueError, match="0 comparisons; expected 1 or more"):
+        always_valid_effect(0.1, 0.1, 5, 5, planned=100, comparisons=0)
+
+
+def test_a_share_of_few_units_varies_though_they_are_all_alike():
+    found = cautious_share(Moments(30, 0.0, 0.0, 1.0, 0.0, 0.0))
+    assert found is not None
+    # Agresti and Coull: p (1 - p) / n with (0 + 2) / (30 + 4).
+    assert (found.value, found.n) == (0.0, 30)
+    assert found.variance == pytest.approx(2 / 34 * (1 - 2 / 34) / 30, rel=0.04)
+    many = Moments(10**6, 0.3, 0.21 * 10**6, 1.0, 0.0, 0.0)
+    assert cautious_share(many).variance == pytest.approx(ratio(many).variance, rel=1e-4)
+    assert cautious_share(Moments(5, 0.0, 0.0)) is None
+
+
+def test_the_variance_of_a_mean_is_raised_by_its_relative_variance():
+    # A standard error of a tenth of the value: twice the variance; of a hundredth: 1 % more.
+    assert cautious(Estimate(5.0, 0.25, 30, 29)).variance == pytest.approx(0.5)
+    assert cautious(Estimate(5.0, 0.0025, 3000, 2999)).variance == pytest.approx(0.002525)
+    assert cautious(Estimate(0.0, 0.0, 30, 29)).variance == 0.0
 
 
 def test_days_left_are_unknown_where_nobody_comes():
