@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     "How long a process goes on assigning by its copy of a test that Redis does not confirm."
     ab_poll_seconds: float = Field(default=5.0, ge=0.05, le=3_600)
     "How often a process asks whether its copies are the newest, besides being told of changes."
+    ab_keep_days: int = Field(default=365, ge=1, le=36_500)
+    "How long after its end the units of an A/B test are kept; the sums of its variants stay."
 
     agent_commands: dict[str, tuple[str, ...]] = {}
     "Programs that agents of kind `external` may run: name, and what is run, without a shell."

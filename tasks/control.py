@@ -28,6 +28,7 @@ from shared.abtest.exposures import ExposureBuffer
 from shared.abtest.guarding import pause_when_harmed
 from shared.abtest.lifecycle import find, load_test, republish
 from shared.abtest.looks import keep, look_of
+from shared.abtest.retention import forget_old_units
 from shared.abtest.states import AbStatus, AbTestError
 from shared.abtest.tables import AbTest
 from shared.abtest.unit_sums import sum_units
@@ -350,6 +351,9 @@ def remove_old_events(slot: datetime) -> None:
     removed = keep_no_longer(slot)
     if removed:
         log.info("removed %d events that are not kept longer", removed)
+    units = forget_old_units(slot, timedelta(days=settings().ab_keep_days))
+    if units:
+        log.info("removed %d units and exposures of A/B tests that ended long ago", units)
     forgotten = forget_old_findings()
     if forgotten:
         log.info("removed %d rows of findings of drift that are not kept longer", forgotten)

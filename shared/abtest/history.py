@@ -37,5 +37,14 @@ def harms_that_paused(session: Session, test: AbTest) -> frozenset[tuple[str, st
     )
 
 
+def ended_at(session: Session, test: AbTest) -> datetime | None:
+    """When it was stopped or concluded for the last time; None if it has not been."""
+    ends = (sa.and_(*_entries(test, f"ab_test.{end}")) for end in ("stopped", "concluded"))
+    found: datetime | None = session.scalar(
+        sa.select(sa.func.max(AuditEntry.at)).where(sa.or_(*ends))
+    )
+    return found
+
+
 def _entries(test: AbTest, action: str) -> tuple[sa.ColumnElement[bool], ...]:
     return AuditEntry.action == action, AuditEntry.subject == f"{test.environment}/{test.name}"

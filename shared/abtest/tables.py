@@ -36,6 +36,8 @@ class AbTest(Base):
     "Ranges of the slots that let nobody in until they belong to their next owner."
     winner: Mapped[str | None]
     table_version: Mapped[int]
+    units_removed_at: Mapped[datetime | None]
+    "When what is kept of its units was given up, long after its end: see `retention`."
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from shared.abtest.history import began_at, split_changed
 from shared.abtest.inference.estimates import Moments
 from shared.abtest.metrics import METRICS, SPREADS, Kind
 from shared.abtest.plan import Plan
+from shared.abtest.retention import MIXED
 from shared.abtest.tables import AbSum, AbTest, AbUnit
 from shared.abtest.verdicts import MetricSums, VariantSums, Verdict, judge
 from shared.telemetry.histograms import Histogram
@@ -118,7 +119,13 @@ def _mixed(session: Session, test: AbTest) -> dict[str, int]:
         .where(AbUnit.test_id == test.id, AbUnit.mixed)
         .group_by(AbUnit.variant)
     )
-    return {row.variant: row.n for row in found}
+    mixed = Counter({row.variant: row.n for row in found})
+    # Of a test whose units are removed the numbers are kept.
+    kept = session.execute(
+        sa.select(AbSum.variant, AbSum.units).where(AbSum.test_id == test.id, AbSum.metric == MIXED)
+    )
+    mixed.update({row.variant: row.units for row in kept})
+    return dict(mixed)
 
 
 def units_a_day(

@@ -50,7 +50,8 @@ class Summed:
 
 def sum_units(session: Session) -> Summed:
     """Add what has come to the sums of the units and of their variants."""
-    session.execute(_ONE_AT_A_TIME)
+    one_at_a_time(session)
+    session.execute(_ROOM)
     session.execute(_MAKE_CHANGED)
     session.execute(_NONE_CHANGED)
     told = session.execute(_TAKE_EXPOSURES, {"most": EXPOSURES_AT_ONCE}).all()
@@ -60,6 +61,11 @@ def sum_units(session: Session) -> Summed:
     _sum_variants(session)
     _spread(session)
     return Summed(taken, len(told))
+
+
+def one_at_a_time(session: Session) -> None:
+    """Wait until nobody else sums units of the tenant, or removes some; until the commit."""
+    session.execute(_ONE_AT_A_TIME)
 
 
 def _counted_from_now_on(session: Session, told: Sequence[sa.Row[Any]]) -> dict[str, list[Any]]:
@@ -76,6 +82,9 @@ _ONE_AT_A_TIME: Final = sa.text(
     "'mlops.ab_units:' || current_setting('app.tenant'), 0))"
 )
 
+# What is taken at once is grouped and sorted without going to disk.
+_ROOM: Final = sa.text("SET LOCAL work_mem = '64MB'")
+
 # Locked in the order of the key, as who tells of exposures locks them.
 _TAKE_EXPOSURES: Final = sa.text(
     """
@@ -90,7 +99,8 @@ _TAKE_EXPOSURES: Final = sa.text(
 )
 
 # `before` sees the units as they were before this statement. An exposure to a test that there is
-# not is nobody's, nor is one to a draft: it assigns none, and its caps are not settled.
+# not is nobody's, nor is one to a draft: it assigns none, and its caps are not settled. One to a
+# test whose units are removed would count its unit again.
 _COUNT_FROM: Final = sa.text(
     """
     WITH news AS (
@@ -99,7 +109,8 @@ _COUNT_FROM: Final = sa.text(
             CAST(:times AS timestamptz[]), CAST(:mixed AS boolean[])
         ) AS told (test_id, unit_id, variant, exposed_at, mixed)
         WHERE EXISTS (
-            SELECT FROM mlops.ab_tests t WHERE t.id = told.test_id AND t.status <> 'draft')
+            SELECT FROM mlops.ab_tests t WHERE t.id = told.test_id AND t.status <> 'draft'
+                AND t.units_removed_at IS NULL)
     ),
     before AS (SELECT u.* FROM mlops.ab_units u JOIN news USING (test_id, unit_id)),
     noted AS (
@@ -150,8 +161,9 @@ _ADD_UP: Final = sa.text(
             CAST(:until AS timestamptz[]), CAST(:counted AS boolean[])
         ) AS fresh (test_id, unit_id, since, until, counted)
     ),
-    -- A bound that is known when it is planned: other days are not looked at.
+    -- Bounds that are known before it is looked for: other days are not looked at.
     earliest AS (SELECT min(since) AS since FROM fresh),
+    latest AS (SELECT max(occurred_at) AS at FROM mlops.events),
     taken AS (
         DELETE FROM mlops.unit_events waiting USING (
             SELECT tenant_id, occurred_at, event_id FROM mlops.unit_events
@@ -173,6 +185,7 @@ _ADD_UP: Final = sa.text(
             AND e.occurred_at >= fresh.since
             AND (fresh.until IS NULL OR e.occurred_at < fresh.until)
             AND e.occurred_at >= (SELECT since FROM earliest)
+            AND e.occurred_at <= (SELECT at FROM latest)
         WHERE NOT EXISTS (
             SELECT FROM mlops.unit_events w
             WHERE w.occurred_at = e.occurred_at AND w.event_id = e.event_id)
