@@ -221,6 +221,7 @@ def power(
         print_json(
             {
                 "units_of_each_variant": found.units,
+                "units_at_any_time": found.units_at_any_time,
                 "effect": found.effect,
                 "power": power,
                 "alpha": alpha,
@@ -238,5 +239,10 @@ def power(
         f"{shown}, in one look at the end, with a power of {100 * power:.4g} % at alpha"
         f" {100 * alpha:.4g} %"
     )
+    if found.units_at_any_time is not None:
+        say(
+            f"looked at again and again, beside three guardrails: {found.units_at_any_time} of"
+            f" each, so --units {2 * found.units_at_any_time}"
+        )
     if days is not None:
         say(f"{days:.1f} days at {units_a_day:.6g} units a day of both together")
