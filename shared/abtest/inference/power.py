@@ -12,7 +12,6 @@ from typing import Final
 
 from shared.abtest.inference.sequential import mixture_scale, reach
 
-
 GUARDED: Final = 3
 "Guardrails that a test has unless its author says otherwise."
 
