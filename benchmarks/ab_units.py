@@ -1,8 +1,8 @@
 """What an A/B test of ten million units costs: to judge it, to look at it, and to go on summing.
 
 The units are as `sum_units` leaves them, a thousand that differ again and again, so that their
-sums are known without a look at them. Making them takes some minutes and 6 GB; `MLOPS_BENCH_UNITS`
-says how many there are to be.
+sums are known without a look at them. Making them takes some minutes and some 6 GB;
+`MLOPS_BENCH_UNITS` says how many there are to be.
 """
 
 from __future__ import annotations

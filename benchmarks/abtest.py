@@ -17,6 +17,7 @@ from contextlib import ExitStack, closing
 from itertools import count
 from uuid import uuid4
 
+from benchmarks import ab_units
 from benchmarks.measure import Figure, MeasurementError, interleaved_values
 from benchmarks.peers import GROWTHBOOK, Running, running
 from benchmarks.services import measured_services
@@ -45,10 +46,12 @@ PATIENCE = 10.0
 
 
 def figures() -> Iterator[Figure]:
-    """Microseconds of CPU per assignment, and milliseconds until every copy has a change.
+    """Microseconds of CPU per assignment, milliseconds until every copy has a change, and seconds
+    for a test of ten million units.
 
     Raises `PeerMissingError` where GrowthBook cannot be had.
     """
+    yield from ab_units.figures()
     with measured_services():
         tenant = create_tenant(f"benchmark-{uuid4()}")
         with tenant_session(tenant) as session:

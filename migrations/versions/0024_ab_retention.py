@@ -27,3 +27,11 @@ def upgrade() -> None:
         op.execute(f"CREATE POLICY ended ON mlops.{table} {ONLY_ENDED}")
     # Each unit is updated again and again: with room in its page that touches no index.
     op.execute("ALTER TABLE mlops.ab_units SET (fillfactor = 80)")
+    op.drop_index("ab_units_mixed_idx", "ab_units", schema="mlops")
+    op.create_index(
+        "ab_units_mixed_idx",
+        "ab_units",
+        ["tenant_id", "test_id", "variant"],
+        schema="mlops",
+        postgresql_where=sa.text("mixed"),
+    )

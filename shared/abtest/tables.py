@@ -64,7 +64,14 @@ class AbUnit(Base):
     __table_args__ = (
         # Whoever sums an event asks for the tests of its unit.
         sa.Index("ab_units_unit_id_idx", "tenant_id", "unit_id"),
-        sa.Index("ab_units_mixed_idx", "tenant_id", "test_id", postgresql_where=sa.text("mixed")),
+        # How many there are of each variant is asked with every verdict.
+        sa.Index(
+            "ab_units_mixed_idx",
+            "tenant_id",
+            "test_id",
+            "variant",
+            postgresql_where=sa.text("mixed"),
+        ),
     )
 
     # No foreign keys: each would be looked up for every one of millions of units.

@@ -269,19 +269,23 @@ def _sum_variants(session: Session) -> None:
         session.execute(summing, {"test": test_id})
 
 
-def _values_of(metric: AbMetric, cap: int | None) -> str:
-    """(metric, in it or not, unknown or not, y, x, above the cap or not) as it was, and as it is.
+def _sums_of(metric: AbMetric, cap: int | None, tests: str) -> str:
+    """What is to be added to a metric's sums, of each test and variant.
 
-    The cap is one of y, or of y over x where x is how many times were measured.
+    Of each unit as it was and as it is: in it or not, unknown or not, y, x, above the cap or not.
+    The cap is one of y, or of y over x where x is how many times were measured. What one event
+    changes of a unit is in few of its metrics; of the others nothing is added.
     """
     beside = metric.denominator or metric.before
-    parts = [f"'{metric.name}'"]
+    # A cap times a number of calls may be beyond 64 bits; what is stored is not, and is quicker.
+    wide = "{}" if cap is None else "CAST({} AS numeric)"
+    values = []
     for when, counted in (("was", "counted"), ("is", "counts")):
         known = " AND ".join(f"{needed}_{when} = 0" for needed in metric.needs_none_of) or "true"
         y, x = (
             "0"
             if name is None
-            else f"CASE WHEN {counted} AND {known} THEN CAST({name}_{when} AS numeric) ELSE 0 END"
+            else f"CASE WHEN {counted} AND {known} THEN {wide.format(f'{name}_{when}')} ELSE 0 END"
             for name in (metric.numerator, beside)
         )
         above = "0"
@@ -291,10 +295,28 @@ def _values_of(metric: AbMetric, cap: int | None) -> str:
             y = f"least({y}, {most})"
             # Who is far out was so before, and the two belong together.
             x = f"least({x}, {cap})" if metric.denominator is None else x
-        parts.append(f"CAST({counted} AND {known} AS integer)")
-        parts.append(f"CAST({counted} AND NOT ({known}) AS integer)")
-        parts += [y, x, above]
-    return f"({', '.join(parts)})"
+        values += [
+            f"CAST({counted} AND {known} AS integer) AS in_{when}",
+            f"CAST({counted} AND NOT ({known}) AS integer) AS unknown_{when}",
+            f"{y} AS y_{when}",
+            f"{x} AS x_{when}",
+            f"{above} AS above_{when}",
+        ]
+    return f"""
+        SELECT test_id, variant, '{metric.name}' AS metric,
+            sum(in_is - in_was) AS units, sum(unknown_is - unknown_was) AS unknown,
+            sum(y_is - y_was) AS y, sum(x_is - x_was) AS x,
+            sum(CAST(y_is AS numeric) * y_is - CAST(y_was AS numeric) * y_was) AS yy,
+            sum(CAST(x_is AS numeric) * x_is - CAST(x_was AS numeric) * x_was) AS xx,
+            sum(CAST(x_is AS numeric) * y_is - CAST(x_was AS numeric) * y_was) AS xy,
+            sum(above_is - above_was) AS capped
+        FROM (
+            SELECT test_id, variant, {", ".join(values)} FROM pg_temp.ab_changed WHERE {tests}
+        ) AS changed
+        WHERE (in_is, unknown_is, y_is, x_is, above_is)
+            <> (in_was, unknown_was, y_was, x_was, above_was)
+        GROUP BY test_id, variant
+    """  # noqa: S608 (names of columns, and whole numbers)
 
 
 @functools.lru_cache(maxsize=256)
@@ -306,21 +328,13 @@ def _summing(
     Numbers of any size: the square of a unit's nano-dollars is beyond 64 bits.
     """
     most = dict(caps)
-    values = ", ".join(_values_of(metric, most.get(metric.name)) for metric in metrics)
+    added = " UNION ALL ".join(_sums_of(metric, most.get(metric.name), tests) for metric in metrics)
     return sa.text(
         f"""
         INSERT INTO mlops.ab_sums AS s
             (tenant_id, test_id, variant, metric, units, unknown, y, x, yy, xx, xy, capped)
-        SELECT CAST(current_setting('app.tenant') AS uuid), test_id, variant, metric,
-            sum(in_is - in_was), sum(unknown_is - unknown_was),
-            sum(y_is - y_was), sum(x_is - x_was),
-            sum(y_is * y_is - y_was * y_was), sum(x_is * x_is - x_was * x_was),
-            sum(x_is * y_is - x_was * y_was), sum(above_is - above_was)
-        FROM pg_temp.ab_changed CROSS JOIN LATERAL (VALUES {values}) AS of_metric (
-            metric, in_was, unknown_was, y_was, x_was, above_was,
-            in_is, unknown_is, y_is, x_is, above_is)
-        WHERE {tests}
-        GROUP BY test_id, variant, metric ORDER BY test_id, variant, metric
+        SELECT CAST(current_setting('app.tenant') AS uuid), added.* FROM ({added}) AS added
+        ORDER BY test_id, variant, metric
         ON CONFLICT (tenant_id, test_id, variant, metric) DO UPDATE
         SET units = s.units + excluded.units, unknown = s.unknown + excluded.unknown,
             y = s.y + excluded.y, x = s.x + excluded.x,
