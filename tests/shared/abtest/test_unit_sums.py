@@ -66,7 +66,11 @@ def a_test(session: Session, plan: Plan | None = None, status: str = "running") 
         name=f"t-{uuid4()}",
         status=status,
         success_metric="success",
-        variants=[],
+        # Whole, for the timetable of other tests publishes those of all tenants.
+        variants=[
+            {"name": name, "weight": 0.5, "model": None, "payload": None, "slots": [slots]}
+            for name, slots in (("new", [0, 5000]), ("old", [5000, 10000]))
+        ],
         plan={} if plan is None else plan.model_dump(mode="json", exclude={"success_metric"}),
         table_version=1,
     )
