@@ -160,6 +160,21 @@ def test_the_timetable_publishes_what_redis_lost_of_any_tenant(models: TenantId)
     assert served(models) == table
 
 
+def test_a_row_that_makes_no_table_keeps_no_other_test_from_being_published(
+    models: TenantId, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = begin(models)
+    begin(models, name="spoilt")
+    with tenant_session(models) as session:
+        session.execute(sa.update(AbTest).where(AbTest.name == "spoilt").values(moved=[[3, 1]]))
+    for name in ("prompt", "spoilt"):
+        redis_client().delete(ab_table_key(models, "production", name))
+    with tenant_session(models) as session:
+        assert republish(session) == 1
+    assert served(models) == table
+    assert "A/B test spoilt cannot be published: the ranges are not rising" in caplog.text
+
+
 def test_an_older_table_never_replaces_a_newer_one(models: TenantId) -> None:
     old = begin(models)
     with tenant_session(models) as session:
