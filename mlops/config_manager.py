@@ -19,8 +19,8 @@ from shared.tenancy.tenants import current_tenant
 class ConfigManager:
     """The tests of one tenant: that of `MLOPS_API_KEY` or `MLOPS_TENANT` unless one is given.
 
-    What units are shown is sent as telemetry: by `metrics`, which has to be a collector of the same
-    tenant, or by one of this process's own.
+    What units are shown is sent as telemetry, by one collector for the whole process: the `metrics`
+    that were given last, of the same tenant, as long as they are open, or one of its own.
     """
 
     def __init__(

@@ -27,11 +27,19 @@ class Exposing:
     what was shown is not forgotten because a service is away.
     """
 
-    def __init__(self, buffer: ExposureBuffer, metrics: MetricsCollector) -> None:
+    def __init__(
+        self, tenant_id: TenantId, buffer: ExposureBuffer, metrics: MetricsCollector | None = None
+    ) -> None:
+        """Without `metrics` the collector is one of its own, made when it is needed."""
+        self._tenant_id = tenant_id
         self._buffer = buffer
         self._metrics = metrics
         self._begin()
         _open.add(self)
+
+    def send_by(self, metrics: MetricsCollector) -> None:
+        """Hand over to another collector from now on."""
+        self._metrics = metrics
 
     def hand_over(self) -> int:
         """Hand over what is pending; how many exposures."""
@@ -43,7 +51,8 @@ class Exposing:
         self._stopped.set()
         self._thread.join()
         self.hand_over()
-        self._metrics.flush()
+        if self._metrics is not None:
+            self._metrics.flush()
 
     def _begin(self) -> None:
         self._stopped = threading.Event()
@@ -55,8 +64,9 @@ class Exposing:
             self.hand_over()
 
     def _tell(self, shown: Sequence[Exposure]) -> None:
+        metrics = self._collector()
         for one in shown:
-            self._metrics.record_exposure(
+            metrics.record_exposure(
                 one.test_id,
                 one.unit_id,
                 one.variant,
@@ -64,20 +74,31 @@ class Exposing:
                 occurred_at=datetime.fromtimestamp(one.at, UTC),
             )
 
+    def _collector(self) -> MetricsCollector:
+        """The one that was given, as long as it is open."""
+        if self._metrics is None or self._metrics.closed:
+            folder = settings().state_dir.expanduser().absolute() / "spill" / str(self._tenant_id)
+            self._metrics = MetricsCollector(
+                transport=DatabaseTransport(self._tenant_id), spill_folder=folder
+            )
+        return self._metrics
+
 
 _open: Final[set[Exposing]] = set()
 _of_tenants: Final[dict[TenantId, Exposing]] = {}
+_lock = threading.Lock()
 
 
 def exposing_of(tenant_id: TenantId, metrics: MetricsCollector | None = None) -> Exposing:
-    """This process's one for a tenant, made at the first call, with `metrics` or one of its own."""
-    found = _of_tenants.get(tenant_id)
-    if found is None:
-        if metrics is None:
-            spill = settings().state_dir.expanduser().absolute() / "spill" / str(tenant_id)
-            metrics = MetricsCollector(transport=DatabaseTransport(tenant_id), spill_folder=spill)
-        found = _of_tenants[tenant_id] = Exposing(exposures_of(tenant_id), metrics)
-    return found
+    """This process's one for a tenant. It sends by the collector that was given last, as long as
+    that is open, else by one of its own."""
+    with _lock:
+        found = _of_tenants.get(tenant_id)
+        if found is None:
+            found = _of_tenants[tenant_id] = Exposing(tenant_id, exposures_of(tenant_id), metrics)
+        elif metrics is not None:
+            found.send_by(metrics)
+        return found
 
 
 def _close_all() -> None:

@@ -107,6 +107,7 @@ class MetricsCollector:
         )
         # Its thread keeps the outbox alive until what a forgotten collector has left is sent.
         weakref.finalize(self, self._outbox.end_soon).atexit = False
+        self._closed = False
         self._sampler: Sampler | None = None
         if sample_seconds is not None:
             self._sampler = Sampler(weakref.WeakMethod(self.record_system_sample), sample_seconds)
@@ -324,9 +325,15 @@ class MetricsCollector:
     def close(self, timeout: float = EXIT_SECONDS) -> None:
         """`flush`, and keep what is left on disk. The end of the process does so by itself."""
         require_number("timeout", timeout, 0, 86_400)
+        self._closed = True
         if self._sampler is not None:
             self._sampler.stop()
         self._outbox.end(timeout)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed: what it is told from then on waits for the end of the process."""
+        return self._closed
 
     @property
     def counts(self) -> Counts:

@@ -139,3 +139,19 @@ def test_a_unit_outside_of_the_test_is_not_exposed(
         manager.assign("prompt", unit)
         manager.assign("forced", unit)
     assert exposing_of(tenant, metrics).hand_over() == 0
+
+
+def test_the_collector_that_was_given_last_sends_until_it_is_closed(
+    manager: ConfigManager, metrics: MetricsCollector, tenant: TenantId, tmp_path: Path
+) -> None:
+    manager.create_ab_test("prompt", ["standard", "concise"])
+    manager.assign("prompt", UNITS[0])
+    kept = _Kept()
+    with MetricsCollector(transport=kept, spill_folder=tmp_path / "other") as other:
+        another = ConfigManager(tenant, metrics=other)
+        another.assign("prompt", UNITS[1])
+        assert exposing_of(tenant).hand_over() == 2
+        assert other.counts.recorded == 2
+    another.assign("prompt", UNITS[2])
+    assert exposing_of(tenant).hand_over() == 1
+    assert other.counts.waiting == 0
