@@ -160,6 +160,7 @@ KEPT = (
 REMOVED = (
     "ab_copies",
     "ab_looks",
+    "ab_units",
     "artifacts",
     "budgets",
     "cost_tracking",
@@ -171,6 +172,7 @@ REMOVED = (
     "drift_effects",
     "error_messages",
     "event_batches",
+    "exposures",
     "llm_model_costs",
     "model_performance",
     "price_overrides",

@@ -86,22 +86,32 @@ class Outbox:
     # In the caller's thread
 
     def add(self, record: Record) -> None:
-        """Keep the record for the thread; when memory is full it is dropped and counted."""
+        """Keep the record for the thread. Where memory is full its caller spills a batch first, and
+        where the disk takes none the record is dropped, counted and told in the log."""
         for value in record[2].values():
             if type(value) is str and len(value) > KEPT_LENGTH:
                 record = _cut(record)
                 break
         records = self._records
         waiting = len(records)
-        if waiting + self._delivery.held_events >= self._most_events:
+        if waiting + self._delivery.held_events < self._most_events or self._spill_one():
+            records.append(record)
+        else:
             with self._tally.lock:
                 self._tally.overflowed += 1
-        else:
-            records.append(record)
+            self._tally.tell("telemetry is dropped: memory and spill folder are full")
         if self._thread is None:
             self._start()
         elif waiting >= self._batch_events:
             self._hurry(waiting)
+
+    def _spill_one(self) -> bool:
+        """Make room where the threads do not keep up with what is recorded; whether there is."""
+        if self._delivery.held_events:
+            # The disk takes no more.
+            return False
+        batch = self._take()
+        return batch is None or self._delivery.keep(batch)
 
     def refuse(self, reason: str, events: int = 1) -> None:
         """Count events that could not even be recorded, and say why in the log."""

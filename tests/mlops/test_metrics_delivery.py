@@ -140,7 +140,7 @@ def test_a_refused_batch_is_counted_and_not_tried_again(
 
 
 def test_what_neither_memory_nor_disk_can_hold_is_dropped_and_counted(
-    collector: Make, receiver: Any, until: Until
+    collector: Make, receiver: Any, until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
     metrics = collector(memory_events=100, flush_events=10, flush_seconds=0.05, spill_bytes=0)
     receiver.become("away")
@@ -149,10 +149,27 @@ def test_what_neither_memory_nor_disk_can_hold_is_dropped_and_counted(
     record(metrics, range(50, 300))
     counts = metrics.counts
     assert (counts.recorded, counts.waiting, counts.dropped) == (300, 100, 200)
+    assert caplog.text.count("telemetry is dropped: memory and spill folder are full") == 1
     receiver.become("there")
     until(lambda: metrics.counts.sent == 100)
     assert sorted(numbers(receiver)) == list(range(100))
     assert adds_up(metrics)
+
+
+def test_who_records_faster_than_is_sent_and_spilled_waits_for_the_disk(
+    collector: Make, receiver: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = collector(flush_events=10, memory_events=100, flush_seconds=0.05)
+    receiver.become("silent")
+    record(metrics, range(10))
+    until(lambda: metrics._outbox._delivery.in_hand)
+    # No other thread helps.
+    monkeypatch.setattr(metrics._outbox, "_start_rescue", lambda: None)
+    record(metrics, range(10, 1000))
+    assert (metrics.counts.recorded, metrics.counts.dropped) == (1000, 0)
+    receiver.become("there")
+    until(lambda: metrics.flush() and metrics.counts.waiting == 0)
+    assert sorted(numbers(receiver)) == list(range(1000))
 
 
 def test_the_spill_folder_does_not_exceed_its_limit(
