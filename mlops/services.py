@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -92,12 +92,13 @@ def down() -> None:
 
 @one_line_errors()
 def restart() -> None:
-    """Stop everything, and start it again in the background."""
+    """Stop everything, and start the same again in the background."""
     from shared.local import services
     from shared.settings import settings
 
+    programs = services.programs_of(settings().state_dir)
     services.stop(settings().state_dir)
-    _start()
+    _start(programs)
 
 
 def state_folder() -> Path:
@@ -108,7 +109,7 @@ def state_folder() -> Path:
     return StateFolder.at(settings().state_dir).path
 
 
-def _start(only: list[str] | None = None) -> Services:
+def _start(only: Sequence[str] | None = None) -> Services:
     from shared.local import services
     from shared.local.programs import programs
     from shared.settings import settings
@@ -149,9 +150,9 @@ def _addresses(state_dir: Path) -> Iterator[tuple[str, str]]:
         f"127.0.0.1:{ours.port} (version {ours.major})" if ours else named.format("DATABASE_URL"),
     )
     yield "Redis", f"127.0.0.1:{broker.port}" if broker else named.format("REDIS_URL")
-    if record.flower:
+    if record.flower and record.runs("flower"):
         yield "Flower", f"{record.flower.address} (user {record.flower.user})"
-    if record.web:
+    if record.web and record.runs("web"):
         yield "Functions", f"{record.web.address}/functions/v1/NAME (with an API key)"
 
 

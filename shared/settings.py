@@ -6,6 +6,7 @@ The YAML file is `mlops.yaml` in the working folder, or what `MLOPS_CONFIG` name
 from __future__ import annotations
 
 import os
+import re
 from decimal import Decimal
 from functools import lru_cache
 from ipaddress import ip_address
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
+import pydantic_settings
 import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -164,6 +166,14 @@ class Settings(BaseSettings):
             name = ".".join(str(part) for part in first["loc"])
             raise SettingsError(
                 f"setting {name}: {first['msg'].removeprefix('Value error, ')}"
+            ) from None
+        except pydantic_settings.SettingsError as error:
+            # Its words name the field, and quote nothing.
+            field = re.search(r'field "(\w+)"', str(error))
+            name = f"MLOPS_{field[1].upper()}" if field else "in the environment"
+            raise SettingsError(
+                f"setting {name} is not JSON, as lists and mappings have to be: see"
+                " docs/operations.md"
             ) from None
         except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError) as error:
             # The parser's own words may quote a line, and a line may hold a password.

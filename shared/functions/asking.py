@@ -112,8 +112,10 @@ def prepare(session: Session, request: Request, call: UUID) -> Prepared:
     function = find(session, request.function)
     definition = function.definition
     unit = unit_of(request.unit_id, request.context, call)
+    # Of all of them: what one variant could not be asked must not be left out of a test, nor
+    # depend on whose turn it is.
+    messages = {one.name: _messages(one, request) for one in definition.variants}
     assigned = assign_variant(session, definition, unit)
-    names = dict.fromkeys(filter(None, (assigned.variant, definition.fallback)))
     return Prepared(
         id=call,
         tenant_id=tenant_of(session),
@@ -121,7 +123,7 @@ def prepare(session: Session, request: Request, call: UUID) -> Prepared:
         unit=unit,
         assigned=assigned,
         query=request.query,
-        messages={name: _messages(definition.variant(name), request) for name in names},
+        messages=messages,
         prices=tenant_prices(session),
     )
 

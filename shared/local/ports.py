@@ -35,3 +35,23 @@ def choose(preferred: int | None = None, taken: Set[int] = frozenset()) -> int:
         if port not in taken and is_free(port):
             return port
     raise ServiceError(f"no free port on {LOOPBACK} between {_FIRST} and {_LAST}")
+
+
+def hold(preferred: int | None, taken: Set[int]) -> socket.socket:
+    """A port as `choose` chooses it, held until the socket is closed: others find it taken.
+
+    For a server that is started later than its port is chosen.
+    """
+    for _ in range(10):
+        port = choose(preferred, taken)
+        held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            held.bind((LOOPBACK, port))
+            # Who only has a name for it does not keep others out.
+            held.listen()
+        except OSError:
+            held.close()
+            continue
+        return held
+    raise ServiceError(f"no free port on {LOOPBACK}: others take them as they are found")

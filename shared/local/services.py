@@ -7,7 +7,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def start(
     """
     folder = StateFolder.at(state_dir)
     folder.create()
-    with folder.lock():
+    with folder.lock(), ExitStack() as held:
         record = folder.load()
         if record and processes.running(record):
             again = supervision.start_missing(record.supervisor)
@@ -96,7 +96,10 @@ def start(
             # What a killed manager left behind holds the ports and the data folders.
             processes.end(processes.of_instance(record))
         _check_named_services()
-        record, notes = _prepare(folder, record, durable, binaries or Binaries())
+        record, notes = _prepare(folder, record, durable, binaries or Binaries(), held)
+        record = record.model_copy(
+            update={"programs": None if programs is None else tuple(sorted(programs))}
+        )
         table = _table(record, folder, programs)
         supervision.write_configuration(record, folder, table, _umask())
         folder.save(record)
@@ -111,6 +114,7 @@ def start(
             if migrate is not None:
                 migrate(services.database_owner_url, services.database_url)
             since = time.time()
+            held.close()
             supervision.start_missing(record.supervisor)
             _wait_for_programs(folder, record, _heartbeats(folder, table), since)
         except BaseException:
@@ -149,6 +153,12 @@ def running_services(
             stop(state_dir)
 
 
+def programs_of(state_dir: Path) -> tuple[str, ...] | None:
+    """The programs that were asked for when the services were started last; None if all."""
+    record = StateFolder.at(state_dir).load()
+    return None if record is None else record.programs
+
+
 def running_record(state_dir: Path) -> Record | None:
     """What runs in this state folder, None when nothing does."""
     record = StateFolder.at(state_dir).load()
@@ -181,8 +191,13 @@ def _check_named_services() -> None:
 
 
 def _prepare(
-    folder: StateFolder, known: Record | None, durable: bool, binaries: Binaries
+    folder: StateFolder,
+    known: Record | None,
+    durable: bool,
+    binaries: Binaries,
+    held: ExitStack,
 ) -> tuple[Record, tuple[str, ...]]:
+    """What is to run, and what is to be told. The ports of what is started last are `held`."""
     here = settings()
     instance = known.instance if known else secrets.token_hex(8)
     taken: set[int] = set()
@@ -192,7 +207,19 @@ def _prepare(
         taken.add(chosen)
         return chosen
 
-    notes = []
+    def port_of_page(setting: str, kept: int | None) -> int:
+        """The one that the environment names, else that of the last start, else the usual one."""
+        named: int = getattr(here, setting)
+        preferred = named if setting in here.model_fields_set else kept or named
+        holding = held.enter_context(ports.hold(preferred, taken))
+        chosen: int = holding.getsockname()[1]
+        taken.add(chosen)
+        if preferred and chosen != preferred:
+            pages = {"flower_port": "Flower listens on", "web_port": "functions are at port"}
+            notes.append(f"port {preferred} is taken: {pages[setting]} {chosen}")
+        return chosen
+
+    notes: list[str] = []
     servers = []
     database = known.postgres if known else None
     broker = known.redis if known else None
@@ -208,13 +235,8 @@ def _prepare(
     if not stated(here.redis_url):
         servers.append("redis")
         broker = _prepare_redis(folder, broker, port, durable, binaries.redis)
-    wanted = here.flower_port or (flower.port if flower else None)
-    flower_port = port(wanted)
-    if here.flower_port and flower_port != here.flower_port:
-        notes.append(f"port {here.flower_port} is taken: Flower listens on {flower_port}")
-    web_port = port(here.web_port or (known.web.port if known and known.web else None))
-    if here.web_port and web_port != here.web_port:
-        notes.append(f"port {here.web_port} is taken: functions are at port {web_port}")
+    flower_port = port_of_page("flower_port", flower.port if flower else None)
+    web_port = port_of_page("web_port", known.web.port if known and known.web else None)
     password = stated(here.flower_password)
     record = Record(
         instance=instance,

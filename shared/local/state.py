@@ -120,6 +120,12 @@ class Record(_Part):
     web: WebRecord | None = None
     servers: tuple[str, ...] = ()
     """Which of "postgres" and "redis" this start runs; the environment names the others."""
+    programs: tuple[str, ...] | None = None
+    """Which of the programs were asked for; None if all."""
+
+    def runs(self, program: str) -> bool:
+        """Whether the program was asked for."""
+        return self.programs is None or program in self.programs
 
     @property
     def alive(self) -> bool:

@@ -108,6 +108,9 @@ def test_up_status_logs_doctor_down(mlops, look, folder):
     assert shown.stderr == f"state folder {folder / 'state'}\n"
     assert status["state_dir"] == str(folder / "state")
     assert f"folder      {folder / 'state'}\n" in up.stdout
+    # An address is told of what was started.
+    assert "Flower " in up.stdout
+    assert "Functions " not in up.stdout
 
     assert "ready to accept connections" in look("logs", "postgres", "-n", "50").stdout
     wrong_log = look("logs", "nothing")

@@ -22,3 +22,11 @@ def test_what_is_no_host_is_named(with_environment: Callable[..., None], host: s
     with_environment(MLOPS_INNER_HOSTS=f'["{host}"]')
     with pytest.raises(SettingsError, match=r"inner_hosts: .* is no host; expected one like"):
         settings()
+
+
+def test_a_variable_that_has_to_be_json_and_is_not_is_named(
+    with_environment: Callable[..., None],
+) -> None:
+    with_environment(MLOPS_MODEL_KEYS="MY_KEY=127.0.0.1")
+    with pytest.raises(SettingsError, match="setting MLOPS_MODEL_KEYS is not JSON"):
+        settings()

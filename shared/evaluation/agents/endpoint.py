@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -255,7 +257,7 @@ class Endpoint:
 
     def _read(self, body: bytes, call: _Call) -> Reply:
         try:
-            completion = _Completion.model_validate_json(body)
+            completion = _completion(body)
         except ValidationError:
             self.calls.append(call.ended(error_type="invalid_response"))
             raise EndpointError(self._not_a_completion()) from None
@@ -447,3 +449,17 @@ def _address_and_key(parameters: EndpointParameters) -> tuple[str, str]:
         return parameters.base_url, the_key(parameters.api_key_env, parameters.base_url)
     except KeyMissingError as error:
         raise EndpointError(str(error), permanent=True) from None
+
+
+def _completion(body: bytes) -> _Completion:
+    """Raises pydantic's `ValidationError`. Halves of characters are replaced: models write them,
+    and one is no reason to lose an answer that is paid for."""
+    try:
+        return _Completion.model_validate_json(body)
+    except ValidationError:
+        if b"\\u" not in body:
+            raise
+        with suppress(ValueError, RecursionError):
+            whole = json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
+            return _Completion.model_validate_json(whole)
+        raise

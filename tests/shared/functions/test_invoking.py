@@ -46,12 +46,12 @@ class Served:
 
     def function(self, respond: dict[str, Respond], **more: Any) -> None:
         """Create the function `insight`, each variant with an endpoint of its own."""
-        own = more.pop("variant", {})
+        own, each = more.pop("variant", {}), more.pop("each", {})
         variants = []
         for name, answer in respond.items():
             url, self.received[name] = self._stack.enter_context(endpoint(answer))
             variant = {"name": name, "model": f"model-{name}", "base_url": url}
-            variants.append(variant | {"api_key_env": None} | own)
+            variants.append(variant | {"api_key_env": None} | own | each.get(name, {}))
         with tenant_session(self.tenant) as session:
             create(session, parse({"name": "insight", "variants": variants} | more))
 
@@ -210,6 +210,12 @@ def test_what_is_no_completion_is_no_answer(served: Served, body: bytes, said: s
     assert [call.error_type for call in served.events("llm_call")] == ["invalid_response"]
 
 
+def test_half_a_character_is_replaced_and_the_answer_kept(served: Served) -> None:
+    body = b'{"choices": [{"message": {"content": "a\\ud800b \\ud83d\\ude00"}}]}'
+    served.function({"short": fails((200, body))})
+    assert served.invoke().text == "a?b \U0001f600"
+
+
 @pytest.mark.parametrize("named", ["m\u202etxt", "\U0001f600" * 200])
 def test_a_model_may_call_itself_what_telemetry_does_not_take(served: Served, named: str) -> None:
     served.function({"short": says("Yes.", model=named)})
@@ -356,6 +362,16 @@ def test_what_cannot_be_asked_costs_nothing(
     served.function({"short": says("Yes.")}, variant={"prompt": "$query $plan"})
     with pytest.raises(FunctionError, match=said):
         served.invoke(**{"context": {"plan": "free"}} | request_)
+    assert served.received["short"] == []
+
+
+def test_what_one_variant_cannot_be_asked_none_is(served: Served) -> None:
+    """Else the units of one variant were refused, and missing in the test."""
+    served.function(
+        {"short": says("Yes."), "long": says("Yes.")}, each={"long": {"prompt": "$query $plan"}}
+    )
+    with pytest.raises(FunctionError, match="variant 'long': the prompt needs plan"):
+        served.invoke(context={})
     assert served.received["short"] == []
 
 

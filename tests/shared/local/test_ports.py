@@ -27,3 +27,12 @@ def test_a_kept_port_that_another_took_is_given_up(listener):
 def test_a_port_is_not_given_twice():
     port = ports.choose()
     assert ports.choose(port, {port}) != port
+
+
+def test_a_port_that_is_held_is_nobody_elses_until_it_is_let_go() -> None:
+    with ports.hold(None, set()) as held:
+        port = held.getsockname()[1]
+        assert not ports.is_free(port)
+        with ports.hold(port, set()) as other:
+            assert other.getsockname()[1] != port
+    assert ports.is_free(port)
