@@ -23,6 +23,8 @@ from shared.abtest.slots import SlotError, slot_counts
 from shared.abtest.states import AbTestError
 from shared.abtest.targeting import MOST_CONDITIONS, Condition, Text, is_utf_8
 from shared.jobs.contracts import one_line
+from shared.redaction import redacted_name
+from shared.telemetry.events import is_name
 from shared.telemetry.units import unit_bytes
 
 FEWEST_VARIANTS: Final = 2
@@ -49,6 +51,31 @@ def _payload(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 Payload = Annotated[dict[str, JsonValue], AfterValidator(_payload)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+
+
+def require_environment(environment: str) -> None:
+    """Raises `ValueError` for what no test can have as its environment."""
+    if not 0 < len(environment) <= LONGEST_NAME:
+        raise ValueError(
+            f"environment {environment[:LONGEST_NAME]!r} of {len(environment)} characters: it must"
+            f" be 1 to {LONGEST_NAME}"
+        )
+    if not environment.isprintable():
+        raise ValueError(f"environment {environment!r} must be printable characters")
+    if ":" in environment:
+        raise ValueError(f"environment {environment!r} has a colon, which parts the keys in Redis")
+
+
+def _require_variant_name(name: str) -> None:
+    """What a unit met is stored by this name, so it must come back as it is."""
+    if not is_name(name):
+        raise ValueError(f"variant {name!r}: its name must be printable, in one direction")
+    if redacted_name(name) != name:
+        # Not repeated: it may be one.
+        raise ValueError(
+            f"a variant's name looks like a secret, and would be stored as {redacted_name(name)!r};"
+            " name it otherwise"
+        )
 
 
 class _Part(BaseModel):
@@ -133,13 +160,9 @@ class Definition(Rules, Plan):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        for what, text in (("name", self.name), ("environment", self.environment)):
-            if not text.isprintable():
-                raise ValueError(f"{what} {text!r} must be printable characters")
-        if ":" in self.environment:
-            raise ValueError(
-                f"environment {self.environment!r} has a colon, which parts the keys in Redis"
-            )
+        if not self.name.isprintable():
+            raise ValueError(f"name {self.name!r} must be printable characters")
+        require_environment(self.environment)
         for metric, cap in self.winsorize.items():
             if cap.at is not None or cap.of_units is not None:
                 raise ValueError(f"cap of {metric}: it is settled when the test starts")
@@ -147,6 +170,8 @@ class Definition(Rules, Plan):
         if len(names) < FEWEST_VARIANTS:
             raise ValueError(f"{len(names)} variants; a test has {FEWEST_VARIANTS} or more")
         for name in names:
+            # Of a new test only: one that was made before this was asked for must stay readable.
+            _require_variant_name(name)
             if names.count(name) > 1:
                 raise ValueError(f"two variants are named {name!r}; names must be distinct")
         for variant in self.forced.values():

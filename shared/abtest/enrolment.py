@@ -18,11 +18,14 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID, uuid4
 
+import sqlalchemy as sa
+
 from shared.abtest.exposed import store_exposures
 from shared.abtest.exposures import StickyExposures
 from shared.abtest.followers import enrol, leave, renew
 from shared.abtest.lifecycle import complete_move, movable
 from shared.database import TenantId, tenant_session
+from shared.local.errors import ServiceError
 from shared.settings import settings
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,15 @@ RETRY_SECONDS: Final = 1.0
 RENEWALS_IN_A_LEASE: Final = 3
 JITTER: Final = 0.2
 "Renewals come up to this share earlier, so that processes that began together drift apart."
+
+_AWAY: Final = (
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.DisconnectionError,
+    sa.exc.TimeoutError,
+    ServiceError,
+    OSError,
+)
 
 
 @dataclass(frozen=True)
@@ -129,7 +141,7 @@ class Enrolment:
         self._closing = False
         self._id = None
         self._leave = _Leave()
-        self._failed = False
+        self._told: set[type[Exception]] = set()
 
     # What follows runs in the thread.
 
@@ -145,16 +157,21 @@ class Enrolment:
     def _try(self, step: Callable[[], None]) -> bool:
         try:
             step()
-        except Exception as error:  # noqa: BLE001 (whatever a database raises, it is tried again)
-            if not self._failed:
-                self._failed = True
-                log.warning(
-                    "sticky A/B tests: PostgreSQL is away, they lapse in time: %s",
-                    type(error).__name__,
-                )
+        except Exception as error:  # noqa: BLE001 (without this thread sticky tests lapse)
+            self._tell_once(error)
             return False
-        self._failed = False
+        self._told.clear()
         return True
+
+    def _tell_once(self, error: Exception) -> None:
+        if type(error) in self._told:
+            return
+        self._told.add(type(error))
+        what, kind = "sticky A/B tests: %s, they lapse in time: %s", type(error).__name__
+        if isinstance(error, _AWAY):
+            log.warning(what, "PostgreSQL is away", kind)
+        else:
+            log.error(what, "what was shown cannot be stored", kind, exc_info=error)
 
     def _step(self) -> None:
         if self._ask().serves:

@@ -70,6 +70,25 @@ def test_what_makes_no_test_is_refused_in_one_line(change: dict[str, Any], compl
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("token: short", r"looks like a secret, and would be stored as 'token: \[redacted\]'"),
+        ("treat\x85ment", "must be printable"),
+        ("treat\x7fment", "must be printable"),
+        ("\u202etnemtaert", "must be printable, in one direction"),
+        ("two\u2028lines", "must be printable"),
+    ],
+)
+def test_a_variant_has_the_name_under_which_what_it_was_shown_to_is_stored(
+    name: str, complaint: str
+) -> None:
+    with pytest.raises(AbTestError, match=complaint) as refused:
+        define(WHOLE | {"variants": [EVEN[0], {"name": name, "weight": 0.5}], "forced": {}})
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).isprintable()
+
+
 def test_the_moves_are_these_and_no_others() -> None:
     allowed, refused = {}, []
     for status, move in itertools.product(AbStatus, Move):
