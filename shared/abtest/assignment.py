@@ -29,6 +29,10 @@ _MOVED: Final = 128
 _MOVED_TO_NOBODY: Final = 254
 _MOVING: Final = 253
 
+VERSION_DIGITS: Final = 18
+"Of a table's version at most: it is a bigint, and counts changes."
+MOST_VERSION: Final = 10**VERSION_DIGITS - 1
+
 
 class AssignmentError(ValueError):
     """The unit cannot be assigned; the message is one line."""
@@ -138,10 +142,13 @@ class AssignmentTable:
             stored = json.loads(body)
             variants = [dict(variant) for variant in stored["variants"]]
             slots = [variant.pop("slots") for variant in variants]
+            version = int(stored["version"])
+            if not 0 <= version <= MOST_VERSION:
+                raise ValueError("a version that PostgreSQL has never given")
             return cls(
                 test_id=UUID(stored["test_id"]),
                 name=str(stored["name"]),
-                version=int(stored["version"]),
+                version=version,
                 status=AbStatus(stored["status"]),
                 variants=tuple(Variant.model_validate(variant) for variant in variants),
                 rules=Rules.model_validate(stored["rules"]),
@@ -151,7 +158,14 @@ class AssignmentTable:
             )
         except ValidationError as error:
             raise TableError(f"not a table of this version: {error.error_count()} errors") from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise TableError(f"not a table of this version: {type(error).__name__}") from None
 
 

@@ -30,13 +30,16 @@ from redis.retry import Retry
 
 from shared.abtest.assignment import (
     NO_ATTRIBUTES,
+    VERSION_DIGITS,
     Assignment,
+    AssignmentError,
     AssignmentTable,
     LiveTest,
     TableError,
     live,
     unknown,
 )
+from shared.abtest.definition import require_environment
 from shared.abtest.enrolment import Enrolment, Following
 from shared.abtest.exposures import ExposureBuffer, StickyExposures
 from shared.abtest.kept import NOBODY_KEPT, Kept, KeptError, digest
@@ -60,6 +63,9 @@ RESTORE_EVERY_SECONDS: Final = 1.0
 JITTER: Final = 0.2
 "Polls come up to this share earlier, so that processes that began together drift apart."
 
+MOST_ENVIRONMENTS: Final = 100
+"Of a tenant's that a process has a copy of: each takes a thread and connections, for good."
+
 
 class LocalCopy:
     """The tests of one tenant's environment in this process. `close` it, or let the process end.
@@ -68,6 +74,8 @@ class LocalCopy:
     """
 
     _thread: threading.Thread | None
+    _wake_read: int
+    _wake_write: int
 
     def __init__(
         self,
@@ -110,8 +118,9 @@ class LocalCopy:
     def start(self) -> None:
         """Load the tests, or wait for it at most two seconds. The first assignment does it too."""
         with self._lock:
-            if self._thread is None and not self._closing:
-                self._wake_read, self._wake_write = os.pipe()
+            if not self._closing and not self._is_followed():
+                if self._wake_read < 0:
+                    self._wake_read, self._wake_write = os.pipe()
                 self._thread = threading.Thread(target=self._run, name="ab-tests", daemon=True)
                 self._thread.start()
         if not self._closing:
@@ -150,6 +159,7 @@ class LocalCopy:
         self._unread: set[tuple[str, str]] = set()
         self._restored_at = -math.inf
         self._away = False
+        self._told: set[type[Exception]] = set()
 
     def _begin_in_child(self) -> None:
         if self._wake_read >= 0:
@@ -164,10 +174,14 @@ class LocalCopy:
         self._closing = closed
 
     def _missing(self, test: str, unit_id: str, attributes: Attributes) -> Assignment:
-        if not self._loaded.is_set():
+        if not self._loaded.is_set() or not self._is_followed():
             self.start()
         found = self._tests.get(test)
         return unknown(test) if found is None else found.assign(unit_id, attributes)
+
+    def _is_followed(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.is_alive()
 
     # What follows runs in the thread.
 
@@ -186,15 +200,16 @@ class LocalCopy:
                 if self._enrolment is not None and not self._loaded.is_set():
                     self._enrolment.wait_for_first(FIRST_LOAD_SECONDS)
                 pause, self._away = RECONNECT_SECONDS, False
+                self._told.clear()
                 self._loaded.set()
                 self._follow(followed, client)
-            except (RedisError, OSError, ServiceError) as error:
+            except Exception as error:  # noqa: BLE001 (without this thread nobody can pause)
                 self._tell_once(error)
             finally:
                 if pool is not None:
                     pool.disconnect()
                 self._loaded.set()
-            if self._closing or select.select([self._wake_read], [], [], pause)[0]:
+            if self._closing or _readable(pause, self._wake_read):
                 return
             pause = min(2 * pause, LONGEST_RECONNECT_SECONDS) * random.uniform(1 - JITTER, 1)
 
@@ -204,7 +219,7 @@ class LocalCopy:
             while not self._closing:
                 due = time.monotonic() + self._poll_seconds * random.uniform(1 - JITTER, 1)
                 while (left := due - time.monotonic()) > 0:
-                    readable, _, _ = select.select([following, self._wake_read], [], [], left)
+                    readable = _readable(left, following, self._wake_read)
                     if self._wake_read in readable:
                         return
                     if readable:
@@ -258,7 +273,7 @@ class LocalCopy:
         listed = cast("dict[bytes, bytes]", _unless_spoilt(client.hgetall, self._index) or {})
         versions = {}
         for name, version in listed.items():
-            if version.isdigit():
+            if version.isdigit() and len(version) <= VERSION_DIGITS:
                 versions[name.decode("utf-8", "replace")] = int(version)
         return versions
 
@@ -271,17 +286,20 @@ class LocalCopy:
             if table.name != name:
                 raise TableError(f"it is the table of {table.name[:200]!r}")
             kept = self._kept(client, table)
-        except (TableError, KeptError) as error:
+            held = self._tests.get(name)
+            if held is None or held.table.test_id != table.test_id or (
+                held.table.version < table.version
+            ):  # fmt: skip
+                self._replace(held, table, kept)
+        except (RedisError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is of one test)
             problem = (name, digest(text))
             if problem not in self._unread:
                 self._unread.add(problem)
-                log.warning("A/B table %r in Redis is passed over: %s", name, error)
+                told = error if isinstance(error, TableError | KeptError) else type(error).__name__
+                log.warning("A/B table %r in Redis is passed over: %s", name, told)
             return False
-        held = self._tests.get(name)
-        if held is None or held.table.test_id != table.test_id or (
-            held.table.version < table.version
-        ):  # fmt: skip
-            self._replace(held, table, kept)
         return True
 
     def _replace(self, held: LiveTest | None, table: AssignmentTable, kept: Kept) -> None:
@@ -366,7 +384,16 @@ class LocalCopy:
     def _tell_once(self, error: Exception) -> None:
         if not self._away:
             self._away, self._restored_at = True, -math.inf
+        # Which error it is says little where it is Redis that is away.
+        away = isinstance(error, RedisError | OSError | ServiceError)
+        kind = RedisError if away else type(error)
+        if kind in self._told:
+            return
+        self._told.add(kind)
+        if away:
             log.warning("A/B tests: Redis is away: %s", type(error).__name__)
+        else:
+            log.error("A/B tests are not followed: %s", type(error).__name__, exc_info=error)
 
     @property
     def _index(self) -> str:
@@ -429,9 +456,15 @@ _shared_lock = threading.Lock()
 
 def local_copy(tenant_id: TenantId, environment: str = "production") -> LocalCopy:
     """This process's copy of an environment, made at the first call. It counts exposures, has what
-    Redis lost published anew, and is enrolled while it serves sticky tests."""
+    Redis lost published anew, and is enrolled while it serves sticky tests.
+
+    Raises `AssignmentError` for what can be no environment, and for one too many.
+    """
+    if not isinstance(environment, str):
+        raise AssignmentError(f"environment is a {type(environment).__name__}; expected text")
     with _shared_lock:
         if (tenant_id, environment) not in _shared:
+            _require_place(tenant_id, environment)
             _shared[tenant_id, environment] = LocalCopy(
                 tenant_id,
                 environment,
@@ -442,6 +475,18 @@ def local_copy(tenant_id: TenantId, environment: str = "production") -> LocalCop
                 ),
             )
         return _shared[tenant_id, environment]
+
+
+def _require_place(tenant_id: TenantId, environment: str) -> None:
+    try:
+        require_environment(environment)
+    except ValueError as error:
+        raise AssignmentError(str(error)) from None
+    if sum(of_tenant == tenant_id for of_tenant, _ in _shared) >= MOST_ENVIRONMENTS:
+        raise AssignmentError(
+            f"environment {environment!r}: this process has copies of {MOST_ENVIRONMENTS} others,"
+            " and there can be no more"
+        )
 
 
 def close_copies() -> None:
@@ -485,6 +530,17 @@ def _pool() -> redis.ConnectionPool:
         socket_timeout=5,
         retry=Retry(NoBackoff(), 0),
     )
+
+
+def _readable(seconds: float, *descriptors: int) -> set[int]:
+    """Those of which something can be read, as soon as there is one; none after the seconds.
+
+    `select` cannot wait for descriptors from 1,024 on.
+    """
+    waiting = select.poll()
+    for descriptor in descriptors:
+        waiting.register(descriptor, select.POLLIN)
+    return {descriptor for descriptor, _ in waiting.poll(math.ceil(seconds * 1_000))}
 
 
 def _unless_spoilt(read: Callable[[str], object], key: str) -> object:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -84,18 +85,24 @@ def test_text_that_was_edited_by_hand_is_no_table(table: MakeTable) -> None:
             AssignmentTable.from_text(spoilt)
 
 
+def test_text_that_is_nested_without_end_is_no_table() -> None:
+    body = "[" * 100_000
+    text = f"{hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()}\n{body}"
+    with pytest.raises(TableError, match="not a table of this version: RecursionError"):
+        AssignmentTable.from_text(text)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"status": "odd"}, {"variants": []}, {"variants": 5}, {"version": "x"}, {"rules": None},
         {"moved": [[5, 1]]}, {"test_id": 5}, {"winner": "z", "status": "concluded"},
+        {"version": float("inf")}, {"version": -1}, {"version": 10**18},
     ],
 )  # fmt: skip
 def test_text_with_a_right_checksum_and_no_table_in_it_is_no_table(
     table: MakeTable, change: dict[str, Any]
 ) -> None:
-    import hashlib
-
     body = json.dumps(json.loads(table().to_text().partition("\n")[2]) | change)
     with pytest.raises(TableError, match="not a table of this version"):
         AssignmentTable.from_text(f"{hashlib.sha1(body.encode()).hexdigest()}\n{body}")  # noqa: S324

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared.abtest.assignment import Assignment, AssignmentTable, Reason
+from shared.abtest import copies
+from shared.abtest.assignment import Assignment, AssignmentError, AssignmentTable, Reason
 from shared.abtest.copies import LocalCopy, close_copies, local_copy
 from shared.abtest.exposures import Exposure, ExposureBuffer
 from shared.abtest.followers import followers
@@ -222,6 +223,115 @@ def test_a_spoilt_index_is_no_reason_to_stop(
     redis_client().lpush(ab_index_key(tenant, "production"), "x")
     copy = copy_of(tenant, restore=restoring(tenant))
     until(lambda: reason(copy) is Reason.ASSIGNED)
+
+
+def test_no_version_that_the_index_may_say_keeps_other_tests_from_being_followed(
+    own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy]
+) -> None:
+    begin(tenant)
+    redis_client().hset(ab_index_key(tenant, "production"), "huge", "9" * 5_000)
+    copy = copy_of(tenant)
+    assert reason(copy) is Reason.ASSIGNED
+    change(tenant, pause)
+    until(lambda: reason(copy) is Reason.PAUSED)
+
+
+def test_a_table_that_cannot_be_made_ready_keeps_no_other_from_being_followed(
+    own: OwnRedis,
+    tenant: TenantId,
+    copy_of: Callable[..., LocalCopy],
+    table: MakeTable,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refused = table(name="refused")
+
+    class Odd(ExposureBuffer):
+        def of_test(self, test_id: uuid.UUID, *of_it: Any) -> Any:
+            if test_id == refused.test_id:
+                raise RuntimeError("nobody foresaw it")
+            return super().of_test(test_id, *of_it)
+
+    publish(tenant, Truth("production", refused, NOBODY_KEPT))
+    begin(tenant)
+    copy = copy_of(tenant, exposures=Odd(), poll_seconds=0.05)
+    assert reason(copy) is Reason.ASSIGNED
+    assert reason(copy, test="refused") is Reason.UNKNOWN_TEST
+    change(tenant, pause)
+    until(lambda: reason(copy) is Reason.PAUSED)
+    told = [r.getMessage() for r in caplog.records if "passed over" in r.getMessage()]
+    assert told == ["A/B table 'refused' in Redis is passed over: RuntimeError"]
+
+
+def test_what_nobody_foresaw_is_told_once_and_following_goes_on_when_it_is_over(
+    own: OwnRedis,
+    tenant: TenantId,
+    copy_of: Callable[..., LocalCopy],
+    with_environment: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begin(tenant)
+    with_environment(REDIS_URL=f"{own.url}?socket_timeout=never")
+    copy = copy_of(tenant)
+    assert reason(copy) is Reason.UNKNOWN_TEST
+    with_environment(REDIS_URL=own.url)
+    until(lambda: reason(copy) is Reason.ASSIGNED)
+    told = [r.getMessage() for r in caplog.records if "not followed" in r.getMessage()]
+    assert told == ["A/B tests are not followed: ValueError"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_has_ended_is_begun_again(
+    own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy]
+) -> None:
+    ends = [SystemExit()]
+
+    def restore() -> None:
+        if ends:
+            raise ends.pop()
+        restoring(tenant)()
+
+    copy = copy_of(tenant, restore=restore)
+    assert reason(copy) is Reason.UNKNOWN_TEST
+    begin(tenant)
+    until(lambda: reason(copy) is Reason.ASSIGNED)
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """As many open files as `select` knows."""
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_024)]
+    yield
+    for descriptor in opened:
+        os.close(descriptor)
+
+
+def test_a_process_with_thousands_of_files_hears_of_a_pause(
+    own: OwnRedis, tenant: TenantId, copy_of: Callable[..., LocalCopy], many_files: None
+) -> None:
+    begin(tenant)
+    copy = copy_of(tenant)
+    assert reason(copy) is Reason.ASSIGNED
+    assert copy._wake_read > 1_023
+    change(tenant, pause)
+    until(lambda: reason(copy) is Reason.PAUSED)
+
+
+@pytest.mark.parametrize("environment", ["", "a:b", "a\nb", "x" * 201, None, ["production"]])
+def test_what_can_be_no_environment_is_not_followed(tenant: TenantId, environment: Any) -> None:
+    with pytest.raises(AssignmentError, match="environment"):
+        local_copy(tenant, environment)
+
+
+def test_a_process_has_copies_of_so_many_environments_and_no_more(
+    tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "MOST_ENVIRONMENTS", 2)
+    first = local_copy(tenant)
+    local_copy(tenant, "staging")
+    with pytest.raises(AssignmentError, match="copies of 2 others"):
+        local_copy(tenant, "another")
+    assert local_copy(tenant) is first
+    close_copies()
 
 
 def test_an_older_table_never_replaces_a_newer_one(
