@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
+import logging
 import os
 import threading
 from collections.abc import Sequence
@@ -14,7 +14,10 @@ from mlops.telemetry.sending import DatabaseTransport
 from shared.abtest.copies import exposures_of
 from shared.abtest.exposures import Exposure, ExposureBuffer
 from shared.database import TenantId
+from shared.process_end import at_process_end
 from shared.settings import settings
+
+log = logging.getLogger(__name__)
 
 SECONDS: Final = 2.0
 "How long an exposure waits at most before it is handed to the collector."
@@ -51,20 +54,32 @@ class Exposing:
         self._stopped.set()
         self._thread.join()
         self.hand_over()
-        if self._metrics is not None:
+        # A child of a fork that has shown nobody anything has nothing to wait for.
+        if self._handed_over and self._metrics is not None:
             self._metrics.flush()
 
     def _begin(self) -> None:
+        self._handed_over = False
+        self._failed = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mlops-exposing", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while not self._stopped.wait(SECONDS):
-            self.hand_over()
+            try:
+                self.hand_over()
+            except Exception:
+                # Nothing is lost by it, but would be without this thread.
+                if not self._failed:
+                    log.exception("A/B exposures are not handed over, and wait")
+                self._failed = True
+            else:
+                self._failed = False
 
     def _tell(self, shown: Sequence[Exposure]) -> None:
         metrics = self._collector()
+        self._handed_over = True
         for one in shown:
             metrics.record_exposure(
                 one.test_id,
@@ -107,9 +122,11 @@ def _close_all() -> None:
 
 
 def _begin_anew() -> None:
+    global _lock
+    _lock = threading.Lock()
     for one in list(_open):
         one._begin()
 
 
-atexit.register(_close_all)
 os.register_at_fork(after_in_child=_begin_anew)
+at_process_end(_close_all)

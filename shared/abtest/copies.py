@@ -9,7 +9,6 @@ enrolled with PostgreSQL as one that serves it.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import math
 import os
@@ -49,6 +48,7 @@ from shared.abtest.targeting import Attributes
 from shared.database import TenantId, tenant_session
 from shared.local import discovery
 from shared.local.errors import ServiceError
+from shared.process_end import at_process_end
 from shared.redis_client import ab_index_key, ab_kept_key, ab_table_key, ab_tables_prefix
 from shared.settings import settings
 
@@ -70,7 +70,8 @@ MOST_ENVIRONMENTS: Final = 100
 class LocalCopy:
     """The tests of one tenant's environment in this process. `close` it, or let the process end.
 
-    A child of a fork begins anew, with a thread and connections of its own.
+    A child of a fork begins anew, with a thread and connections of its own. One that ends by
+    `os._exit`, and was not begun by `multiprocessing`, calls `close_copies` before.
     """
 
     _thread: threading.Thread | None
@@ -519,7 +520,7 @@ def _begin_anew() -> None:
 
 os.register_at_fork(after_in_child=_begin_anew)
 # Who waits for this process to store whom it has shown a variant does not wait for its lease.
-atexit.register(close_copies)
+at_process_end(close_copies)
 
 
 def _pool() -> redis.ConnectionPool:

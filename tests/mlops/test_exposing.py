@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import multiprocessing
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,10 +17,12 @@ from click.testing import Result
 
 import tasks.costs
 import tasks.ingest  # noqa: F401 (its tasks are registered)
-from mlops import ConfigManager, MetricsCollector
+from mlops import ConfigManager, MetricsCollector, exposing
 from mlops.exposing import Exposing, exposing_of
 from shared import broker
 from shared.abtest.copies import close_copies
+from shared.abtest.exposures import Exposure as Shown
+from shared.abtest.exposures import ExposureBuffer
 from shared.abtest.tables import AbSum
 from shared.abtest.unit_sums import sum_units
 from shared.database import TenantId, tenant_session
@@ -27,6 +31,7 @@ from shared.jobs.tables import JobRow, JobStatus
 from shared.telemetry.tables import Exposure
 from shared.telemetry.units import unit_digest
 from shared.tenancy.tables import Tenant
+from tests.shared.abtest.own_redis import until
 
 UNITS = [f"user-{number}" for number in range(40)]
 
@@ -139,6 +144,40 @@ def test_a_unit_outside_of_the_test_is_not_exposed(
         manager.assign("prompt", unit)
         manager.assign("forced", unit)
     assert exposing_of(tenant, metrics).hand_over() == 0
+
+
+def test_what_a_child_of_multiprocessing_shows_is_sent_when_it_ends(
+    manager: ConfigManager, metrics: MetricsCollector, tenant: TenantId
+) -> None:
+    manager.create_ab_test("prompt", ["standard", "concise"])
+    manager.assign("prompt", UNITS[0])
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: [manager.assign("prompt", unit) for unit in UNITS]
+    )
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    arrive(exposing_of(tenant), metrics, tenant)
+    with tenant_session(tenant) as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(Exposure)) == len(UNITS)
+
+
+def test_what_cannot_be_handed_over_waits_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(exposing, "SECONDS", 0.01)
+    buffer = ExposureBuffer()
+    # Of no day that there is: the collector is never told of it.
+    buffer.add(Shown(uuid4(), "user", "concise", 7, at=math.inf))
+    with MetricsCollector(transport=_Kept(), spill_folder=tmp_path / "spill") as metrics:
+        sending = Exposing(TenantId(uuid4()), buffer, metrics)
+        until(lambda: "not handed over" in caplog.text)
+        until(lambda: buffer.pending == 1)
+        buffer.drain(lambda waiting: None)
+        buffer.add(Shown(uuid4(), "user", "concise", 7, at=0.0))
+        until(lambda: metrics.counts.recorded == 1)
+        sending.close()
+    assert caplog.text.count("not handed over") == 1
 
 
 def test_the_collector_that_was_given_last_sends_until_it_is_closed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import time
 import uuid
@@ -447,6 +448,23 @@ def test_a_child_of_a_fork_is_waited_for_as_a_process_of_its_own(
         assert followers(session, "production") == 0
     os.close(read)
     os.close(write)
+
+
+def test_a_child_of_multiprocessing_stores_what_it_showed_and_is_waited_for_no_more(
+    own: OwnRedis, tenant: TenantId
+) -> None:
+    begin(tenant, sticky=True)
+    assert reason(local_copy(tenant)) is Reason.ASSIGNED
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: [reason(local_copy(tenant), f"child-{n}") for n in range(50)]
+    )
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    close_copies()
+    with tenant_session(tenant) as session:
+        assert followers(session, "production") == 0
+        assert session.scalar(sa.select(sa.func.count()).select_from(ExposureRow)) == 51
 
 
 def test_a_copy_that_is_closed_follows_no_more(
