@@ -21,6 +21,10 @@ LEAST_UNITS: Final = 30
 DEFAULT_UNITS: Final = 5_000
 "Units, of all variants together, for which the intervals are made narrowest."
 MOST_UNITS: Final = 10**9
+LEAST_ALPHA: Final = 1e-6
+MOST_ALPHA: Final = 0.5
+MOST_POWER: Final = 0.999
+"With alpha between these the quantiles of the normal distribution are what they should be."
 MOST_GUARDRAILS: Final = 20
 LARGEST_CAP: Final = 10**15
 "As stored: a million dollars in nano-dollars."
@@ -94,19 +98,19 @@ class Cap(_Part):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, given: Any) -> Any:
-        if isinstance(given, int | float) and not isinstance(given, bool):
-            return {"value": float(given)}
-        if not isinstance(given, str):
+        if isinstance(given, bool) or not isinstance(given, int | float | str):
             return given
-        percentile = re.fullmatch(r"p(\d{2}(?:\.\d{1,3})?)", given)
+        percentile = re.fullmatch(r"p(\d{2}(?:\.\d{1,3})?)", given) if type(given) is str else None
         if percentile is not None:
             return {"quantile": float(percentile[1]) / 100}
         try:
             return {"value": float(given)}
+        except OverflowError:
+            raise ValueError("cap: a number of so many digits is none that can be stored") from None
         except ValueError:
             raise ValueError(
-                f"cap {given[:60]!r}: expected a number in the metric's unit, or a percentile such"
-                " as p99"
+                f"cap {str(given)[:60]!r}: expected a number in the metric's unit, or a percentile"
+                " such as p99"
             ) from None
 
     @model_validator(mode="after")
@@ -177,6 +181,10 @@ class Plan(_Part):
             raise ValueError(
                 f"alpha {self.alpha} and power {self.power}; expected 0 < alpha < power < 1"
             )
+        if not LEAST_ALPHA <= self.alpha <= MOST_ALPHA:
+            raise ValueError(f"alpha {self.alpha}; expected {LEAST_ALPHA:g} to {MOST_ALPHA:g}")
+        if self.power > MOST_POWER:
+            raise ValueError(f"power {self.power}; expected {MOST_POWER:g} at most")
         if self.units < 2 * LEAST_UNITS:
             raise ValueError(f"{self.units} units; expected {2 * LEAST_UNITS} or more")
         effect = self.minimum_effect
@@ -211,7 +219,8 @@ class Plan(_Part):
                     f"cap of {name}: expected one of"
                     f" {', '.join(one for one in self._names if self.metric(one).can_be_capped)}"
                 )
-            if cap.value is not None and not 1 <= self._stored(name, cap.value) <= LARGEST_CAP:
+            # Before it is rounded: of what is beyond all floats there is no whole number.
+            if cap.value is not None and not 0.5 < cap.value / metric.scale <= LARGEST_CAP:
                 raise ValueError(
                     f"cap of {name}: {cap.value:g} {metric.unit}; expected"
                     f" {metric.scale:g} to {LARGEST_CAP * metric.scale:g}"

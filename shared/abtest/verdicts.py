@@ -307,6 +307,18 @@ def _estimate(metric: AbMetric, moments: Moments) -> Estimate | None:
     return Estimate(found.value * scale, found.variance * scale * scale, found.n, found.degrees)
 
 
+_NONE_YET: Final = {
+    "tasks": "no finished task yet",
+    "timed_tasks": "no finished task with a time yet",
+    "successes": "no task that succeeded yet",
+    "llm_calls": "no call of a model yet",
+    "attempts": "no call and no action yet",
+    "timed_calls": "no call with a time yet",
+    "rated_calls": "no rated call yet",
+}
+"What a variant lacks whose denominator is 0."
+
+
 def _why_unknown(metric: AbMetric, one: VariantSums) -> str | None:
     """Why nothing is said of this variant's metric; None if something can be."""
     sums = _sums(one, metric)
@@ -319,7 +331,7 @@ def _why_unknown(metric: AbMetric, one: VariantSums) -> str | None:
     if known < LEAST_UNITS:
         return f"{one.name} has {known} of at least {LEAST_UNITS} units"
     if _estimate(metric, sums.moments) is None:
-        return f"{one.name} has nothing to divide by"
+        return f"{one.name} has {_NONE_YET.get(metric.denominator or '', 'nothing to divide by')}"
     return None
 
 
@@ -643,6 +655,7 @@ def _outlook(
         alpha=plan.alpha,
         comparisons=comparisons,
     )
+    if needed is None or units_a_day is None:
+        return Outlook(least, needed, None)
     there = min(one.units for one in variants[:2])
-    of_each = None if units_a_day is None else units_a_day / len(variants)
-    return Outlook(least, needed, None if of_each is None else days_left(needed, there, of_each))
+    return Outlook(least, needed, days_left(needed, there, units_a_day / len(variants)))

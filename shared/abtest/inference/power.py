@@ -12,6 +12,8 @@ from typing import Final
 
 from shared.abtest.inference.sequential import mixture_scale, reach
 
+MOST_UNITS: Final = 10**12
+"Of each variant: what takes more cannot be shown, and the numbers do not tell how many it takes."
 GUARDED: Final = 3
 "Guardrails that a test has unless its author says otherwise."
 
@@ -30,17 +32,20 @@ def required_units(
 
     (Fleiss, "Statistical Methods for Rates and Proportions", 3rd ed. 2003, section 4.2, with each
     side's own variance; of a share p it is p (1 - p): 10 % against 12 % asks for 3,838.) ValueError
-    for a difference of 0, negative variances, and unless 0 < alpha < power < 1.
+    for a difference of 0 or one that takes more than `MOST_UNITS`, negative variances, and unless
+    0 < alpha < power < 1.
     """
     _require(variance_control, variance_treatment, power, alpha)
     if difference == 0 or not math.isfinite(difference):
         raise ValueError(f"a difference of {difference}; expected a finite number that is not 0")
-    return max(
-        2,
-        round(
-            _quantiles(power, alpha) ** 2 * (variance_control + variance_treatment) / difference**2
-        ),
-    )
+    spread = _quantiles(power, alpha) ** 2 * (variance_control + variance_treatment)
+    # The square of a small difference may be 0.
+    if not math.sqrt(spread) <= math.sqrt(MOST_UNITS) * abs(difference):
+        raise ValueError(
+            f"a difference of {difference:g} takes more than {MOST_UNITS:.0e} units of each"
+            " variant; expected a larger one"
+        )
+    return max(2, round(spread / difference**2)) if spread else 2
 
 
 def minimum_detectable_effect(
@@ -104,7 +109,8 @@ def sized(
     if deviation is not None:
         if not (deviation > 0 and math.isfinite(deviation)):
             raise ValueError(f"deviation {deviation}; expected a finite number above 0")
-        control = treatment = deviation**2
+        # A float to the power of 2 that is beyond all floats is an error, and no infinity.
+        control = treatment = deviation * deviation
     if effect is not None:
         needed = required_units(control, treatment, effect, power=power, alpha=alpha)
         # About twice as many are needed: made narrowest there, the intervals are at their best.
@@ -119,6 +125,8 @@ def sized(
         )
         return Size(needed, effect, again_and_again)
     assert units is not None
+    if units > MOST_UNITS:
+        raise ValueError(f"that many units of each variant; expected at most {MOST_UNITS:.0e}")
     least = minimum_detectable_effect(control, treatment, units, units, power=power, alpha=alpha)
     if least is None:
         raise ValueError(f"{units} units of each variant; expected 1 or more")
@@ -129,7 +137,9 @@ def days(units: int, a_day: float) -> float:
     """How long so many units take to come. ValueError unless some come each day."""
     if not (a_day > 0 and math.isfinite(a_day)):
         raise ValueError(f"{a_day} units a day; expected a finite number above 0")
-    return units / a_day
+    if math.isinf(took := units / a_day):
+        raise ValueError(f"{units} units at {a_day:g} units a day: they never come")
+    return took
 
 
 def always_valid_units(
@@ -141,7 +151,7 @@ def always_valid_units(
     power: float = 0.8,
     alpha: float = 0.05,
     comparisons: int = 1,
-) -> int:
+) -> int | None:
     """Units of each variant, as many of both, at which confidence sequences show a `difference`.
 
     The least n with
@@ -150,8 +160,9 @@ def always_valid_units(
 
     so that the look at these units has the power by itself, and looks before it add to it. The
     reach is that of intervals made narrowest for `planned` units (see `sequential.reach`), at
-    alpha / `comparisons`: what Holm asks of the first of so many to be told. ValueError as
-    `required_units`, for none planned, and for no comparison.
+    alpha / `comparisons`: what Holm asks of the first of so many to be told. None where they are
+    more than `MOST_UNITS`. ValueError for a difference of 0, negative variances, unless
+    0 < alpha < power < 1, for none planned, and for no comparison.
     """
     _require(variance_control, variance_treatment, power, alpha)
     if difference == 0 or not math.isfinite(difference):
@@ -172,6 +183,8 @@ def always_valid_units(
 
     low, high = 1, 2
     while not enough(high):
+        if high > MOST_UNITS:
+            return None
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2

@@ -295,6 +295,20 @@ def test_what_it_takes_is_said_and_how_long_it_takes_at_todays_rate() -> None:
     assert guarded.outlook.required_units > 1.2 * needed
 
 
+def test_an_effect_that_no_number_of_units_shows_leaves_the_verdict_readable() -> None:
+    plan = Plan(guardrails=(), minimum_effect=5e-324, alpha=1e-6, power=0.999)
+    both = [variant("control", 100, 1000), variant("treatment", 120, 1000)]
+    outlook = judge(plan, both, units_a_day=568).outlook
+    assert outlook is not None
+    assert (outlook.required_units, outlook.days_left) == (None, None)
+
+
+def test_a_variant_without_a_finished_task_says_so() -> None:
+    nothing = MetricSums(Moments.from_values(np.zeros(40), np.zeros(40)))
+    both = [VariantSums(name, 0.5, 40, metrics={RATE: nothing}) for name in ("control", "other")]
+    assert judge(ALONE, both).verdict == "collecting: control has no finished task yet"
+
+
 def test_units_that_are_all_alike_do_not_show_that_there_is_no_difference() -> None:
     plan = Plan(guardrails=(), minimum_effect=0.05)
     verdict = judge(plan, [variant("control", 0, 40), variant("treatment", 0, 40)])
