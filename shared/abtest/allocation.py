@@ -56,6 +56,19 @@ def require_least_share(least_share: float, variants: int) -> None:
         )
 
 
+def require_least_weights(weights: Mapping[str, float], least_share: float) -> None:
+    """ValueError unless each variant has the least share, which `require_least_share` takes."""
+    require_least_share(least_share, len(weights))
+    # `thompson_weights` gives thousandths: of three variants that have a third at least, 0.333.
+    least = min(least_share, _PARTS // len(weights) / _PARTS)
+    for name, weight in weights.items():
+        if weight < least - 1e-9:
+            raise ValueError(
+                f"weight {weight:g} of {name!r}; where the weights follow the results expected the"
+                f" least share or more, {least_share:g}"
+            )
+
+
 def is_worth_moving(weights: Mapping[str, float], wanted: Mapping[str, float]) -> bool:
     """Whether any weight would change by `LEAST_MOVE` or more."""
     return any(abs(wanted[name] - weight) >= LEAST_MOVE - 1e-9 for name, weight in weights.items())

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.abtest.allocation import Allocation, require_least_share
+from shared.abtest.allocation import Allocation, require_least_weights
 from shared.abtest.plan import Plan
 from shared.abtest.slots import SlotError, slot_counts
 from shared.abtest.states import AbTestError
@@ -35,7 +35,12 @@ PAYLOAD_BYTES: Final = 16_384
 
 
 def _payload(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except RecursionError:
+        raise ValueError("is nested too deeply to be stored") from None
+    except ValueError as error:
+        raise ValueError(f"holds a number that JSON does not have: {error}") from None
     if not is_utf_8(text):
         raise ValueError("holds half of a surrogate pair, which cannot be stored")
     size = len(text.encode())
@@ -177,17 +182,23 @@ class Definition(Rules, Plan):
         for variant in self.forced.values():
             if variant not in names:
                 raise ValueError(f"forced variant {variant[:100]!r}; this test's are {names}")
-        if self.allocation is not Allocation.FIXED:
-            if not self.sticky:
-                raise ValueError(
-                    f"allocation {self.allocation} moves units every hour, and those that come"
-                    " again would get another variant; it takes a sticky test"
-                )
-            require_least_share(self.least_share, len(names))
+        if self.allocation is not Allocation.FIXED and not self.sticky:
+            raise ValueError(
+                f"allocation {self.allocation} moves units every hour, and those that come"
+                " again would get another variant; it takes a sticky test"
+            )
+        weights = {variant.name: variant.weight for variant in self.variants}
         try:
-            slot_counts([variant.weight for variant in self.variants], self.coverage)
+            slot_counts(list(weights.values()), self.coverage)
         except SlotError as error:
             raise ValueError(str(error)) from None
+        if self.allocation is not Allocation.FIXED:
+            require_least_weights(weights, self.least_share)
+            if idle := [name for name, weight in weights.items() if not weight]:
+                raise ValueError(
+                    f"weight 0 of {idle[0]!r}: the weights never follow the results of one that"
+                    " gets no unit; expected more than 0 of each"
+                )
         return self
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.abtest import followers, publishing
+from shared.abtest.allocation import LEAST_SHARE, Allocation, require_least_weights
 from shared.abtest.assignment import AssignmentTable, LiveTest, live
 from shared.abtest.capping import settled
 from shared.abtest.definition import (
@@ -33,6 +34,7 @@ from shared.abtest.states import AbStatus, AbTestError, Move, after
 from shared.abtest.tables import AbTest
 from shared.database import tenant_of
 from shared.registry.models import RegistryError, key, resolve
+from shared.telemetry.units import UnitError, unit_bytes
 from shared.tenancy.tenants import audit
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ log = logging.getLogger(__name__)
 
 def create(
     session: Session,
+    /,
     name: str,
     variants: Sequence[Mapping[str, Any]],
     *,
@@ -186,7 +189,10 @@ def stop(
     *,
     expected_version: int | None = None,
 ) -> AbTest:
-    """Let a test assign no more, for good. One that is stopped stays as it is."""
+    """Let a test assign no more, for good. One that is stopped stays as it is.
+
+    Nobody gets the winner any more of one that was concluded.
+    """
     return _move(session, Move.STOP, name, environment, expected_version)
 
 
@@ -233,6 +239,11 @@ def change_weights(
     names = [variant["name"] for variant in test.variants]
     if set(weights) != set(names):
         raise _refused(test, f"weights for {sorted(weights)}; this test's variants are {names}")
+    if test.plan.get("allocation", Allocation.FIXED) != Allocation.FIXED:
+        try:
+            require_least_weights(weights, test.plan.get("least_share", LEAST_SHARE))
+        except ValueError as error:
+            raise _refused(test, str(error)) from None
     _split(session, test, [weights[one] for one in names], _rules(test).coverage)
     test.variants = [one | {"weight": weights[one["name"]]} for one in test.variants]
     return _changed(session, test, "ab_test.weights", {"weights": dict(weights)})
@@ -290,16 +301,27 @@ def force(
     *,
     expected_version: int | None = None,
 ) -> AbTest:
-    """Give units a variant whatever else holds; None lets a unit go again."""
+    """Give units a variant whatever else holds; None lets a unit go again.
+
+    Raises `AbTestError` also for a unit id that is no identifier, and for one that is to be let go
+    and is not forced.
+    """
     test = _locked(session, name, environment, expected_version)
     _require_open(test, "it forces nobody")
     names = [variant["name"] for variant in test.variants]
-    for variant in forced.values():
+    before = _rules(test).forced
+    for unit_id, variant in forced.items():
+        try:
+            unit_bytes(unit_id)
+        except UnitError as error:
+            raise _refused(test, str(error)) from None
+        if variant is None and unit_id not in before:
+            raise _refused(test, f"unit {unit_id[:40]!r} is not forced, so it cannot be let go")
         if variant is not None and variant not in names:
             raise _refused(
                 test, f"no variant {variant[:LONGEST_NAME]!r}; there is: {', '.join(names)}"
             )
-    both: dict[str, str | None] = {**_rules(test).forced, **forced}
+    both: dict[str, str | None] = {**before, **forced}
     left = {unit_id: variant for unit_id, variant in both.items() if variant is not None}
     test.rules = checked_rules(test.rules | {"forced": left}).model_dump(mode="json")
     return _changed(session, test, "ab_test.force", {"forced": dict(forced)})
@@ -488,19 +510,28 @@ def _read_again(query: sa.Select[AbTest]) -> sa.Select[AbTest]:
 
 
 def _found(session: Session, name: str, environment: str, query: sa.Select[AbTest]) -> AbTest:
-    found = (
-        session.scalar(query.where(AbTest.name == name, AbTest.environment == environment))
-        if "\x00" not in name + environment
-        else None
-    )
+    if not _is_name(name, environment):
+        raise AbTestError(
+            f"no A/B test {name[:LONGEST_NAME]!r} in {environment[:LONGEST_NAME]!r}: names are 1 to"
+            f" {LONGEST_NAME} printable characters"
+        )
+    found = session.scalar(query.where(AbTest.name == name, AbTest.environment == environment))
     if found is None:
+        elsewhere = session.scalars(sa.select(AbTest.environment).where(AbTest.name == name))
+        if also := sorted(elsewhere)[:10]:
+            raise AbTestError(
+                f"no A/B test {name!r} in {environment!r}; it is in {', '.join(also)}:"
+                " name the environment"
+            )
         known = session.scalars(sa.select(AbTest.name).where(AbTest.environment == environment))
         there = ", ".join(sorted(known)[:10]) or "none"
-        raise AbTestError(
-            f"no A/B test {name[:LONGEST_NAME]!r} in {environment[:LONGEST_NAME]!r};"
-            f" there is: {there}"
-        )
+        raise AbTestError(f"no A/B test {name!r} in {environment!r}; there is: {there}")
     return found
+
+
+def _is_name(*given: str) -> bool:
+    """Whether PostgreSQL could have them: no other one is asked for."""
+    return all(0 < len(one) <= LONGEST_NAME and one.isprintable() for one in given)
 
 
 def _require_open(test: AbTest, why: str) -> None:

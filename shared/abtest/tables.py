@@ -40,6 +40,12 @@ class AbTest(Base):
     "When what is kept of its units was given up, long after its end: see `retention`."
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
+    def __repr__(self) -> str:
+        return (
+            f"<AbTest {self.name!r} in {self.environment!r}: {self.status}, version"
+            f" {self.table_version}>"
+        )
+
 
 class AbCopy(Base):
     """A process that may show units the variants of an environment's sticky tests."""

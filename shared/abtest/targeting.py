@@ -159,8 +159,7 @@ def _check(condition: Condition) -> Check:
         case Operator.MISSING:
             return lambda attributes: attributes.get(name) is None
         case Operator.IS if type(wanted) is str:
-            # Nothing but text equals text.
-            return lambda attributes: bool(attributes.get(name) == wanted)
+            return _text(name, wanted)
         case Operator.IS | Operator.IS_NOT | Operator.IN | Operator.NOT_IN:
             values = wanted if isinstance(wanted, tuple) else (wanted,)
             return _membership(name, values, condition.operator in (Operator.IS, Operator.IN))
@@ -168,6 +167,15 @@ def _check(condition: Condition) -> Check:
             return _version(name, wanted, condition.operator is Operator.VERSION_AT_LEAST)
         case order:
             return _order(name, wanted, order)
+
+
+def _text(name: str, wanted: str) -> Check:
+    def holds(attributes: Attributes) -> bool:
+        value = attributes.get(name)
+        # An array is compared element by element, and so is neither equal nor unequal.
+        return isinstance(value, str) and value == wanted
+
+    return holds
 
 
 def _membership(name: str, values: Sequence[object], inside: bool) -> Check:
