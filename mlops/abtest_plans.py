@@ -36,7 +36,7 @@ Power = Annotated[
 Pausing = Annotated[
     bool | None,
     typer.Option(
-        "--pause-when-harmed/--no-pause-when-harmed",
+        "--pause-when-harmed/--no-pause",
         help="Whether a guardrail that is harmed pauses the test.",
     ),
 ]
@@ -51,8 +51,8 @@ OwnMetrics = Annotated[
     list[str] | None,
     typer.Option(
         "--own-metric",
-        help="NAME=NUMERATOR/DENOMINATOR:smaller (or :larger, whichever is better); without a"
-        " denominator it is the mean over the units.",
+        help="NAME=A/B:smaller (or :larger, whichever is better): the sum of A over the sum of B;"
+        " without /B it is the mean of A over the units.",
     ),
 ]
 
@@ -135,7 +135,8 @@ def print_plan(plan: Plan, found: Verdict, paused_by: Collection[tuple[str, str]
         above = [
             f"{one.capped} units of {one.variant}"
             for one in found.figures
-            if one.metric == name and one.capped is not None
+            # Until the test starts nothing is settled that a unit could be above.
+            if one.metric == name and one.capped is not None and cap.at is not None
         ]
         say(
             f"{name} is capped at {_cap_of(plan, name, cap)}"

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 def print_verdict(found: Verdict) -> None:
     """What the units of each variant did, metric by metric, beside the control's."""
+    from shared.abtest.verdicts import MISMATCH_BELOW
+
     compared = {(one.variant, one.metric): one for one in found.comparisons}
     print_table(
         ["metric", "variant", "units", "value (interval)", "to the control", "p", "verdict"],
@@ -28,9 +30,10 @@ def print_verdict(found: Verdict) -> None:
         ],
     )
     for name, posterior in found.best.items():
+        loss = amount(posterior.expected_loss, found.figures[0].unit)
         say(
             f"{name} is the best with a probability of {posterior.probability_best:.1%};"
-            f" choosing it loses {posterior.expected_loss:.3g} on average if it is not"
+            f" choosing it costs {loss} on average, over all that is possible"
         )
     _print_outlook(found)
     if found.sample_ratio_sequential_p is None:
@@ -38,11 +41,39 @@ def print_verdict(found: Verdict) -> None:
     else:
         always, once = found.sample_ratio_sequential_p, found.sample_ratio_p
         say(
-            f"sample ratio: p = {always:.2g} that the units follow the weights, whenever one looks"
-            + ("" if once is None else f" ({once:.2g} for one look)")
+            f"sample ratio {'as intended' if always >= MISMATCH_BELOW else 'not as intended'}"
+            f" (p = {always:.2g}, whenever one looks"
+            + (")" if once is None else f"; {once:.2g} for one look)")
         )
     for remark in found.remarks:
         say(remark)
+
+
+def sentence(status: str, winner: str | None, state: str, verdict: str) -> str:
+    """The verdict of a test in this state: of one that has ended it is what has become of it."""
+    if status in ("draft", "running"):
+        return verdict
+    ended = status if winner is None else f"{status} with {winner}"
+    if status == "paused" or state != "collecting":
+        return f"{ended}; {verdict}"
+    undecided = verdict.replace("collecting: ", "undecided: ", 1)
+    return f"{ended}, {undecided.replace('nothing is told yet', 'nothing was told')}"
+
+
+def warnings(found: Verdict, winner: str) -> list[str]:
+    """What speaks against a winner, a line for each."""
+    from shared.abtest.verdicts import AbState, Standing, size_of
+
+    success = found.figures[0].metric if found.figures else None
+    told = []
+    for one in found.comparisons:
+        if one.variant != winner:
+            continue
+        if one.standing is Standing.HARMED:
+            told.append(f"{winner} harms the guardrail {one.metric}: {size_of(one)}")
+        elif one.metric == success and one.state is AbState.WORSE:
+            told.append(f"{winner} is worse than the control: {size_of(one)}")
+    return told
 
 
 def _print_outlook(found: Verdict) -> None:

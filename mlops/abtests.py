@@ -25,15 +25,17 @@ from mlops.abtest_plans import (
     power,
     print_plan,
 )
-from mlops.abtest_results import print_verdict
+from mlops.abtest_results import print_verdict, sentence, warnings
 from mlops.console import (
     Exit,
     Json,
     complain,
     looking_up,
+    note,
     one_line_errors,
     print_json,
     print_table,
+    require_name,
     say,
 )
 
@@ -126,13 +128,16 @@ def create(
             "allocation": allocation,
             "least_share": least_share,
         }
-        given |= plan | _object("--rules", rules)
+        given |= plan | _rules_of_a_new_test(rules)
         with tenant_session(current_tenant()) as session:
             _require_models(session, variants)
             made = lifecycle.create(
                 session, name, variants, environment=environment, success_metric=metric, **given
             )
+            few = _too_few(session, made)
             _result(made, as_json, _on_its_way(session, made))
+        for line in few:
+            note(line)
 
 
 @app.command()
@@ -270,6 +275,8 @@ def stop(
 ) -> None:
     """Let a test assign no more, for good.
 
+    Of one that was concluded nobody gets the winner any more.
+
     Example: mlops ab stop choice
     """
     with one_line_errors():
@@ -286,17 +293,29 @@ def conclude(
     version: Version = None,
     as_json: Json = False,
 ) -> None:
-    """End a test with a winner.
+    """End a test with a winner, and say what it has shown and what speaks against that.
 
     Example: mlops ab conclude choice treatment
     """
     with one_line_errors():
-        from shared.abtest import lifecycle
+        from shared.abtest import analysis, lifecycle
+        from shared.database import tenant_session
+        from shared.tenancy.tenants import current_tenant
 
-        def move(session: Session, of: str, where: str, **seen: int | None) -> AbTest:
-            return lifecycle.conclude(session, of, winner, where, **seen)
-
-        _change(move, name, environment, version, as_json)
+        with tenant_session(current_tenant()) as session:
+            with looking_up():
+                lifecycle.find(session, name, environment)
+            test = lifecycle.conclude(session, name, winner, environment, expected_version=version)
+        with tenant_session(current_tenant()) as session:
+            found = analysis.analysis_of(session, test, datetime.now(UTC))
+    against = warnings(found, winner)
+    if as_json:
+        shown = {"state": found.state, "verdict": found.verdict, "warnings": against}
+        print_json({**_described(test), "moving": None, **shown})
+        return
+    say(f"{test.name} {sentence(test.status, winner, found.state, found.verdict)}")
+    for line in against:
+        note(f"warning: {line}")
 
 
 @app.command()
@@ -411,7 +430,12 @@ def assign(
 
 
 @app.command("list")
-def list_tests(as_json: Json = False) -> None:
+def list_tests(
+    environment: Annotated[
+        str | None, typer.Option(help="Only those there; without it those of all.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List the tests, and what the timetable's newest look at each has found.
 
     Example: mlops ab list --json
@@ -424,8 +448,11 @@ def list_tests(as_json: Json = False) -> None:
         from shared.database import tenant_session
         from shared.tenancy.tenants import current_tenant
 
+        require_name("--environment", environment)
         with tenant_session(current_tenant()) as session:
             query = sa.select(AbTest).order_by(AbTest.environment, AbTest.name)
+            if environment is not None:
+                query = query.where(AbTest.environment == environment)
             looks = newest_looks(session)
             rows = [
                 _described(test) | {"look": looks.get(test.id)} for test in session.scalars(query)
@@ -442,16 +469,24 @@ def list_tests(as_json: Json = False) -> None:
                 row["status"],
                 ", ".join(_told(variant) for variant in row["variants"]),
                 f"{row['created_at']:%Y-%m-%d}",
-                row["look"] and row["look"].state.value,
+                row["look"] and _so_far(row["status"], row["look"].state.value),
             )
             for row in rows
         ],
-        empty="no A/B tests yet: `mlops ab create NAME --variant ... --variant ...` makes one",
+        empty="no A/B tests"
+        + ("" if environment is None else f" in {environment}")
+        + " yet: `mlops ab create NAME --variant ... --variant ...` makes one",
     )
     for row in rows:
         if look := row["look"]:
             at = f"{look.looked_at:%Y-%m-%d %H:%M} UTC"
-            say(f"{row['name']} in {row['environment']}, as of {at}: {look.verdict}")
+            told = sentence(row["status"], row["winner"], look.state, look.verdict)
+            say(f"{row['name']} in {row['environment']}, as of {at}: {told}")
+
+
+def _so_far(status: str, state: str) -> str:
+    ended = status in ("stopped", "concluded")
+    return "undecided" if ended and state == "collecting" else state
 
 
 @app.command()
@@ -482,10 +517,9 @@ def show(name: Name, environment: Environment = "production", as_json: Json = Fa
     if not found.units:
         say(_without_units(told))
         print_plan(plan, found, paused_by)
-        if told["moving"]:
-            say(_moving(told["moving"]))
+        say(_state(told))
         return
-    say(found.verdict)
+    say(sentence(told["status"], told["winner"], found.state, found.verdict))
     print_verdict(found)
     print_plan(plan, found, paused_by)
     print_looks([*looks, newest])
@@ -532,7 +566,7 @@ def _moving(moving: Mapping[str, Any]) -> str:
 
 
 def _without_units(test: Mapping[str, Any]) -> str:
-    """What to say of a test that has assigned nothing yet: how it comes to do so."""
+    """What to say of a test of which no unit is known yet: how one comes to be."""
     name, environment = test["name"], test["environment"]
     where = "" if environment == "production" else f" --environment {shlex.quote(environment)}"
     match test["status"]:
@@ -547,7 +581,24 @@ def _without_units(test: Mapping[str, Any]) -> str:
             how = f"`mlops job submit {shlex.quote(job)}` evaluates with it"
         case status:
             how = f"it is {status}"
-    return f"{name} has assigned no unit yet, so nothing is known; {how}"
+    of_agents = all(variant["model"] for variant in test["variants"])
+    done = "evaluated" if of_agents else "summed"
+    if test["status"] == "draft":
+        done = "assigned"
+    return f"{name} has {done} no unit yet, so nothing is known; {how}"
+
+
+def _too_few(session: Session, test: AbTest) -> list[str]:
+    """The percentiles that a draft wants to be capped at, and cannot be as it stands."""
+    from shared.abtest.capping import settled
+    from shared.abtest.states import AbTestError
+    from shared.abtest.unit_analysis import plan_of
+
+    try:
+        settled(session, plan_of(test), datetime.now(UTC))
+    except AbTestError as error:
+        return [f"it cannot start as it is: {error}"]
+    return []
 
 
 def _require_models(session: Session, variants: Sequence[Mapping[str, Any]]) -> None:
@@ -611,9 +662,28 @@ def _weight(text: str) -> tuple[str, float]:
         ) from None
 
 
+def _rules_of_a_new_test(text: str) -> dict[str, Any]:
+    """`--rules`, without what the command has words of its own for."""
+    rules = _object("--rules", text)
+    for key, said_by in _SAID_OTHERWISE.items():
+        if key in rules:
+            raise complain(f"--rules has {key!r}, which is said by {said_by}", Exit.USAGE)
+    return rules
+
+
+_SAID_OTHERWISE = {
+    "name": "the argument NAME",
+    "environment": "--environment",
+    "variants": "--variant",
+    "success_metric": "--metric",
+}
+
+
 def _object(option: str, text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
+    except RecursionError:
+        raise complain(f"{option} {text[:100]!r} is nested too deeply", Exit.USAGE) from None
     except ValueError:
         value = None
     if not isinstance(value, dict):

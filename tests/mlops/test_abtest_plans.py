@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from click.testing import Result
 
@@ -176,6 +178,22 @@ def test_a_draft_is_not_renamed_by_its_rules(told: Callable[..., Any]) -> None:
         (Exit.FAILURE, "is a share, of which", (*SPLIT, "--minimum-effect", "2")),
         (Exit.FAILURE, "59 units; expected 60", (*SPLIT, "--units", "59")),
         (Exit.FAILURE, "0 < alpha < power", (*SPLIT, "--alpha", "0.9")),
+        (Exit.FAILURE, "alpha 1e-320; expected 1e-06", (*SPLIT, "--alpha", "1e-320")),
+        (Exit.FAILURE, "power 0.9999; expected 0.999", (*SPLIT, "--power", "0.9999")),
+        (
+            Exit.FAILURE,
+            "cap of cost_per_unit: 1e+300 $",
+            (*SPLIT, "--winsorize", "cost_per_unit=1e300"),
+        ),
+        (Exit.USAGE, "said by the argument NAME", (*SPLIT, "--rules", '{"name": "x"}')),
+        (Exit.USAGE, "said by --variant", (*SPLIT, "--rules", '{"variants": []}')),
+        (Exit.FAILURE, "session: ", (*SPLIT, "--rules", '{"session": 1}')),
+        (Exit.USAGE, "nested too deeply", (*SPLIT, "--rules", '{"a":' * 100_000)),
+        (
+            Exit.FAILURE,
+            "least share or more, 0.05",
+            ("--variant", "a:1", "--variant", "b:0", "--allocation", "thompson"),
+        ),
         (Exit.FAILURE, "cap 'p100'", (*SPLIT, "--winsorize", "cost_per_unit=p100")),
         (Exit.FAILURE, "nothing is compared by", (*SPLIT, "--winsorize", "tokens_per_unit=5")),
         (Exit.USAGE, "is not METRIC=CAP", (*SPLIT, "--winsorize", "p99")),
@@ -208,13 +226,31 @@ def test_what_makes_no_test_is_told_in_one_line_and_nothing_is_made(
         ("component 'joy'", {"metrics": [
             {"name": "x", "numerator": "joy", "larger_is_better": True}]}),
         ("colour: ", {"colour": 1}),
+        ("variants {}: expected a list", {"variants": {}}),
+        ("0 variants; a test has 2", {"variants": []}),
+        ("variants None: expected a list", {"variants": None}),
+        ("variants 'ab': expected a list", {"variants": "ab"}),
+        ("variants.0: Input should be", {"variants": [1, 2]}),
+        ("share 0 is 'x'; expected a number", {"traffic_split": ["x", "y"]}),
+        ("share 0 is '0.5'; expected a number", {"traffic_split": ["0.5", "0.5"]}),
+        ("share 0 is None; expected a number", {"traffic_split": [None, 1]}),
+        ("share 0 is True; expected a number", {"traffic_split": [True, False]}),
+        ("share 0 is 1000", {"traffic_split": [10**400, 0]}),
+        ("a number that JSON does not have", {"variants": [
+            {"name": "a", "payload": {"x": math.nan}}, "b"]}),
+        ("start 'no': expected True or False", {"start": "no"}),
+        ("winsorize.cost_per_unit: cap: ", {"winsorize": {"cost_per_unit": 10**400}}),
+        ("name: Input should be a valid string", {"name": None}),
+        ("environment: Input should be", {"environment": None}),
+        ("weight 0 of 'b': the weights never", {
+            "allocation": "thompson", "sticky": True, "least_share": 0.0, "traffic_split": [1, 0]}),
     ],
 )  # fmt: skip
 def test_what_makes_no_test_is_refused_in_python_too_and_nothing_is_made(
     tenant: TenantId, told: Callable[..., Any], words: str, given: dict[str, Any]
 ) -> None:
     with pytest.raises(AbTestError) as refusal:
-        ConfigManager(tenant).create_ab_test("prompt", **{"variants": ["a", "b"]} | given)
+        ConfigManager(tenant).create_ab_test(**{"name": "prompt", "variants": ["a", "b"]} | given)
     assert words in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 500
@@ -238,6 +274,104 @@ def test_what_is_no_unit_is_refused_in_one_line(
     version = told("show", "prompt", "--json")["version"]
     refused(Exit.FAILURE, "unit id", "force", "prompt", unit, "a")
     assert told("show", "prompt", "--json")["version"] == version
+
+
+def test_what_is_assigned_by_other_than_names_and_attributes_is_refused_in_one_line(
+    tenant: TenantId,
+) -> None:
+    manager = ConfigManager(tenant)
+    country = {"attribute": "country", "operator": "is", "value": "DE"}
+    manager.create_ab_test("prompt", ["a", "b"], targeting=[country], coverage=0.0)
+    try:
+        for test in (None, 5, []):
+            with pytest.raises(AssignmentError, match=r"test .* is no text but"):
+                manager.assign(test, "u")  # type: ignore[arg-type]
+        for attributes in ("x", 5, [1]):
+            with pytest.raises(AssignmentError, match="attributes are no mapping but"):
+                manager.assign("prompt", "u", attributes)  # type: ignore[arg-type]
+        several = {"country": np.array(["DE", "FR"])}
+        assert manager.assign("prompt", "u", several).reason == "not_targeted"
+        assert manager.assign("prompt", "u", {"country": "DE"}).reason == "not_covered"
+    finally:
+        copies.close_copies()
+
+
+def test_a_test_goes_its_way_in_python_as_by_commands(tenant: TenantId) -> None:
+    manager = ConfigManager(tenant)
+    made = manager.create_ab_test("prompt", ["a", "b"], start=False)
+    assert repr(made) == "<AbTest 'prompt' in 'production': draft, version 1>"
+    assert manager.start_ab_test("prompt").status == "running"
+    assert manager.pause_ab_test("prompt", expected_version=2).status == "paused"
+    with pytest.raises(AbTestError, match="it was changed meanwhile"):
+        manager.resume_ab_test("prompt", expected_version=2)
+    assert manager.resume_ab_test("prompt").status == "running"
+    assert manager.ramp_ab_test("prompt", 0.5).rules["coverage"] == 0.5
+    weighted = manager.change_ab_weights("prompt", {"a": 0.2, "b": 0.8})
+    assert [one["weight"] for one in weighted.variants] == [0.2, 0.8]
+    for refused_as, call in (
+        ("coverage is 'x'", lambda: manager.ramp_ab_test("prompt", "x")),  # type: ignore[arg-type]
+        ("weights 5: expected", lambda: manager.change_ab_weights("prompt", 5)),  # type: ignore[arg-type]
+        ("it is in production", lambda: manager.stop_ab_test("prompt", "staging")),
+    ):
+        with pytest.raises(AbTestError, match=refused_as):
+            call()
+    assert manager.conclude_ab_test("prompt", "b").winner == "b"
+    assert manager.stop_ab_test("prompt").status == "stopped"
+
+
+def test_a_bandit_is_given_no_weights_below_its_least_share(tenant: TenantId) -> None:
+    manager = ConfigManager(tenant)
+    third = {"a": 0.333, "b": 0.333, "c": 0.334}
+    manager.create_ab_test(
+        "prompt", [*third], sticky=True, allocation="thompson", least_share=1 / 3
+    )
+    # As the bandit itself gives them.
+    manager.change_ab_weights("prompt", third)
+    with pytest.raises(AbTestError, match="least share or more"):
+        manager.change_ab_weights("prompt", {"a": 0.3, "b": 0.35, "c": 0.35})
+
+
+def test_a_unit_that_is_none_or_not_forced_is_not_let_go(
+    told: Callable[..., Any], refused: Callable[..., None]
+) -> None:
+    told("create", "prompt", *SPLIT)
+    told("force", "prompt", "tester", "concise")
+    for unit in ("a\x00b", "\ud800", "u" * 2**20):
+        refused(Exit.FAILURE, "unit id", "force", "prompt", unit)
+    refused(Exit.FAILURE, "unit 'other' is not forced", "force", "prompt", "other")
+    assert told("force", "prompt", "tester", "--json")["rules"]["forced"] == {}
+    for where in ("a\x00b", "\ud800", "u" * 2**20):
+        refused(Exit.NOT_FOUND, "printable", "force", "prompt", "u", "a", "--environment", where)
+
+
+def test_the_end_of_a_test_is_told_as_its_end_with_what_speaks_against_the_winner(
+    told: Callable[..., Any], mlops: Command, tenant: TenantId
+) -> None:
+    told("create", "prompt", *SPLIT, "--units", "20000")
+    told("start", "prompt")
+    put(tenant, "prompt", errors=150)
+    ended = mlops("ab", "conclude", "prompt", "concise")
+    assert ended.stdout.startswith(
+        "prompt concluded with concise, undecided: 400 of 20000 units, and nothing was told"
+    )
+    assert "warning: concise harms the guardrail error_rate: +75.0 points" in ended.stderr
+    shown = told("show", "prompt")
+    assert shown.startswith("concluded with concise, undecided: 400 of 20000 units")
+    assert "points on average, over all that is possible" in shown
+    assert told("list", "--environment", "staging").startswith("no A/B tests in staging yet")
+    refused = mlops("ab", "show", "prompt", "--environment", "staging")
+    assert (refused.exit_code, refused.stdout) == (Exit.NOT_FOUND, "")
+    assert "it is in production" in refused.stderr
+
+
+def test_a_percentile_that_cannot_be_taken_yet_is_told_of_when_the_test_is_made(
+    told: Callable[..., Any], mlops: Command
+) -> None:
+    made = mlops("ab", "create", "prompt", *SPLIT, "--winsorize", "cost_per_unit=p99")
+    assert (made.exit_code, made.stdout) == (0, "prompt draft\n")
+    assert "it cannot start as it is: cap of cost_per_unit: p99" in made.stderr
+    assert "is of 0 units, and it takes 100" in made.stderr
+    assert "above are" not in told("show", "prompt")
 
 
 @pytest.mark.parametrize(
@@ -268,6 +402,9 @@ def test_the_power_of_a_test_is_known_before(
         (("--baseline", "0.1", "--effect", "0.95"), "a share of 0.1 against 1.05"),
         (("--baseline", "0.1", "--effect", "nan"), "effect nan; expected a finite number"),
         (("--deviation", "0", "--effect", "1"), "deviation 0.0; expected a finite number above 0"),
+        (("--baseline", "0.1", "--effect", "1e-300"), "takes more than 1e+12 units of each"),
+        (("--deviation", "1e308", "--effect", "1"), "a variance of inf"),
+        (("--baseline", "0.1", "--units", f"{10**400}"), "expected at most 1e+12"),
         (("--baseline", "0.1", "--units", "0"), "0 units of each variant; expected 1 or more"),
         (("--baseline", "0.1", "--effect", "0.1", "--power", "0"), "0 < alpha < power < 1"),
         (("--baseline", "0.1", "--effect", "0.1", "--units-a-day", "0"), "0.0 units a day"),

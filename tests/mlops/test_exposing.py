@@ -108,7 +108,7 @@ def test_what_units_are_shown_and_do_is_summed_by_variant(
     text = mlops("ab", "show", "prompt").stdout
     of_control = sum(variant == "standard" for variant in shown.values())
     assert text.startswith(f"collecting: standard has {of_control} of at least 30 units\n")
-    assert "that the units follow the weights, whenever one looks" in text
+    assert "sample ratio as intended (p = " in text
     found = json.loads(mlops("ab", "show", "prompt", "--json").stdout)
     assert (found["state"], found["units"]) == ("collecting", len(shown))
 

@@ -177,7 +177,7 @@ def test_an_ab_test_is_changed_while_it_runs(told, mlops):
     assert (ended["status"], ended["winner"]) == ("concluded", "concise")
     assert ended["success_metric"] == "task_completion_rate"
     assert told("ab", "show", "words").startswith(
-        "words has assigned no unit yet, so nothing is known; it is concluded\n"
+        "words has summed no unit yet, so nothing is known; it is concluded\n"
     )
     assert "standard:0, concise:1" in told("ab", "list")
 
@@ -254,6 +254,7 @@ def test_what_an_ab_test_has_shown_begins_with_the_verdict(told, tenant):
         " it is a draft: `mlops ab start choice` lets it assign\n"
         "plan: compared by task_completion_rate; 1000 units in all, alpha 5 %, power 80 %\n"
         "guardrails: cost_per_unit (open)\n"
+        "choice is draft, version 1; control=old@1.0.0:0.5, treatment=new@1.0.0:0.5\n"
     )
     told("ab", "start", "choice")
     assert """job submit '{"job": "run_benchmark",""" in told("ab", "show", "choice")
@@ -284,7 +285,7 @@ def test_what_an_ab_test_has_shown_begins_with_the_verdict(told, tenant):
     assert text.startswith(
         "treatment is better than control: +50.0 points of task_completion_rate, 95 % always-valid"
     )
-    assert "sample ratio: p = 1 that" in text
+    assert "sample ratio as intended (p = 1, whenever one looks" in text
     assert "control=old@1.0.0:0.5, treatment=new@1.0.0:0.5" in text
 
 
