@@ -27,7 +27,7 @@ MOST_POWER: Final = 0.999
 "With alpha between these the quantiles of the normal distribution are what they should be."
 MOST_GUARDRAILS: Final = 20
 LARGEST_CAP: Final = 10**15
-"As stored: a million dollars in nano-dollars."
+"As stored: a million dollars in nano-dollars. Margins are no larger either."
 
 _RATE: Final = "task_completion_rate"
 _ALIAS: Final = "success"
@@ -209,6 +209,13 @@ class Plan(_Part):
                 raise ValueError(
                     f"guardrail {guardrail.metric!r}: of a quantile a margin is a number of"
                     f" {self.metric(guardrail.metric).unit}"
+                )
+            metric = self.metric(guardrail.metric)
+            most = 1.0 if metric.unit == "share" else LARGEST_CAP * metric.scale
+            if guardrail.margin > most:
+                raise ValueError(
+                    f"guardrail {guardrail.metric!r}: a margin of {guardrail.margin:g}"
+                    f" {metric.unit}; expected {most:g} at most"
                 )
         for name, cap in self.winsorize.items():
             metric = self.metric(name)

@@ -423,7 +423,8 @@ def one_line(error: ValidationError) -> str:
     """The first mistake of a validation, without the value: it may be large, or a secret."""
     first = error.errors(include_url=False, include_input=False)[0]
     # A key of somebody's mapping may be of any length, and have lines of its own.
-    where = ".".join(" ".join(str(part).split())[:100] for part in first["loc"])
+    # What is nested deeply has a long way to it.
+    where = ".".join(" ".join(str(part).split())[:100] for part in first["loc"][:10])
     more = error.error_count() - 1
     message = first["msg"].removeprefix("Value error, ")
     return (f"{where}: " if where else "") + message + (f" (and {more} more)" if more else "")

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from typing import Any
 from uuid import uuid4
 
@@ -186,6 +187,16 @@ def test_a_draft_is_not_renamed_by_its_rules(told: Callable[..., Any]) -> None:
             (*SPLIT, "--winsorize", "cost_per_unit=1e300"),
         ),
         (Exit.USAGE, "said by the argument NAME", (*SPLIT, "--rules", '{"name": "x"}')),
+        (
+            Exit.FAILURE,
+            "'llm_latency': a margin of 1e+300 s; expected 1e+12",
+            (*SPLIT, "--guardrail", "llm_latency:1e300"),
+        ),
+        (
+            Exit.FAILURE,
+            "a margin of 5 share; expected 1 at",
+            (*SPLIT, "--guardrail", "error_rate:5"),
+        ),
         (Exit.USAGE, "said by --variant", (*SPLIT, "--rules", '{"variants": []}')),
         (Exit.FAILURE, "session: ", (*SPLIT, "--rules", '{"session": 1}')),
         (Exit.USAGE, "nested too deeply", (*SPLIT, "--rules", '{"a":' * 100_000)),
@@ -238,6 +249,9 @@ def test_what_makes_no_test_is_told_in_one_line_and_nothing_is_made(
         ("share 0 is 1000", {"traffic_split": [10**400, 0]}),
         ("a number that JSON does not have", {"variants": [
             {"name": "a", "payload": {"x": math.nan}}, "b"]}),
+        ("a.dict.a.dict.a.dict", {"variants": [
+            {"name": "a", "payload": reduce(lambda inner, _: {"a": inner}, range(3000), {})},
+            "b"]}),
         ("start 'no': expected True or False", {"start": "no"}),
         ("winsorize.cost_per_unit: cap: ", {"winsorize": {"cost_per_unit": 10**400}}),
         ("name: Input should be a valid string", {"name": None}),
