@@ -5,7 +5,6 @@ Whichever they are, they are judged alike (`verdicts.judge`).
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from shared.abtest.episode_sums import is_of_agents, judge_episodes, plan_of_agents
+from shared.abtest.finite import finite
 from shared.abtest.lifecycle import find
 from shared.abtest.plan import Plan
 from shared.abtest.tables import AbTest
@@ -39,18 +39,6 @@ def plan_judged_by(test: AbTest) -> Plan:
 
 
 def described(found: Verdict) -> dict[str, Any]:
-    """It as JSON has it, which knows no infinity: an interval without an end has None there."""
-    told: dict[str, Any] = _finite(asdict(found))
+    """It as JSON has it."""
+    told: dict[str, Any] = finite(asdict(found))
     return told
-
-
-def _finite(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _finite(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_finite(one) for one in value]
-        case float() if not math.isfinite(value):
-            return None
-        case _:
-            return value

@@ -1,4 +1,4 @@
-"""The caps of a test, settled once, when it starts."""
+"""The caps of a test: settled once, when it starts, and put to the values of each unit."""
 
 from __future__ import annotations
 
@@ -47,6 +47,16 @@ def settled(session: Session, plan: Plan, now: datetime) -> Plan:
             raise AbTestError(f"{told} is 0; give a number of {metric.unit} instead")
         caps[name] = plan.capped_at(name, min(int(found.at), LARGEST_CAP), found.units)
     return plan.model_copy(update={"winsorize": caps})
+
+
+def capped(metric: AbMetric, cap: int, y: str, x: str) -> tuple[str, str]:
+    """SQL of the y that counts, and of whether the unit is above its cap.
+
+    The cap is one of y, or of y over x where x is how many times were measured: then it may be
+    beyond 64 bits, and y and x have to be numeric.
+    """
+    most = str(cap) if metric.denominator is None else f"{cap} * {x}"
+    return f"least({y}, {most})", f"{y} > {most}"
 
 
 def _percentile(metric: AbMetric) -> sa.TextClause:

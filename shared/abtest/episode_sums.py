@@ -16,6 +16,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.abtest.capping import capped
 from shared.abtest.history import split_changed
 from shared.abtest.metrics import AbMetric, Kind
 from shared.abtest.plan import DEFAULT_UNITS, Plan
@@ -141,8 +142,7 @@ def _values_of(metric: AbMetric, cap: int | None) -> str:
     x = "0" if metric.denominator is None else f"CAST({_COMPONENTS[metric.denominator]} AS numeric)"
     above = "false"
     if cap is not None:
-        most = f"{cap}" if metric.denominator is None else f"{cap} * {x}"
-        above, y = f"{y} > {most}", f"least({y}, {most})"
+        y, above = capped(metric, cap, y, x)
     return f"('{metric.name}', {known}, {y}, {x}, {above})"
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from shared.abtest import lifecycle
+from shared.abtest.finite import finite
 from shared.abtest.history import harms_that_paused
 from shared.abtest.states import AbStatus
 from shared.abtest.tables import AbTest
@@ -44,14 +44,12 @@ def pause_when_harmed(session: Session, test: AbTest, verdict: Verdict) -> tuple
 
 
 def _told(one: Comparison) -> dict[str, Any]:
-    # An interval of a quantile may have no end, and JSON has no infinity.
-    ends = [end if math.isfinite(end) else None for end in one.interval or ()]
     return {
         "variant": one.variant,
         "metric": one.metric,
         "unit": one.unit,
         "difference": one.difference,
-        "interval": ends,
+        "interval": finite(one.interval or ()),
         "confidence": one.confidence,
         "p_adjusted": one.p_adjusted,
     }

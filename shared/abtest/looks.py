@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.abtest.finite import finite
 from shared.abtest.tables import AbLook, AbTest
 from shared.abtest.verdicts import AbState, Verdict
 from shared.database import tenant_of
@@ -69,7 +69,7 @@ def look_of(test: AbTest, found: Verdict, at: datetime) -> Look:
                 one.unit,
                 one.state,
                 one.difference,
-                *(_finite(end) for end in one.interval or (None, None)),
+                *finite(one.interval or (None, None)),
             )
             for one in found.comparisons
             if one.metric == success
@@ -145,8 +145,3 @@ def _look(row: AbLook) -> Look:
             ComparedThen(**one | {"state": AbState(one["state"])}) for one in row.shown["compared"]
         ),
     )
-
-
-def _finite(end: float | None) -> float | None:
-    """JSON has no infinity."""
-    return end if end is not None and math.isfinite(end) else None

@@ -107,13 +107,14 @@ _TIMED: Final = (("llm_latency_ms", "timed_calls"), ("task_latency_ms", "timed_t
 
 _COST: Final = {"unit": "$", "scale": 1e-9, "needs_none_of": ("unpriced_calls",)}
 
+COMPLETION_RATE: Final = "task_completion_rate"
+"What `success` means; every unit is in it."
+
 METRICS: Final[Mapping[str, AbMetric]] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            _ratio(
-                "task_completion_rate", "successes", "tasks", larger_is_better=True, unit="share"
-            ),
+            _ratio(COMPLETION_RATE, "successes", "tasks", larger_is_better=True, unit="share"),
             _ratio("error_rate", "errors", "attempts", larger_is_better=False, unit="share"),
             _ratio(
                 "llm_latency",

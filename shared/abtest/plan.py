@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shared.abtest.allocation import LEAST_SHARE, Allocation
-from shared.abtest.metrics import METRICS, AbMetric, Kind
+from shared.abtest.metrics import COMPLETION_RATE, METRICS, AbMetric, Kind
 from shared.abtest.own_metrics import MOST_OWN, OwnMetric
 
 LEAST_UNITS: Final = 30
@@ -29,7 +29,6 @@ MOST_GUARDRAILS: Final = 20
 LARGEST_CAP: Final = 10**15
 "As stored: a million dollars in nano-dollars. Margins are no larger either."
 
-_RATE: Final = "task_completion_rate"
 _ALIAS: Final = "success"
 "It has both names."
 _DEFAULT_GUARDRAILS: Final = ("error_rate", "llm_latency", "cost_per_unit")
@@ -129,7 +128,9 @@ class Plan(_Part):
     nothing is over. ValueError for what cannot be.
     """
 
-    success_metric: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]{0,99}$")] = _RATE
+    success_metric: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]{0,99}$")] = (
+        COMPLETION_RATE
+    )
     "What the variants are compared by."
     guardrails: Annotated[tuple[Guardrail, ...], Field(max_length=MOST_GUARDRAILS)] = ()
     alpha: Number = 0.05
@@ -159,7 +160,7 @@ class Plan(_Part):
     @field_validator("success_metric")
     @classmethod
     def _one_name(cls, name: str) -> str:
-        return _RATE if name == _ALIAS else name
+        return COMPLETION_RATE if name == _ALIAS else name
 
     @model_validator(mode="after")
     def _can_be(self) -> Self:

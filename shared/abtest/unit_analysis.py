@@ -7,22 +7,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, Protocol
+from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.abtest.history import began_at, split_changed
 from shared.abtest.inference.estimates import Moments
-from shared.abtest.metrics import METRICS, SPREADS, Kind
+from shared.abtest.metrics import COMPLETION_RATE, METRICS, SPREADS, Kind
 from shared.abtest.plan import Plan
 from shared.abtest.retention import MIXED
 from shared.abtest.tables import AbSum, AbTest, AbUnit
 from shared.abtest.verdicts import MetricSums, VariantSums, Verdict, judge
 from shared.telemetry.histograms import Histogram
-
-_RATE: Final = "task_completion_rate"
-"What `success` means, and a metric that every unit is in."
 
 
 def judge_units(session: Session, test: AbTest, now: datetime) -> Verdict:
@@ -58,7 +55,7 @@ def plan_of(test: AbTest) -> Plan:
 
 
 def _units(of_metrics: Mapping[str, AbSum]) -> int:
-    return of_metrics[_RATE].units if of_metrics else 0
+    return of_metrics[COMPLETION_RATE].units if of_metrics else 0
 
 
 def _metrics(of_metrics: Mapping[str, AbSum]) -> dict[str, MetricSums]:

@@ -25,6 +25,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.abtest.capping import capped
 from shared.abtest.metrics import BEFORE, COMPONENTS, SPREADS, SUMMED, AbMetric
 from shared.abtest.own_metrics import OwnMetric
 from shared.abtest.tables import AbSum
@@ -273,11 +274,10 @@ def _sums_of(metric: AbMetric, cap: int | None, tests: str) -> str:
     """What is to be added to a metric's sums, of each test and variant.
 
     Of each unit as it was and as it is: in it or not, unknown or not, y, x, above the cap or not.
-    The cap is one of y, or of y over x where x is how many times were measured. What one event
-    changes of a unit is in few of its metrics; of the others nothing is added.
+    What one event changes of a unit is in few of its metrics; of the others nothing is added.
     """
     beside = metric.denominator or metric.before
-    # A cap times a number of calls may be beyond 64 bits; what is stored is not, and is quicker.
+    # What is stored is not beyond 64 bits, and quicker than numeric.
     wide = "{}" if cap is None else "CAST({} AS numeric)"
     values = []
     for when, counted in (("was", "counted"), ("is", "counts")):
@@ -290,9 +290,8 @@ def _sums_of(metric: AbMetric, cap: int | None, tests: str) -> str:
         )
         above = "0"
         if cap is not None:
-            most = str(cap) if metric.denominator is None else f"{cap} * {x}"
-            above = f"CAST({y} > {most} AS integer)"
-            y = f"least({y}, {most})"
+            y, over = capped(metric, cap, y, x)
+            above = f"CAST({over} AS integer)"
             # Who is far out was so before, and the two belong together.
             x = f"least({x}, {cap})" if metric.denominator is None else x
         values += [

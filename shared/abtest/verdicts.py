@@ -45,7 +45,7 @@ from shared.abtest.inference.sequential import (
     confidence_sequence,
     mixture_scale,
 )
-from shared.abtest.metrics import AbMetric, Kind
+from shared.abtest.metrics import COMPLETION_RATE, AbMetric, Kind
 from shared.abtest.plan import LEAST_UNITS, Guardrail, Plan
 from shared.drift.null_distributions import chi_square_sf
 from shared.evaluation.intervals import Interval
@@ -597,7 +597,7 @@ def _best(plan: Plan, variants: Sequence[VariantSums]) -> dict[str, Posterior]:
     if metric.kind is Kind.QUANTILE or any(_why_unknown(metric, one) for one in variants):
         return {}
     moments = [_sums(one, metric).moments for one in variants]
-    if metric.name == "task_completion_rate":
+    if metric.name == COMPLETION_RATE:
         found = of_shares([_trials(one) for one in moments])
     else:
         estimates = [_estimate(metric, one) for one in moments]

@@ -14,15 +14,10 @@ off-policy inference for contextual bandits", 2022, arXiv:2210.10768).
 
 from __future__ import annotations
 
-import math
-from typing import Final
-
 from shared.abtest.inference.estimates import Estimate
+from shared.abtest.inference.least_alpha import least_alpha
 from shared.abtest.inference.sequential import confidence_sequence
 from shared.evaluation.intervals import Interval
-
-LEAST_P: Final = 1e-15
-"What is less is not told apart."
 
 
 def difference_of_both(
@@ -41,17 +36,9 @@ def always_valid_p_of_both(
 
     1 where none does.
     """
-    low, high = math.log(LEAST_P), math.log(1 - 1e-12)
 
-    def leaves_null_out(log_alpha: float) -> bool:
-        interval = difference_of_both(treatment, control, rho, math.exp(log_alpha))
+    def leaves_null_out(alpha: float) -> bool:
+        interval = difference_of_both(treatment, control, rho, alpha)
         return not interval.low <= null <= interval.high
 
-    if not leaves_null_out(high):
-        return 1.0
-    if leaves_null_out(low):
-        return LEAST_P
-    while high - low > 1e-3:
-        middle = (low + high) / 2
-        low, high = (low, middle) if leaves_null_out(middle) else (middle, high)
-    return math.exp(high)
+    return least_alpha(leaves_null_out)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import numpy as np
 
+from shared.abtest.inference.least_alpha import least_alpha
 from shared.evaluation.intervals import Interval
 from shared.telemetry.histograms import BINS, Histogram, lower_edges
-
-LEAST_P: Final = 1e-15
-"What is less is not told apart."
 
 
 def confidence_sequence_of_quantile(
@@ -65,18 +62,9 @@ def always_valid_p_of_quantiles(
 
     1 where none does.
     """
-    low, high = math.log(LEAST_P), 0.0
 
-    def leaves_it_out(log_alpha: float) -> bool:
-        alpha = min(math.exp(log_alpha), 1 - 1e-12)
+    def leaves_null_out(alpha: float) -> bool:
         interval = difference_of_quantiles(treatment, control, quantile, alpha)
         return interval is not None and not interval.low <= null <= interval.high
 
-    if not leaves_it_out(high):
-        return 1.0
-    if leaves_it_out(low):
-        return LEAST_P
-    while high - low > 1e-3:
-        middle = (low + high) / 2
-        low, high = (low, middle) if leaves_it_out(middle) else (middle, high)
-    return math.exp(high)
+    return least_alpha(leaves_null_out)
