@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -19,20 +20,15 @@ from pydantic import ValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
-from shared.abtest.analysis import analysis_of
 from shared.abtest.analysis import step as analyze_step
-from shared.abtest.bandit import follow
 from shared.abtest.enrolment import complete_moves
 from shared.abtest.exposed import store_exposures
 from shared.abtest.exposures import ExposureBuffer
-from shared.abtest.guarding import pause_when_harmed
 from shared.abtest.lifecycle import find, load_test, republish
-from shared.abtest.looks import keep, look_of
 from shared.abtest.retention import forget_old_units
-from shared.abtest.states import AbStatus, AbTestError
-from shared.abtest.tables import AbTest
+from shared.abtest.states import AbTestError
 from shared.abtest.unit_sums import sum_units
-from shared.alerts.ab_tests import close_alerts_of, tell_of_test, told_of
+from shared.alerts.ab_looks import look_at, to_be_looked_at
 from shared.costs.agents import why_unpriced
 from shared.costs.pricing import tenant_prices
 from shared.database import TenantId, system_session, tenant_session
@@ -182,37 +178,16 @@ run_benchmark = transactional_task(RunBenchmark, make_run)
 extend_run = transactional_task(ExtendRun, make_more)
 analyze_ab_test = transactional_task(AnalyzeAbTest, analyze_step)
 
-OPEN = (AbStatus.RUNNING, AbStatus.PAUSED)
-"Of a paused test units go on doing what they do."
+
+def look(session: Session, job: WatchAbTest) -> Mapping[str, Any]:
+    return asdict(look_at(session, find(session, job.test, job.environment), datetime.now(UTC)))
 
 
-def look_at(session: Session, job: WatchAbTest) -> Mapping[str, Any]:
-    """Keep what a test has shown, tell of it, and do what its plan wants done of it."""
-    test = find(session, job.test, job.environment)
-    if test.status not in OPEN:
-        told = close_alerts_of(session, test)
-        return {"alerts_raised": told.raised, "alerts_resolved": told.resolved}
-    now = datetime.now(UTC)
-    found = analysis_of(session, test, now)
-    keep(session, test, look_of(test, found, now))
-    told = tell_of_test(session, test, found, now)
-    paused_for = pause_when_harmed(session, test, found)
-    return {
-        "state": found.state.value,
-        "verdict": found.verdict,
-        "units": found.units,
-        "alerts_raised": told.raised,
-        "alerts_resolved": told.resolved,
-        "paused_for": [f"{one.metric} of {one.variant}" for one in paused_for],
-        "weights": follow(session, test, found),
-    }
-
-
-watch_ab_test = transactional_task(WatchAbTest, look_at)
+watch_ab_test = transactional_task(WatchAbTest, look)
 
 
 def enqueue_looks(slot: datetime) -> int:
-    """A job for each test that assigns or has, until its end has been told; return how many.
+    """A job for each test that is to be looked at; return how many.
 
     Asked again for the same slot, nothing is added.
     """
@@ -221,13 +196,9 @@ def enqueue_looks(slot: datetime) -> int:
     asked = 0
     for tenant_id in tenants:
         with tenant_session(TenantId(tenant_id)) as session:
-            named = sa.tuple_(AbTest.environment, AbTest.name).in_(told_of(session))
-            wanted = sa.select(AbTest.id, AbTest.name, AbTest.environment).where(
-                AbTest.status.in_(OPEN) | named
-            )
-            for test_id, name, environment in session.execute(wanted).all():
-                job = WatchAbTest(test=name, environment=environment)
-                enqueue(session, job, idempotency_key=f"{slot.isoformat()}:{test_id}")
+            for test in to_be_looked_at(session):
+                job = WatchAbTest(test=test.name, environment=test.environment)
+                enqueue(session, job, idempotency_key=f"{slot.isoformat()}:{test.id}")
                 asked += 1
     return asked
 

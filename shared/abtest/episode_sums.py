@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.abtest.capping import capped
-from shared.abtest.history import split_changed
 from shared.abtest.metrics import AbMetric, Kind
 from shared.abtest.plan import DEFAULT_UNITS, Plan
 from shared.abtest.tables import AbTest
@@ -78,8 +77,8 @@ def judge_episodes(session: Session, test: AbTest, now: datetime) -> Verdict:
     found = judge(
         plan,
         variants,
-        split_changed=split_changed(session, test),
-        units_a_day=units_a_day(session, test, variants, now),
+        split_changed=test.split_changed_at is not None,
+        units_a_day=units_a_day(test, variants, now),
     )
     wanted = plan_of(test)
     untold = [name for name in wanted.compared if not is_known(wanted.metric(name))]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 import sqlalchemy as sa
 from redis.exceptions import RedisError
@@ -30,14 +30,19 @@ from shared.abtest.exposures import ExposureBuffer
 from shared.abtest.kept import NOBODY_KEPT, kept_units
 from shared.abtest.plan import Plan
 from shared.abtest.slots import SlotError, SlotTable, allocate, lost, reallocate
-from shared.abtest.states import AbStatus, AbTestError, Move, after
+from shared.abtest.states import ENDED, AbStatus, AbTestError, Move, after
 from shared.abtest.tables import AbTest
 from shared.database import tenant_of
+from shared.jobs.contracts import WatchAbTest
+from shared.jobs.submission import enqueue
 from shared.registry.models import RegistryError, key, resolve
 from shared.telemetry.units import UnitError, unit_bytes
 from shared.tenancy.tenants import audit
 
 log = logging.getLogger(__name__)
+
+LAST_LOOK_AFTER: Final = timedelta(minutes=2)
+"What units did before the end of their test is summed by then: each minute what has come is."
 
 
 def create(
@@ -81,7 +86,7 @@ def create(
     if created is None:
         raise AbTestError(f"there is a test {name!r} in {environment!r} already")
     test = find(session, name, environment)
-    audit(session, "ab_test.create", _subject(test), _audited(test))
+    audit(session, "ab_test.create", _subject(test), {"test_id": str(test.id), **_audited(test)})
     _publish(session, test)
     return test
 
@@ -245,7 +250,10 @@ def change_weights(
         except ValueError as error:
             raise _refused(test, str(error)) from None
     _split(session, test, [weights[one] for one in names], _rules(test).coverage)
-    test.variants = [one | {"weight": weights[one["name"]]} for one in test.variants]
+    others = [one | {"weight": weights[one["name"]]} for one in test.variants]
+    if test.status != AbStatus.DRAFT and others != test.variants:
+        test.split_changed_at = test.split_changed_at or datetime.now(UTC)
+    test.variants = others
     return _changed(session, test, "ab_test.weights", {"weights": dict(weights)})
 
 
@@ -439,6 +447,10 @@ def _moves(test: AbTest, move: Move) -> bool:
         raise _refused(test, str(error)) from None
     if test.status == AbStatus.STOPPED:
         test.moving = []
+    if before == AbStatus.DRAFT and test.status != before:
+        test.began_at = datetime.now(UTC)
+    if test.status in ENDED and test.ended_at is None:
+        test.ended_at = datetime.now(UTC)
     return test.status != before
 
 
@@ -483,9 +495,22 @@ def _have(test: AbTest, slots: SlotTable) -> None:
 def _changed(session: Session, test: AbTest, action: str, details: Mapping[str, Any]) -> AbTest:
     test.table_version += 1
     session.flush()
-    audit(session, action, _subject(test), {**details, "table_version": test.table_version})
+    known = {"test_id": str(test.id), "table_version": test.table_version}
+    audit(session, action, _subject(test), {**details, **known})
     _publish(session, test)
+    if test.status in ENDED:
+        _be_looked_at_once_more(session, test)
     return test
+
+
+def _be_looked_at_once_more(session: Session, test: AbTest) -> None:
+    """A last look keeps what it came to and closes its alerts; hourly ones are of open tests."""
+    enqueue(
+        session,
+        WatchAbTest(test=test.name, environment=test.environment),
+        idempotency_key=f"end:{test.id}",
+        not_before=datetime.now(UTC) + LAST_LOOK_AFTER,
+    )
 
 
 def _publish(session: Session, test: AbTest) -> None:
@@ -535,7 +560,7 @@ def _is_name(*given: str) -> bool:
 
 
 def _require_open(test: AbTest, why: str) -> None:
-    if test.status in (AbStatus.STOPPED, AbStatus.CONCLUDED):
+    if test.status in ENDED:
         raise _refused(test, f"it is {test.status}: {why}")
 
 

@@ -15,8 +15,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.abtest.history import ended_at
-from shared.abtest.states import AbStatus
+from shared.abtest.states import ENDED
 from shared.abtest.tables import AbSum, AbTest, AbUnit
 from shared.abtest.unit_sums import one_at_a_time
 from shared.database import TenantId, system_session, tenant_session
@@ -59,7 +58,7 @@ def close_ended_tests(session: Session, now: datetime, keep: timedelta) -> list[
     ended = session.scalars(
         sa.select(AbTest)
         .where(
-            AbTest.status.in_((AbStatus.STOPPED, AbStatus.CONCLUDED)),
+            AbTest.status.in_(ENDED),
             AbTest.units_removed_at.is_(None),
         )
         .order_by(AbTest.id)
@@ -67,7 +66,7 @@ def close_ended_tests(session: Session, now: datetime, keep: timedelta) -> list[
     ).all()
     closed = []
     for test in ended:
-        end = ended_at(session, test)
+        end = test.ended_at
         if end is None or end > now - keep or _waits(session, test, end):
             continue
         _keep_mixed(session, test)
@@ -76,7 +75,11 @@ def close_ended_tests(session: Session, now: datetime, keep: timedelta) -> list[
             session,
             "ab_test.units_removed",
             f"{test.environment}/{test.name}",
-            {"ended_at": end.isoformat(), "kept_days": keep / timedelta(days=1)},
+            {
+                "test_id": str(test.id),
+                "ended_at": end.isoformat(),
+                "kept_days": keep / timedelta(days=1),
+            },
         )
         closed.append(test)
     return closed

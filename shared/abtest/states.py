@@ -22,6 +22,10 @@ class AbStatus(StrEnum):
     "Everyone who is targeted gets the winner."
 
 
+ENDED: Final = (AbStatus.STOPPED, AbStatus.CONCLUDED)
+"What its units do from then on is not the test's."
+
+
 class Move(StrEnum):
     START = "start"
     PAUSE = "pause"

@@ -36,6 +36,12 @@ class AbTest(Base):
     "Ranges of the slots that let nobody in until they belong to their next owner."
     winner: Mapped[str | None]
     table_version: Mapped[int]
+    began_at: Mapped[datetime | None]
+    "When it was started."
+    split_changed_at: Mapped[datetime | None]
+    "When its weights were changed first since it began: from then on units have no one ratio."
+    ended_at: Mapped[datetime | None]
+    "When it was stopped or concluded, whichever came first. Its rules may end it before that."
     units_removed_at: Mapped[datetime | None]
     "When what is kept of its units was given up, long after its end: see `retention`."
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

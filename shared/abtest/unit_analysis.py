@@ -12,7 +12,6 @@ from typing import Protocol
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.abtest.history import began_at, split_changed
 from shared.abtest.inference.estimates import Moments
 from shared.abtest.metrics import COMPLETION_RATE, METRICS, SPREADS, Kind
 from shared.abtest.plan import Plan
@@ -44,8 +43,8 @@ def judge_units(session: Session, test: AbTest, now: datetime) -> Verdict:
     return judge(
         plan_of(test),
         variants,
-        split_changed=split_changed(session, test),
-        units_a_day=units_a_day(session, test, variants, now),
+        split_changed=test.split_changed_at is not None,
+        units_a_day=units_a_day(test, variants, now),
     )
 
 
@@ -125,12 +124,9 @@ def _mixed(session: Session, test: AbTest) -> dict[str, int]:
     return dict(mixed)
 
 
-def units_a_day(
-    session: Session, test: AbTest, variants: Sequence[VariantSums], now: datetime
-) -> float | None:
+def units_a_day(test: AbTest, variants: Sequence[VariantSums], now: datetime) -> float | None:
     """Since the test began, if that is a day ago or more."""
-    began = began_at(session, test)
-    if began is None:
+    if test.began_at is None:
         return None
-    days = (now - began).total_seconds() / 86_400
+    days = (now - test.began_at).total_seconds() / 86_400
     return sum(one.units for one in variants) / days if days >= 1 else None

@@ -2,9 +2,10 @@
 
 Every event of a unit waits in `mlops.unit_events` until it is in the sums, every exposure that is
 news is marked. One transaction takes some of both: an event counts for the tests whose unit was
-exposed before it, and an exposure that comes later than its unit's events looks back for them.
-An event that is still waiting is not looked for, because it will be taken: so each counts once,
-whatever comes first. Of a tenant one such transaction runs at a time.
+exposed before it and that had not ended by then, and an exposure that comes later than its unit's
+events looks back for them. An event that is still waiting is not looked for, because it will be
+taken: so each counts once, whatever comes first. What was before a test's end counts however late
+it comes. Of a tenant one such transaction runs at a time.
 
 The sums of a variant change by what its units' own change, so an analysis of ten million units
 reads a dozen rows. A unit that was given two variants is in no sum, see `Exposure.mixed`. Where a
@@ -99,19 +100,22 @@ _TAKE_EXPOSURES: Final = sa.text(
     """
 )
 
+_END: Final = "least(t.ended_at, CAST(t.rules->>'ends_at' AS timestamptz))"
+"When a test `t` has ended, by its author or by its rules; null where it has not."
+
 # `before` sees the units as they were before this statement. An exposure to a test that there is
-# not is nobody's, nor is one to a draft: it assigns none, and its caps are not settled. One to a
-# test whose units are removed would count its unit again.
+# not is nobody's, nor is one to a draft: it assigns none, and its caps are not settled; nor one
+# that was after the test's end. One to a test whose units are removed would count its unit again.
 _COUNT_FROM: Final = sa.text(
-    """
+    f"""
     WITH news AS (
-        SELECT told.* FROM unnest(
+        SELECT told.*, {_END} AS ended_at FROM unnest(
             CAST(:tests AS uuid[]), CAST(:units AS uuid[]), CAST(:variants AS text[]),
             CAST(:times AS timestamptz[]), CAST(:mixed AS boolean[])
         ) AS told (test_id, unit_id, variant, exposed_at, mixed)
-        WHERE EXISTS (
-            SELECT FROM mlops.ab_tests t WHERE t.id = told.test_id AND t.status <> 'draft'
-                AND t.units_removed_at IS NULL)
+        JOIN mlops.ab_tests t ON t.id = told.test_id AND t.status <> 'draft'
+            AND t.units_removed_at IS NULL
+        WHERE {_END} IS NULL OR told.exposed_at < {_END}
     ),
     before AS (SELECT u.* FROM mlops.ab_units u JOIN news USING (test_id, unit_id)),
     noted AS (
@@ -124,10 +128,10 @@ _COUNT_FROM: Final = sa.text(
         SET counted_from = excluded.counted_from, mixed = excluded.mixed
     )
     SELECT news.test_id, news.unit_id, news.exposed_at AS since,
-        before.counted_from AS until,
+        least(before.counted_from, news.ended_at) AS until,
         before.unit_id IS NOT NULL AND NOT before.mixed AS counted
     FROM news LEFT JOIN before USING (test_id, unit_id)
-    """
+    """  # noqa: S608 (a constant)
 )
 
 
@@ -162,6 +166,9 @@ _ADD_UP: Final = sa.text(
             CAST(:until AS timestamptz[]), CAST(:counted AS boolean[])
         ) AS fresh (test_id, unit_id, since, until, counted)
     ),
+    ended AS MATERIALIZED (
+        SELECT t.id AS test_id, coalesce({_END}, 'infinity') AS at FROM mlops.ab_tests t
+    ),
     -- Bounds that are known before it is looked for: other days are not looked at.
     earliest AS (SELECT min(since) AS since FROM fresh),
     latest AS (SELECT max(occurred_at) AS at FROM mlops.events),
@@ -178,6 +185,7 @@ _ADD_UP: Final = sa.text(
         SELECT u.test_id, u.unit_id, {_SUMS}
         FROM taken JOIN mlops.events e USING (tenant_id, occurred_at, event_id)
         JOIN mlops.ab_units u ON u.unit_id = e.unit_id AND u.counted_from <= e.occurred_at
+        JOIN ended ON ended.test_id = u.test_id AND e.occurred_at < ended.at
         GROUP BY u.test_id, u.unit_id
     ),
     looked_back AS (

@@ -341,3 +341,58 @@ def test_actions_that_were_stored_before_are_summed_by_name_as_new_ones(
         ("action", "click", {"try": 1}),
         ("llm_call", None, {"action": "click", "try": 1}),
     ]
+
+
+def test_when_tests_began_and_ended_is_taken_from_the_audit_trail(
+    database: str, services: TemporaryServices
+) -> None:
+    engine = sa.create_engine(psycopg_url(database), poolclass=sa.NullPool)
+    tenant = uuid.uuid4()
+    with engine.begin() as connection:
+        at_version(connection, "0024")
+    # By its day in March 2026.
+    told = {
+        "ended": ("weights 1", "running 2", "paused 3", "weights 4", "running 5", "weights 6",
+                  "concluded 7", "stopped 8"),
+        "runs": ("weights 1", "running 2"),
+        "draft": ("weights 1",),
+    }  # fmt: skip
+    status = {"ended": "stopped", "runs": "running", "draft": "draft"}
+    with as_superuser(database, services).begin() as connection:
+        connection.execute(
+            sa.text("INSERT INTO mlops.tenants (id, name) VALUES (:t, 'before')"), {"t": tenant}
+        )
+        for name, entries in told.items():
+            connection.execute(
+                sa.text(
+                    "INSERT INTO mlops.ab_tests (id, tenant_id, environment, name, status,"
+                    " success_metric, variants, table_version) VALUES (gen_random_uuid(), :t,"
+                    " 'production', :name, :status, 'success', '[]', 1)"
+                ),
+                {"t": tenant, "name": name, "status": status[name]},
+            )
+            for action, day in (entry.split() for entry in entries):
+                connection.execute(
+                    sa.text(
+                        "INSERT INTO mlops.audit_log (tenant_id, at, actor, action, subject)"
+                        " VALUES (:t, make_timestamptz(2026, 3, :day, 0, 0, 0, 'UTC'), 'ann',"
+                        " 'ab_test.' || :action, 'production/' || :name)"
+                    ),
+                    {"t": tenant, "day": int(day), "action": action, "name": name},
+                )
+
+    upgrade(database, services.database_url)
+
+    with as_superuser(database, services).begin() as connection:
+        found = connection.execute(
+            sa.text(
+                "SELECT name, date_part('day', began_at AT TIME ZONE 'UTC'),"
+                " date_part('day', split_changed_at AT TIME ZONE 'UTC'),"
+                " date_part('day', ended_at AT TIME ZONE 'UTC') FROM mlops.ab_tests ORDER BY name"
+            )
+        ).all()
+    assert [tuple(one) for one in found] == [
+        ("draft", None, None, None),
+        ("ended", 2, 4, 7),
+        ("runs", 2, None, None),
+    ]

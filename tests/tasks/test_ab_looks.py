@@ -1,4 +1,4 @@
-"""The timetable looks at each test that is open, and once more at what has ended."""
+"""The timetable looks at each test that is open; what ends is looked at once more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import uuid4
 import redis
 import sqlalchemy as sa
 
-from shared.abtest.lifecycle import create, find, start, stop
+from shared.abtest.lifecycle import conclude, create, find, start, stop
 from shared.abtest.looks import looks_of
 from shared.abtest.unit_sums import sum_units
 from shared.alerts.tables import Alert
@@ -51,8 +51,16 @@ def put_units(tenant: TenantId, name: str) -> None:
 def looked(tenant: TenantId, slot: datetime) -> list[str]:
     """Do what is asked for at that slot; the tests that were looked at."""
     enqueue_looks(slot)
+    return looked_as_asked(tenant)
+
+
+def looked_as_asked(tenant: TenantId) -> list[str]:
     with tenant_session(tenant) as session:
-        wanted = sa.select(JobRow).where(JobRow.kind == "watch_ab_test", JobRow.status == "queued")
+        wanted = sa.select(JobRow).where(
+            JobRow.kind == "watch_ab_test",
+            JobRow.status == "queued",
+            JobRow.not_before <= sa.func.now(),
+        )
         jobs = session.scalars(wanted).all()
     for job in jobs:
         message = JobMessage(tenant_id=tenant, job_id=job.id).model_dump(mode="json")
@@ -60,7 +68,7 @@ def looked(tenant: TenantId, slot: datetime) -> list[str]:
     return sorted(job.payload["test"] for job in jobs)
 
 
-def test_open_tests_are_looked_at_once_an_hour_and_ended_ones_until_that_is_told(
+def test_open_tests_are_looked_at_once_an_hour_and_ended_ones_once_more(
     tenant: TenantId, clean_redis: redis.Redis
 ) -> None:
     with tenant_session(tenant) as session:
@@ -85,12 +93,35 @@ def test_open_tests_are_looked_at_once_an_hour_and_ended_ones_until_that_is_told
         told = session.scalars(sa.select(Alert.details["what"].astext)).all()
         assert told == ["decision", "decision"]
         stop(session, "fixed")
-    assert looked(tenant, SLOT + timedelta(hours=1)) == ["fixed", "followed"]
+    # Not before what its units did until then is summed.
+    assert looked_as_asked(tenant) == []
     with tenant_session(tenant) as session:
-        assert len(looks_of(session, find(session, "fixed"))) == 1
+        session.execute(sa.update(JobRow).values(not_before=sa.func.now()))
+    assert looked_as_asked(tenant) == ["fixed"]
+    with tenant_session(tenant) as session:
+        test = find(session, "fixed")
+        _, last = looks_of(session, test)
+        assert test.ended_at is not None
+        assert (last.state, last.looked_at > test.ended_at) == ("better", True)
         opened = sa.select(Alert.details["test"].astext).where(Alert.resolved_at.is_(None))
         assert session.scalars(opened).all() == ["followed"]
-    assert looked(tenant, SLOT + timedelta(hours=2)) == ["followed"]
+    assert looked(tenant, SLOT + timedelta(hours=1)) == ["followed"]
+
+
+def test_alerts_of_an_ended_test_whose_last_look_failed_are_closed_by_the_hourly_one(
+    tenant: TenantId, clean_redis: redis.Redis
+) -> None:
+    with tenant_session(tenant) as session:
+        create(session, "fixed", split(*VARIANTS))
+        start(session, "fixed")
+    put_units(tenant, "fixed")
+    looked(tenant, SLOT)
+    with tenant_session(tenant) as session:
+        conclude(session, "fixed", "concise")
+    assert looked(tenant, SLOT + timedelta(hours=1)) == ["fixed"]
+    with tenant_session(tenant) as session:
+        assert session.scalars(sa.select(Alert).where(Alert.resolved_at.is_(None))).all() == []
+    assert looked(tenant, SLOT + timedelta(hours=2)) == []
 
 
 def test_a_guardrail_that_is_harmed_pauses_a_test_whose_plan_says_so(

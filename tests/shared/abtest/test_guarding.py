@@ -114,6 +114,17 @@ def test_a_person_who_resumes_it_knows_and_only_another_harm_pauses_it_again(
     assert [one["metric"] for one in pauses(session)[-1]["harmed"]] == ["cost_per_unit"]
 
 
+def test_what_paused_a_test_of_the_same_name_but_for_a_slash_is_not_its_own(
+    session: Session,
+) -> None:
+    variants = [{"name": name, "weight": 0.5} for name in ("control", "treatment")]
+    plan: dict[str, Any] = {"pause_when_harmed": True, "guardrails": ["error_rate"]}
+    for environment, name in (("a", "b/c"), ("a/b", "c")):
+        create(session, name, variants, environment=environment, **plan)
+        test = start(session, name, environment)
+        assert pause_when_harmed(session, test, verdict(test, treatment=900)) != ()
+
+
 def test_a_test_that_has_ended_meanwhile_stays_ended(session: Session) -> None:
     test = begun(session, guardrails=["error_rate"])
     harmed = verdict(test, treatment=900)

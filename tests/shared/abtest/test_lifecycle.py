@@ -381,6 +381,30 @@ def test_every_change_leaves_an_audit_row(models: TenantId) -> None:
     assert entries[-2].details["winner"] == "treatment"
 
 
+def test_when_it_began_and_ended_and_its_split_changed_stands_in_its_row(models: TenantId) -> None:
+    other = {"control": 0.4, "treatment": 0.6}
+    with tenant_session(models) as session:
+        create(session, "prompt", EVEN)
+        test = change_weights(session, "prompt", other)
+        assert (test.began_at, test.split_changed_at, test.ended_at) == (None, None, None)
+        began = start(session, "prompt").began_at
+        assert began is not None
+        pause(session, "prompt")
+        assert change_weights(session, "prompt", other).split_changed_at is None
+        changed = change_weights(session, "prompt", {"control": 0.3, "treatment": 0.7})
+        first = changed.split_changed_at
+        assert first is not None
+        assert first >= began
+        resume(session, "prompt")
+        change_weights(session, "prompt", other)
+        ended = conclude(session, "prompt", "treatment").ended_at
+        assert ended is not None
+        assert ended >= first
+        # That its winner is served no more makes nothing of it again.
+        test = stop(session, "prompt")
+        assert (test.began_at, test.split_changed_at, test.ended_at) == (began, first, ended)
+
+
 def test_what_units_have_met_is_not_edited(models: TenantId) -> None:
     begin(models)
     with tenant_session(models) as session:

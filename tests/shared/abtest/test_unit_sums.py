@@ -58,7 +58,9 @@ def at(minutes: float) -> datetime:
     return NOW + timedelta(minutes=minutes)
 
 
-def a_test(session: Session, plan: Plan | None = None, status: str = "running") -> UUID:
+def a_test(
+    session: Session, plan: Plan | None = None, status: str = "running", **rules: str
+) -> UUID:
     test = AbTest(
         id=uuid4(),
         tenant_id=tenant_of(session),
@@ -72,11 +74,16 @@ def a_test(session: Session, plan: Plan | None = None, status: str = "running") 
             for name, slots in (("new", [0, 5000]), ("old", [5000, 10000]))
         ],
         plan={} if plan is None else plan.model_dump(mode="json", exclude={"success_metric"}),
+        rules=rules,
         table_version=1,
     )
     session.add(test)
     session.flush()
     return test.id
+
+
+def end(session: Session, test: UUID, minutes: float) -> None:
+    session.execute(sa.update(AbTest).where(AbTest.id == test).values(ended_at=at(minutes)))
 
 
 def exposed(test: UUID, unit: str, variant: str = "new", minutes: float = 0) -> ExposureEvent:
@@ -204,6 +211,28 @@ def test_a_draft_counts_nobody(session: Session) -> None:
     assert sums(session, test) == {}
 
 
+@pytest.mark.parametrize("by_its_rules", [True, False])
+def test_what_is_after_the_end_counts_for_nothing_and_what_was_before_counts_when_it_comes(
+    session: Session, by_its_rules: bool
+) -> None:
+    if by_its_rules:
+        test = a_test(session, ends_at=at(10).isoformat())
+    else:
+        test = a_test(session)
+        end(session, test, 10)
+    other = a_test(session)
+    send(session, exposed(test, "ann"), exposed(other, "ann"), ended("ann", minutes=9))
+    sum_units(session)
+    send(session, ended("ann", minutes=10), exposed(test, "bob", minutes=10), ended("bob"))
+    sum_units(session)
+    assert sums(session, test) == {"new": (1, 1, 1)}
+    assert sums(session, other) == {"new": (1, 2, 2)}
+    # Told late, in either order: that a unit did something before the end, and was there by then.
+    send(session, ended("ann", minutes=5), exposed(test, "bob"), ended("bob", minutes=12))
+    sum_units(session)
+    assert sums(session, test) == {"new": (2, 3, 3)}
+
+
 def test_a_unit_above_the_cap_counts_as_the_cap_whatever_it_does_next(session: Session) -> None:
     test = a_test(session, PLANNED)
     send(session, exposed(test, "ann"), exposed(test, "bob"))
@@ -250,11 +279,19 @@ STEPS = st.lists(
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(steps=STEPS, cuts=st.lists(st.integers(0, 25), max_size=5), seed=st.integers(0, 99))
+@given(
+    steps=STEPS,
+    cuts=st.lists(st.integers(0, 25), max_size=5),
+    until=st.sampled_from((-1.0, 1.0, 2.0, math.inf)),
+    seed=st.integers(0, 99),
+)
 def test_the_sums_are_those_of_all_events_at_once(
-    tenant: TenantId, steps: list[Step], cuts: list[int], seed: int
+    tenant: TenantId, steps: list[Step], cuts: list[int], until: float, seed: int
 ) -> None:
-    """In whatever order events and exposures come, and however often some of them are summed."""
+    """In whatever order events and exposures come, and however often some of them are summed.
+
+    What is after the test's end comes after it; what was before comes before or after.
+    """
     rng = random.Random(seed)
     with tenant_session(tenant) as session:
         test = a_test(session, PLANNED)
@@ -262,10 +299,15 @@ def test_the_sums_are_those_of_all_events_at_once(
         names = {name: f"{name}-{uuid4()}" for name in ("ann", "bob", "cid")}
         events = [_event(test, what, names[name], minutes) for what, name, minutes in steps]
         rng.shuffle(events)
+        last = until if until < math.inf else 99
+        late = [n for n, event in enumerate(events) if event.occurred_at >= at(last)]
+        ends = rng.randint(0, min(late, default=len(events) - 1))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(unit_sums, "EVENTS_AT_ONCE", 4)
             patch.setattr(unit_sums, "EXPOSURES_AT_ONCE", 1)
             for number, event in enumerate(events):
+                if number == ends and until < math.inf:
+                    end(session, test, until)
                 send(session, event)
                 if number in cuts:
                     sum_units(session)
@@ -273,7 +315,7 @@ def test_the_sums_are_those_of_all_events_at_once(
                 pass
         # A variant that has lost its only unit has sums of nothing.
         found = {name: told for name, told in sums(session, test).items() if any(told)}
-        assert found == _expected(events)
+        assert found == _expected(events, at(last))
         _agrees_with_units(session, test)
 
 
@@ -285,7 +327,7 @@ def _event(test: UUID, what: str, name: str, minutes: float) -> Event:
     return ended(name, what == "succeed", minutes)
 
 
-def _expected(events: Iterable[Event]) -> dict[str, tuple[int, int, int]]:
+def _expected(events: Iterable[Event], end: datetime) -> dict[str, tuple[int, int, int]]:
     """Of the completion rate, by the definition."""
     told = [event for event in events if isinstance(event, ExposureEvent)]
     since: dict[UUID, datetime] = {}
@@ -295,7 +337,7 @@ def _expected(events: Iterable[Event]) -> dict[str, tuple[int, int, int]]:
         variants[one.unit_id].append(one.variant)
     found: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for unit_id, given_variants in variants.items():
-        if len(set(given_variants)) > 1:
+        if len(set(given_variants)) > 1 or since[unit_id] >= end:
             continue
         of_variant = found[given_variants[0]]
         ends = [
@@ -303,7 +345,7 @@ def _expected(events: Iterable[Event]) -> dict[str, tuple[int, int, int]]:
             for event in events
             if isinstance(event, TaskEndEvent)
             and event.unit_id == unit_id
-            and event.occurred_at >= since[unit_id]
+            and since[unit_id] <= event.occurred_at < end
         ]
         of_variant[0] += 1
         of_variant[1] += sum(event.success is True for event in ends)
