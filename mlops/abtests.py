@@ -401,17 +401,15 @@ def assign(
     Example: mlops ab assign choice user-7 --attributes '{"country": "DE"}'
     """
     with one_line_errors():
-        from shared.abtest import lifecycle
-        from shared.abtest.assignment import live
+        from shared.abtest import serving
         from shared.database import tenant_session
         from shared.tenancy.tenants import current_tenant
 
         known = _object("--attributes", attributes)
         with tenant_session(current_tenant()) as session:
             with looking_up():
-                test = lifecycle.find(session, name, environment)
-            truth = lifecycle.truth_of(session, test)
-        given = live(truth.table, truth.kept).assign(unit, known)
+                test = serving.look_up(session, name, environment)
+            given = test.assign(unit, known)
     told = None if given.variant is None else given.variant.name
     if as_json:
         payload = None if given.variant is None else given.variant.payload

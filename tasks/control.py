@@ -24,9 +24,10 @@ from shared.abtest.analysis import step as analyze_step
 from shared.abtest.enrolment import complete_moves
 from shared.abtest.exposed import store_exposures
 from shared.abtest.exposures import ExposureBuffer
-from shared.abtest.lifecycle import find, load_test, republish
+from shared.abtest.lifecycle import find
 from shared.abtest.retention import forget_old_units
-from shared.abtest.states import AbTestError
+from shared.abtest.serving import load_test, republish
+from shared.abtest.states import AbStatus, AbTestError
 from shared.abtest.unit_sums import sum_units
 from shared.alerts.ab_looks import look_at, to_be_looked_at
 from shared.costs.agents import why_unpriced
@@ -138,6 +139,11 @@ def _kept(job: object) -> dict[str, Any]:
 
 def _chooser(exposures: ExposureBuffer, session: Session, split: AbSplit) -> Chooser:
     test = load_test(session, split.test, split.environment, exposures=exposures)
+    if test.table.status is AbStatus.CONCLUDED:
+        raise AbTestError(
+            f"test {split.test!r} is concluded: evaluate the model of its winner,"
+            f" {test.table.winner!r}"
+        )
     for variant in test.table.variants:
         if variant.model is None:
             raise AbTestError(

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from shared.abtest.definition import Rules, Variant
 from shared.abtest.exposures import Count, Counting
 from shared.abtest.hashing import SLOTS, fnv1a_32, in_namespace, slot_from, slot_of
-from shared.abtest.kept import NOBODY_KEPT, Kept, unit_hash
+from shared.abtest.kept import NOBODY_KEPT, Keeping
 from shared.abtest.slots import NOBODY, SlotError, SlotTable, slots_in
 from shared.abtest.states import AbStatus
 from shared.abtest.targeting import Attributes, compiled
@@ -190,7 +190,7 @@ class LiveTest:
 
 def live(
     table: AssignmentTable,
-    kept: Kept = NOBODY_KEPT,
+    kept: Keeping = NOBODY_KEPT,
     *,
     exposures: Counting | None = None,
     clock: Callable[[], float] = time.time,
@@ -258,7 +258,7 @@ def _concluded(table: AssignmentTable) -> Assign:
 
 def _running(
     table: AssignmentTable,
-    kept: Kept,
+    kept: Keeping,
     lease: list[float],
     after: list[LiveTest],
     exposures: Counting | None,
@@ -286,7 +286,7 @@ def _running(
     }
 
     def of_moved(unit_id: str, code: int) -> Assignment:
-        position = kept.variant_of(unit_hash(unit_id))
+        position = kept.variant_of(unit_id)
         return of_moved_slots[code] if position is None else by_position[position]
 
     def of_known(unit_id: str, slot: int) -> Assignment:

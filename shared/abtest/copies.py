@@ -42,7 +42,7 @@ from shared.abtest.definition import require_environment
 from shared.abtest.enrolment import Enrolment, Following
 from shared.abtest.exposures import ExposureBuffer, StickyExposures
 from shared.abtest.kept import NOBODY_KEPT, Kept, KeptError, digest
-from shared.abtest.lifecycle import republish
+from shared.abtest.serving import republish
 from shared.abtest.states import AbStatus
 from shared.abtest.targeting import Attributes
 from shared.database import TenantId, tenant_session
@@ -336,7 +336,8 @@ class LocalCopy:
         )
 
     def _kept(self, client: redis.Redis, table: AssignmentTable) -> Kept:
-        if table.kept is None:
+        # One that assigns nothing needs nobody: least of all may the kill switch wait for them.
+        if table.kept is None or table.status is not AbStatus.RUNNING:
             return NOBODY_KEPT
         key = ab_kept_key(self._tenant_id, table.kept)
         packed = cast("bytes | None", _unless_spoilt(client.get, key))

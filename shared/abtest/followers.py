@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Mapping
 from datetime import timedelta
+from hashlib import blake2b
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -104,6 +105,20 @@ def keep_others_out(session: Session) -> None:
     session.execute(_ALONE)
 
 
+def be_waited_for(session: Session, name: str, environment: str) -> None:
+    """Let no slot of a test move until this transaction has ended, in which it assigns.
+
+    Who comes while somebody waits to move slots waits as well, so that they do move.
+    """
+    session.execute(_ASSIGNING, {"test": _digest(environment, name)})
+
+
+def wait_for_callers(session: Session, name: str, environment: str) -> None:
+    """Wait for the transactions that assign by a test, and let no other begin to before this one
+    has ended. Ask for it before the test's row is locked: its kill switch needs the row alone."""
+    session.execute(_MOVING, {"test": _digest(environment, name)})
+
+
 def followers(session: Session, environment: str) -> int:
     """How many processes there are."""
     query = sa.select(sa.func.count()).where(AbCopy.environment == environment)
@@ -130,6 +145,17 @@ def _expiry(lease_seconds: float) -> sa.ColumnElement[object]:
     )
 
 
+def _digest(environment: str, name: str) -> str:
+    """Also of what is no name, for whoever finds that there is no such test."""
+    return blake2b(f"{environment}:{name}".encode("utf-8", "replace")).hexdigest()
+
+
 _KEY: Final = "hashtextextended('mlops.ab_copies:' || current_setting('app.tenant'), 0)"
 _AS_ONE_OF_MANY: Final = sa.text(f"SELECT pg_advisory_xact_lock_shared({_KEY})")
 _ALONE: Final = sa.text(f"SELECT pg_advisory_xact_lock({_KEY})")
+
+_SLOTS_KEY: Final = (
+    "hashtextextended('mlops.ab_slots:' || current_setting('app.tenant') || ':' || :test, 0)"
+)
+_ASSIGNING: Final = sa.text(f"SELECT pg_advisory_xact_lock_shared({_SLOTS_KEY})")
+_MOVING: Final = sa.text(f"SELECT pg_advisory_xact_lock({_SLOTS_KEY})")

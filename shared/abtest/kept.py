@@ -11,13 +11,13 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final, NamedTuple, Self
+from typing import Final, Protocol, Self
 from uuid import UUID
 
-from shared.abtest.slots import SlotTable, slots_in
+from shared.abtest.slots import Ranges, SlotTable
 from shared.telemetry.units import unit_digest
 
 _MAGIC: Final = b"kept1\n"
@@ -29,6 +29,13 @@ class KeptError(ValueError):
     """Bytes that are no packed units; the message is one line."""
 
 
+class Keeping(Protocol):
+    """Who knows which units keep their variant."""
+
+    def variant_of(self, unit_id: str) -> int | None:
+        """The position of the variant that a unit keeps; None if it keeps none."""
+
+
 @dataclass(frozen=True)
 class Kept:
     """Ascending hashes of units, and the position of the variant of each."""
@@ -36,8 +43,9 @@ class Kept:
     units: Sequence[int]
     variants: bytes
 
-    def variant_of(self, unit: int) -> int | None:
-        """The position of the variant that a unit keeps, by its hash; None if it keeps none."""
+    def variant_of(self, unit_id: str) -> int | None:
+        """As `Keeping` has it."""
+        unit = unit_hash(unit_id)
         place = bisect_left(self.units, unit)
         if place < len(self.units) and self.units[place] == unit:
             return self.variants[place]
@@ -80,28 +88,16 @@ def digest(packed: bytes) -> str:
     return blake2b(packed, digest_size=_DIGEST_BYTES).hexdigest()
 
 
-class Met(NamedTuple):
-    """A unit, by its digest, the slot that it is in, and the variant that it met."""
+def keeps(table: SlotTable, slot: int, variant: int) -> bool:
+    """Whether a unit in this slot that met the variant at this position is one of them.
 
-    unit_id: UUID
-    slot: int
-    variant: str
-
-
-def kept_units(table: SlotTable, positions: Mapping[str, int], exposed: Iterable[Met]) -> Kept:
-    """Those of the `exposed` units, each once with its variant, that the table would not give it.
-
-    `positions` are the variants' by name; what was exposed to another variant is left out. Of
-    slots that are moving all exposed units are kept: who comes into them now is not let in.
+    Of slots that are moving all units are that have met a variant: who comes into them now is not
+    let in.
     """
-    moving = slots_in(table.moving)
-    searched = slots_in(table.moved) | moving
-    found: dict[int, int] = {}
-    for unit_id, slot, variant in exposed if searched else ():
-        position = positions.get(variant)
-        if position is None or slot not in searched:
-            continue
-        if slot in moving or table.owners[slot] != position:
-            found[hash_of_digest(unit_id)] = position
-    units = sorted(found)
-    return Kept(array("Q", units), bytes(found[unit] for unit in units))
+    if _within(table.moving, slot):
+        return True
+    return _within(table.moved, slot) and table.owners[slot] != variant
+
+
+def _within(ranges: Ranges, slot: int) -> bool:
+    return any(first <= slot < end for first, end in ranges)

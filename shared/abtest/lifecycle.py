@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
-from redis.exceptions import RedisError
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.abtest import followers, publishing
 from shared.abtest.allocation import LEAST_SHARE, Allocation, require_least_weights
-from shared.abtest.assignment import AssignmentTable, LiveTest, live
 from shared.abtest.capping import settled
 from shared.abtest.definition import (
     LONGEST_NAME,
     Definition,
-    Rules,
     Variant,
     checked_rules,
     define,
 )
-from shared.abtest.exposed import exposed_units
-from shared.abtest.exposures import ExposureBuffer
-from shared.abtest.kept import NOBODY_KEPT, kept_units
+from shared.abtest.kept import Kept
 from shared.abtest.plan import Plan
 from shared.abtest.slots import SlotError, SlotTable, allocate, lost, reallocate
 from shared.abtest.states import ENDED, AbStatus, AbTestError, Move, after
 from shared.abtest.tables import AbTest
+from shared.abtest.truth import kept_with, name_of, rules_of, slots_of, table_of
 from shared.database import tenant_of
 from shared.jobs.contracts import WatchAbTest
 from shared.jobs.submission import enqueue
 from shared.registry.models import RegistryError, key, resolve
 from shared.telemetry.units import UnitError, unit_bytes
 from shared.tenancy.tenants import audit
-
-log = logging.getLogger(__name__)
 
 LAST_LOOK_AFTER: Final = timedelta(minutes=2)
 "What units did before the end of their test is summed by then: each minute what has come is."
@@ -100,9 +93,10 @@ def redefine(
     and its forced units change. Raises `AbTestError`.
     """
     definition = define(given)
+    followers.wait_for_callers(session, definition.name, definition.environment)
     test = _locked(session, definition.name, definition.environment, expected_version)
     if test.status != AbStatus.DRAFT:
-        raise _refused(
+        raise refused(
             test,
             f"it is {test.status}, and its definition is fixed with its plan; weights, coverage and"
             " forced units may still change, anything else is a new test",
@@ -148,6 +142,8 @@ def start(
 
     From here on its plan is fixed, and its caps are numbers: see `capping.settled`.
     """
+    # While somebody splits the slots of a draft, it does not begin.
+    followers.wait_for_callers(session, name, environment)
     test = _locked(session, name, environment, expected_version)
     if test.status != AbStatus.DRAFT:
         return _move(session, Move.START, name, environment, expected_version)
@@ -155,7 +151,7 @@ def start(
     try:
         test.plan = _stored(settled(session, plan, datetime.now(UTC)))
     except AbTestError as error:
-        raise _refused(test, str(error)) from None
+        raise refused(test, str(error)) from None
     _moves(test, Move.START)
     caps = {"winsorize": test.plan["winsorize"]} if plan.winsorize else {}
     return _changed(session, test, "ab_test.running", caps)
@@ -216,13 +212,12 @@ def conclude(
     test = _locked(session, name, environment, expected_version)
     names = [variant["name"] for variant in test.variants]
     if winner not in names:
-        raise _refused(test, f"no variant {winner[:LONGEST_NAME]!r}; there is: {', '.join(names)}")
+        raise refused(test, f"no variant {winner[:LONGEST_NAME]!r}; there is: {', '.join(names)}")
     if test.status == AbStatus.CONCLUDED and test.winner != winner:
-        raise _refused(test, f"it is concluded already, and {test.winner!r} is its winner")
+        raise refused(test, f"it is concluded already, and {test.winner!r} is its winner")
     if not _moves(test, Move.CONCLUDE):
         return test
     test.winner = winner
-    test.moving = []
     return _changed(session, test, "ab_test.concluded", {"winner": winner})
 
 
@@ -239,22 +234,23 @@ def change_weights(
     Those of a sticky test move once all processes have stored whom they have shown a variant in
     them: see `complete_move`. Until then the test's `moving` has them.
     """
-    test = _locked(session, name, environment, expected_version)
-    _require_open(test, "its weights are history")
+    closed = "its weights are history"
+    test = _with_slots_held(session, name, environment, expected_version, closed)
     names = [variant["name"] for variant in test.variants]
     if set(weights) != set(names):
-        raise _refused(test, f"weights for {sorted(weights)}; this test's variants are {names}")
+        raise refused(test, f"weights for {sorted(weights)}; this test's variants are {names}")
     if test.plan.get("allocation", Allocation.FIXED) != Allocation.FIXED:
         try:
             require_least_weights(weights, test.plan.get("least_share", LEAST_SHARE))
         except ValueError as error:
-            raise _refused(test, str(error)) from None
-    _split(session, test, [weights[one] for one in names], _rules(test).coverage)
+            raise refused(test, str(error)) from None
+    split = _split(session, test, [weights[one] for one in names], rules_of(test).coverage)
+    _take(session, test, split, expected_version, closed)
     others = [one | {"weight": weights[one["name"]]} for one in test.variants]
     if test.status != AbStatus.DRAFT and others != test.variants:
         test.split_changed_at = test.split_changed_at or datetime.now(UTC)
     test.variants = others
-    return _changed(session, test, "ab_test.weights", {"weights": dict(weights)})
+    return _changed(session, test, "ab_test.weights", {"weights": dict(weights)}, split.kept)
 
 
 def ramp(
@@ -269,11 +265,12 @@ def ramp(
 
     Downwards a sticky test's slots are given up as `change_weights` moves them.
     """
-    test = _locked(session, name, environment, expected_version)
-    _require_open(test, "it takes no part of the units any more")
-    _split(session, test, [variant["weight"] for variant in test.variants], coverage)
+    closed = "it takes no part of the units any more"
+    test = _with_slots_held(session, name, environment, expected_version, closed)
+    split = _split(session, test, [variant["weight"] for variant in test.variants], coverage)
+    _take(session, test, split, expected_version, closed)
     test.rules = test.rules | {"coverage": coverage}
-    return _changed(session, test, "ab_test.ramp", {"coverage": coverage})
+    return _changed(session, test, "ab_test.ramp", {"coverage": coverage}, split.kept)
 
 
 def movable(session: Session) -> list[AbTest]:
@@ -290,14 +287,20 @@ def complete_move(session: Session, name: str, environment: str = "production") 
     has stored whom it showed a variant before; or until its lease has run out, and it serves no
     more. Then the exposures have all who ever met a variant in them, and those keep it.
     """
-    test = _locked(session, name, environment, None)
+    followers.wait_for_callers(session, name, environment)
+    test = _found(session, name, environment, _read_again(sa.select(AbTest)))
     followers.keep_others_out(session)
     if not test.moving or followers.awaited(session, test):
         return False
-    slots = sum(end - first for first, end in test.moving)
+    count = sum(end - first for first, end in test.moving)
     weights = [variant["weight"] for variant in test.variants]
-    _have(test, _split_anew(test, weights, _rules(test).coverage))
-    _changed(session, test, "ab_test.moved", {"slots": slots})
+    slots = _split_anew(test, weights, rules_of(test).coverage)
+    split = _Split(slots, kept_with(session, test, slots))
+    if not _locked(session, name, environment, None).moving:
+        # It was ended meanwhile.
+        return False
+    _have(test, split)
+    _changed(session, test, "ab_test.moved", {"slots": count}, split.kept)
     return True
 
 
@@ -317,16 +320,16 @@ def force(
     test = _locked(session, name, environment, expected_version)
     _require_open(test, "it forces nobody")
     names = [variant["name"] for variant in test.variants]
-    before = _rules(test).forced
+    before = rules_of(test).forced
     for unit_id, variant in forced.items():
         try:
             unit_bytes(unit_id)
         except UnitError as error:
-            raise _refused(test, str(error)) from None
+            raise refused(test, str(error)) from None
         if variant is None and unit_id not in before:
-            raise _refused(test, f"unit {unit_id[:40]!r} is not forced, so it cannot be let go")
+            raise refused(test, f"unit {unit_id[:40]!r} is not forced, so it cannot be let go")
         if variant is not None and variant not in names:
-            raise _refused(
+            raise refused(
                 test, f"no variant {variant[:LONGEST_NAME]!r}; there is: {', '.join(names)}"
             )
     both: dict[str, str | None] = {**before, **forced}
@@ -335,93 +338,17 @@ def force(
     return _changed(session, test, "ab_test.force", {"forced": dict(forced)})
 
 
-def table_of(test: AbTest, kept: str | None = None) -> AssignmentTable:
-    """The assignment table as PostgreSQL has it; `kept` is the digest of the units it needs."""
-    return AssignmentTable(
-        test_id=test.id,
-        name=test.name,
-        version=test.table_version,
-        status=AbStatus(test.status),
-        variants=tuple(
-            Variant.model_validate({k: v for k, v in variant.items() if k != "slots"})
-            for variant in test.variants
-        ),
-        rules=_rules(test),
-        slots=_slots(test),
-        winner=test.winner,
-        kept=kept,
-    )
+def name_kept(session: Session, test: AbTest, kept: Kept) -> None:
+    """Let the test name the units that keep their variant anew, and publish them.
 
-
-def truth_of(session: Session, test: AbTest) -> publishing.Truth:
-    """The table as PostgreSQL has it, with the units that keep their variant."""
-    table = table_of(test)
-    if not (table.rules.sticky and (table.slots.moved or table.slots.moving)):
-        return publishing.Truth(test.environment, table, NOBODY_KEPT)
-    positions = {name: position for position, name in enumerate(table.names)}
-    exposed = exposed_units(session, test, (*table.slots.moved, *table.slots.moving))
-    kept = kept_units(table.slots, positions, exposed)
-    named = replace(table, kept=publishing.kept_digest(kept))
-    return publishing.Truth(test.environment, named, kept)
-
-
-def load_test(
-    session: Session,
-    name: str,
-    environment: str = "production",
-    *,
-    exposures: ExposureBuffer | None = None,
-) -> LiveTest:
-    """A running test, as Redis serves it, published again when Redis lost it or is behind.
-
-    Raises `AbTestError` when there is no such test or it does not run. While Redis is away the
-    table is PostgreSQL's, which is the same one. A sticky test does not change before the session
-    ends, in which whoever is shown a variant has to be stored.
+    For when Redis has lost them and PostgreSQL knows of more by now. Nothing is done of a test
+    that somebody has changed since it was read.
     """
-    test = find(session, name, environment)
-    if _rules(test).sticky:
-        as_it_stays = sa.select(AbTest).with_for_update(read=True)
-        test = _found(session, name, environment, _read_again(as_it_stays))
-    truth = truth_of(session, test)
-    table = truth.table
-    try:
-        if publishing.behind(test.tenant_id, [_wanted(test)]):
-            publishing.publish(test.tenant_id, truth)
-        served = publishing.fetch(test.tenant_id, environment, name)
-        # What Redis serves may be newer than what this transaction sees.
-        if served is not None and served.version > table.version and served.kept == table.kept:
-            table = served
-    except RedisError as error:
-        log.warning("A/B table %s from PostgreSQL: %s", name, type(error).__name__)
-    if table.status is not AbStatus.RUNNING:
-        advice = {AbStatus.DRAFT: "start it first", AbStatus.PAUSED: "resume it first"}
-        raise _refused(
-            test, f"it is {table.status}: {advice.get(table.status, 'it assigns no more')}"
-        )
-    return live(table, truth.kept, exposures=exposures)
-
-
-def republish(session: Session) -> int:
-    """Publish those of the tenant's tests of which Redis has nothing, or something older.
-
-    How many they were. One whose row makes no table is told in the log and passed over: the others
-    are not to wait for it. Raises `RedisError`.
-    """
-    tests = {_wanted(test): test for test in session.scalars(sa.select(AbTest))}
-    published = 0
-    for wanted in publishing.behind(tenant_of(session), list(tests)):
-        try:
-            truth = truth_of(session, tests[wanted])
-        except ValueError as error:
-            log.error("A/B test %s cannot be published: %s", wanted.name, error)
-            continue
-        publishing.publish(tenant_of(session), truth)
-        published += 1
-    return published
-
-
-def _wanted(test: AbTest) -> publishing.Wanted:
-    return publishing.Wanted(test.environment, test.name, test.id, test.table_version)
+    read = test.table_version
+    if _locked(session, test.name, test.environment, None).table_version != read:
+        return
+    test.kept = name_of(kept)
+    _changed(session, test, "ab_test.kept", {"units": len(kept.units)}, kept)
 
 
 def _move(
@@ -444,28 +371,56 @@ def _moves(test: AbTest, move: Move) -> bool:
     try:
         test.status = after(before, move)
     except AbTestError as error:
-        raise _refused(test, str(error)) from None
-    if test.status == AbStatus.STOPPED:
-        test.moving = []
+        raise refused(test, str(error)) from None
     if before == AbStatus.DRAFT and test.status != before:
         test.began_at = datetime.now(UTC)
-    if test.status in ENDED and test.ended_at is None:
-        test.ended_at = datetime.now(UTC)
+    if test.status in ENDED:
+        # It assigns nobody who would have to keep anything.
+        test.moving, test.kept = [], ""
+        test.ended_at = test.ended_at or datetime.now(UTC)
     return test.status != before
 
 
-def _split(session: Session, test: AbTest, weights: Sequence[float], coverage: float) -> None:
-    """Split the slots anew; those of a sticky test that are taken from a variant only when nobody
-    can have shown a variant in them of whom PostgreSQL knows nothing."""
-    anew = _split_anew(test, weights, coverage)
-    taken = lost(_slots(test), anew) if test.status != AbStatus.DRAFT else ()
-    if taken and _rules(test).sticky:
+class _Split(NamedTuple):
+    """Slots, and the units that keep their variant with them."""
+
+    slots: SlotTable
+    kept: Kept
+
+
+def _with_slots_held(
+    session: Session, name: str, environment: str, expected_version: int | None, closed: str
+) -> AbTest:
+    """An open test whose slots nobody else changes until the session ends. Its row is not locked,
+    for to find the units that keep their variant takes seconds where there are millions, and a kill
+    switch is not to wait: so its state may change still."""
+    followers.wait_for_callers(session, name, environment)
+    test = _found(session, name, environment, _read_again(sa.select(AbTest)))
+    _require_version(test, expected_version)
+    _require_open(test, closed)
+    return test
+
+
+def _split(session: Session, test: AbTest, weights: Sequence[float], coverage: float) -> _Split:
+    """The slots split anew; those of a sticky test that are taken from a variant only when nobody
+    can have shown a variant in them of whom PostgreSQL knows nothing, and until then moving."""
+    slots = _split_anew(test, weights, coverage)
+    taken = lost(slots_of(test), slots) if test.status != AbStatus.DRAFT else ()
+    if taken and rules_of(test).sticky:
         followers.keep_others_out(session)
         followers.forget_gone(session)
         if followers.followers(session, test.environment):
-            test.moving = list(taken)
-            return
-    _have(test, anew)
+            slots = replace(slots_of(test), moving=taken)
+    return _Split(slots, kept_with(session, test, slots))
+
+
+def _take(
+    session: Session, test: AbTest, split: _Split, expected_version: int | None, closed: str
+) -> None:
+    """Lock the row of a test whose slots are held, and give it those of the split."""
+    _locked(session, test.name, test.environment, expected_version)
+    _require_open(test, closed)
+    _have(test, split)
 
 
 def _split_anew(test: AbTest, weights: Sequence[float], coverage: float) -> SlotTable:
@@ -473,31 +428,43 @@ def _split_anew(test: AbTest, weights: Sequence[float], coverage: float) -> Slot
 
     Whatever was on its way before is where it was: the newest weights decide alone.
     """
-    before = replace(_slots(test), moving=())
+    before = replace(slots_of(test), moving=())
     try:
         if test.status == AbStatus.DRAFT:
             # Nobody has met a variant: there is nothing to be spared.
             return allocate(weights, coverage)
         anew = reallocate(before, weights, coverage)
     except SlotError as error:
-        raise _refused(test, str(error)) from None
+        raise refused(test, str(error)) from None
     return anew.marked(lost(before, anew))
 
 
-def _have(test: AbTest, slots: SlotTable) -> None:
+def _have(test: AbTest, split: _Split) -> None:
+    slots = split.slots
     test.variants = [
         variant | {"slots": slots.ranges_of(position)}
         for position, variant in enumerate(test.variants)
     ]
     test.moved, test.moving = list(slots.moved), list(slots.moving)
+    test.kept = name_of(split.kept)
 
 
-def _changed(session: Session, test: AbTest, action: str, details: Mapping[str, Any]) -> AbTest:
+def _changed(
+    session: Session,
+    test: AbTest,
+    action: str,
+    details: Mapping[str, Any],
+    kept: Kept | None = None,
+) -> AbTest:
+    """Let a test that was changed be published; `kept` are the units that it names, if anew."""
+    if test.kept is None and test.status == AbStatus.RUNNING:
+        kept = kept_with(session, test, slots_of(test))
+        test.kept = name_of(kept)
     test.table_version += 1
     session.flush()
     known = {"test_id": str(test.id), "table_version": test.table_version}
     audit(session, action, _subject(test), {**details, **known})
-    _publish(session, test)
+    _publish(session, test, kept)
     if test.status in ENDED:
         _be_looked_at_once_more(session, test)
     return test
@@ -513,24 +480,20 @@ def _be_looked_at_once_more(session: Session, test: AbTest) -> None:
     )
 
 
-def _publish(session: Session, test: AbTest) -> None:
-    publishing.publish_after_commit(session, truth_of(session, test))
+def _publish(session: Session, test: AbTest, kept: Kept | None = None) -> None:
+    truth = publishing.Truth(test.environment, table_of(test), kept)
+    publishing.publish_after_commit(session, truth)
 
 
 def _locked(session: Session, name: str, environment: str, expected_version: int | None) -> AbTest:
     query = _read_again(sa.select(AbTest).with_for_update())
     test = _found(session, name, environment, query)
-    if expected_version is not None and test.table_version != expected_version:
-        raise _refused(
-            test,
-            f"it was changed meanwhile: version {expected_version} was read, and it is"
-            f" {test.table_version} now; look at it again",
-        )
+    _require_version(test, expected_version)
     return test
 
 
 def _read_again(query: sa.Select[AbTest]) -> sa.Select[AbTest]:
-    """As it is once the lock is there, also of a test that this session has read before."""
+    """As it is once a lock is there, also of a test that this session has read before."""
     return query.execution_options(populate_existing=True)
 
 
@@ -559,12 +522,22 @@ def _is_name(*given: str) -> bool:
     return all(0 < len(one) <= LONGEST_NAME and one.isprintable() for one in given)
 
 
+def _require_version(test: AbTest, expected: int | None) -> None:
+    if expected is not None and test.table_version != expected:
+        raise refused(
+            test,
+            f"it was changed meanwhile: version {expected} was read, and it is"
+            f" {test.table_version} now; look at it again",
+        )
+
+
 def _require_open(test: AbTest, why: str) -> None:
     if test.status in ENDED:
-        raise _refused(test, f"it is {test.status}: {why}")
+        raise refused(test, f"it is {test.status}: {why}")
 
 
-def _refused(test: AbTest, message: str) -> AbTestError:
+def refused(test: AbTest, message: str) -> AbTestError:
+    """What is said of a test that cannot be had or changed like this."""
     return AbTestError(f"test {test.name!r} in {test.environment!r}: {message}")
 
 
@@ -604,16 +577,6 @@ def _pinned(session: Session, variant: Variant) -> str | None:
         return key(resolve(session, variant.model))
     except RegistryError as error:
         raise AbTestError(f"variant {variant.name!r}: {error}") from None
-
-
-def _rules(test: AbTest) -> Rules:
-    return Rules.model_validate(test.rules)
-
-
-def _slots(test: AbTest) -> SlotTable:
-    return SlotTable.of_ranges(
-        [variant["slots"] for variant in test.variants], test.moved, test.moving
-    )
 
 
 def _subject(test: AbTest) -> str:

@@ -32,7 +32,8 @@ class Truth(NamedTuple):
 
     environment: str
     table: AssignmentTable
-    kept: Kept
+    kept: Kept | None = None
+    "None where they were published before."
 
 
 class Wanted(NamedTuple):
@@ -83,13 +84,13 @@ def publish_after_commit(session: Session, truth: Truth) -> None:
 
 
 def publish(tenant_id: UUID, truth: Truth) -> None:
-    """Store a table and the units it needs, unless Redis has it or a newer version.
+    """Store a table and the units that come with it, unless Redis has it or a newer version.
 
     Raises `RedisError`.
     """
     environment, table, kept = truth
     client = redis_client()
-    if table.kept is not None:
+    if table.kept is not None and kept is not None:
         # Before the table: who loads that finds them.
         client.set(ab_kept_key(tenant_id, table.kept), kept.packed())
     client.eval(
@@ -139,6 +140,11 @@ def behind(tenant_id: UUID, wanted: Sequence[Wanted]) -> list[Wanted]:
         or table.version < one.version
         or (table.kept is not None and not there)
     ]
+
+
+def has_kept(tenant_id: UUID, name: str) -> bool:
+    """Whether Redis has the packed units of that digest. Raises `RedisError`."""
+    return bool(redis_client().exists(ab_kept_key(tenant_id, name)))
 
 
 def kept_digest(kept: Kept) -> str | None:

@@ -34,6 +34,9 @@ class AbTest(Base):
     "Ranges of the slots that were taken from a variant since the test began."
     moving: Mapped[list[Any]] = mapped_column(server_default="[]")
     "Ranges of the slots that let nobody in until they belong to their next owner."
+    kept: Mapped[str | None] = mapped_column(server_default="")
+    """The digest of the packed units that keep their variant, empty where there are none; None
+    where nobody has found it out since the slots have moved."""
     winner: Mapped[str | None]
     table_version: Mapped[int]
     began_at: Mapped[datetime | None]

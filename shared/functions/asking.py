@@ -115,7 +115,7 @@ def prepare(session: Session, request: Request, call: UUID) -> Prepared:
     # Of all of them: what one variant could not be asked must not be left out of a test, nor
     # depend on whose turn it is.
     messages = {one.name: _messages(one, request) for one in definition.variants}
-    assigned = assign_variant(session, definition, unit)
+    assigned = assign_variant(session, definition, unit, request.context)
     return Prepared(
         id=call,
         tenant_id=tenant_of(session),

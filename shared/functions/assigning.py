@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from shared.abtest.exposed import store_exposures
 from shared.abtest.exposures import ExposureBuffer
-from shared.abtest.lifecycle import load_test
+from shared.abtest.serving import load_test
 from shared.abtest.states import AbTestError
 from shared.functions.definition import FunctionDefinition, FunctionError
 from shared.telemetry.units import UnitError, unit_bytes
@@ -44,6 +44,9 @@ class Assigned:
     by_test: bool
 
 
+SCALARS: Final = (str, int, float)
+"Truth values are whole numbers to Python."
+
 NO_TEST: Final = "the function has no test: all get its first variant"
 
 
@@ -58,12 +61,15 @@ def unit_of(unit_id: str | None, context: Mapping[str, Any], call: UUID) -> Unit
     return Unit(str(call), UnitFrom.CALL)
 
 
-def assign_variant(session: Session, definition: FunctionDefinition, unit: Unit) -> Assigned:
-    """The variant of `unit` by the function's test, to which it is exposed by it; the function's
-    first one while no test decides.
+def assign_variant(
+    session: Session, definition: FunctionDefinition, unit: Unit, context: Mapping[str, Any]
+) -> Assigned:
+    """The variant of `unit` by the function's test, to which it is exposed by it, or the test's
+    winner once there is one; the function's first one while no test decides.
 
-    Raises `FunctionError` for a unit that cannot be one, and where the test has a variant that the
-    function has not.
+    What the context says in text, numbers or truth values are the attributes that the test targets
+    by. Raises `FunctionError` for a unit that cannot be one, and where the test has a variant that
+    the function has not.
     """
     try:
         unit_bytes(unit.id)
@@ -77,9 +83,11 @@ def assign_variant(session: Session, definition: FunctionDefinition, unit: Unit)
         test = load_test(session, name, definition.test.environment, exposures=exposures)
     except AbTestError as error:
         return Assigned(first, str(error), by_test=False)
-    given = test.assign(unit.id, {})
+    known = {name: said for name, said in context.items() if isinstance(said, SCALARS)}
+    given = test.assign(unit.id, known)
     if given.variant is None:
         return Assigned(first, f"test {name}: {given.reason}", by_test=False)
     chosen = definition.variant(given.variant.name).name
     exposures.drain(partial(store_exposures, session))
-    return Assigned(chosen, f"test {name}", by_test=given.in_test)
+    why = f"test {name}" if given.in_test else f"test {name}: {given.reason}"
+    return Assigned(chosen, why, by_test=given.in_test)

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from mlops import DataDriftDetector, demo, demo_report
 from shared.abtest.assignment import live
-from shared.abtest.lifecycle import find, table_of
+from shared.abtest.lifecycle import find
+from shared.abtest.truth import table_of
 from shared.database import tenant_session
 from shared.evaluation.changing import cancel
 from shared.evaluation.tables import BenchmarkRun

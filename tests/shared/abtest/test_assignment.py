@@ -22,12 +22,13 @@ from shared.abtest.assignment import (
 from shared.abtest.definition import Variant
 from shared.abtest.exposures import Exposure, ExposureBuffer
 from shared.abtest.hashing import in_namespace, slot_of
-from shared.abtest.kept import Kept, KeptError, Met, digest, kept_units, unit_hash
+from shared.abtest.kept import Kept, KeptError, digest
 from shared.abtest.slots import lost, reallocate
 from shared.abtest.states import AbStatus
-from shared.telemetry.units import unit_digest
+from tests.shared.abtest.keeping import kept_units
 
 MakeTable = Callable[..., AssignmentTable]
+
 UNITS = [f"unit-{number}" for number in range(2000)]
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -42,13 +43,8 @@ def moved_to(table: AssignmentTable, *weights: float) -> AssignmentTable:
     return replace(table, slots=slots.marked(lost(table.slots, slots)), version=table.version + 1)
 
 
-def met(exposed: list[tuple[str, str]]) -> list[Met]:
-    return [Met(unit_digest(unit), slot_of("prompt", unit), variant) for unit, variant in exposed]
-
-
 def with_kept(table: AssignmentTable, exposed: list[tuple[str, str]]) -> LiveTest:
-    positions = {name: position for position, name in enumerate(table.names)}
-    kept = kept_units(table.slots, positions, met(exposed))
+    kept = kept_units(table.slots, table.names, dict(exposed))
     return live(table, Kept.unpacked(kept.packed()))
 
 
@@ -266,17 +262,17 @@ def test_without_stickiness_a_unit_follows_its_slot(table: MakeTable) -> None:
 
 def test_packed_units_are_found_again_and_nothing_else_is_read_as_them(table: MakeTable) -> None:
     before = table(sticky=True)
-    kept = kept_units(
-        moved_to(before, 0.0, 1.0).slots, {"a": 0, "b": 1},
-        met([(unit, "a") for unit in UNITS] + [("stranger", "gone")]),
-    )  # fmt: skip
+    met = dict.fromkeys(UNITS, "a") | {"stranger": "gone"}
+    kept = kept_units(moved_to(before, 0.0, 1.0).slots, "ab", met)
     packed = kept.packed()
     assert len(packed) == 6 + 9 * len(kept.units)
     again = Kept.unpacked(packed)
     assert again.packed() == packed
     assert digest(packed) != digest(packed[:-1])
-    assert again.variant_of(unit_hash("nobody")) is None
-    assert all(again.variant_of(unit) == 0 for unit in kept.units)
+    assert again.variant_of("nobody") is None
+    found = {unit: again.variant_of(unit) for unit in UNITS}
+    assert {*found.values()} == {0, None}
+    assert len([unit for unit in UNITS if found[unit] == 0]) == len(kept.units)
     for spoilt in (b"", b"kept2\n", packed[1:], packed + b"x"):
         with pytest.raises(KeptError):
             Kept.unpacked(spoilt)

@@ -19,16 +19,16 @@ from shared.abtest.assignment import Assignment, AssignmentError, AssignmentTabl
 from shared.abtest.copies import LocalCopy, close_copies, local_copy
 from shared.abtest.exposures import Exposure, ExposureBuffer
 from shared.abtest.followers import followers
-from shared.abtest.hashing import slot_of
-from shared.abtest.kept import NOBODY_KEPT, Met, kept_units
-from shared.abtest.lifecycle import create, pause, ramp, republish, resume, start
+from shared.abtest.kept import NOBODY_KEPT
+from shared.abtest.lifecycle import create, pause, ramp, resume, start
 from shared.abtest.publishing import Truth, kept_digest, publish
+from shared.abtest.serving import republish
 from shared.abtest.slots import lost, reallocate
 from shared.abtest.states import AbStatus
 from shared.database import TenantId, tenant_session
 from shared.redis_client import ab_index_key, ab_table_key, redis_client
 from shared.telemetry.tables import Exposure as ExposureRow
-from shared.telemetry.units import unit_digest
+from tests.shared.abtest.keeping import kept_units
 from tests.shared.abtest.own_redis import OwnRedis, until
 
 MakeTable = Callable[..., AssignmentTable]
@@ -358,12 +358,8 @@ def test_units_that_keep_their_variant_keep_it_in_the_copy(
     met = {unit: copy.assign("prompt", unit).variant for unit in units}
     slots = reallocate(before.slots, (0.0, 1.0))
     slots = slots.marked(lost(before.slots, slots))
-    exposed = [
-        Met(unit_digest(unit), slot_of("prompt", unit), variant.name)
-        for unit, variant in met.items()
-        if variant is not None
-    ]
-    kept = kept_units(slots, {"a": 0, "b": 1}, exposed)
+    shown = {unit: variant.name for unit, variant in met.items() if variant is not None}
+    kept = kept_units(slots, "ab", shown)
     moved = replace(before, version=3, slots=slots, kept=kept_digest(kept))
     publish(tenant, Truth("production", moved, kept))
     until(lambda: copy.versions() == {"prompt": 3})
@@ -379,11 +375,17 @@ def test_a_table_without_the_units_it_needs_is_not_taken(
     publish(tenant, Truth("production", table(), NOBODY_KEPT))
     copy = copy_of(tenant)
     assert reason(copy) is Reason.ASSIGNED
-    needing = replace(table(version=3, status=AbStatus.PAUSED), kept="0" * 32)
+    needing = replace(table(version=3), kept="0" * 32)
     redis_client().set(ab_table_key(tenant, "production", "prompt"), needing.to_text())
     publish(tenant, Truth("production", table(name="after"), NOBODY_KEPT))
     until(lambda: reason(copy, test="after") is Reason.ASSIGNED)
-    assert reason(copy) is Reason.ASSIGNED
+    assert copy.versions()["prompt"] == 2
+    # One that assigns nothing needs nobody: a kill switch does not wait for them.
+    paused = replace(needing, version=4, status=AbStatus.PAUSED)
+    redis_client().set(ab_table_key(tenant, "production", "prompt"), paused.to_text())
+    publish(tenant, Truth("production", table(name="later"), NOBODY_KEPT))
+    until(lambda: reason(copy, test="later") is Reason.ASSIGNED)
+    assert reason(copy) is Reason.PAUSED
 
 
 def test_a_child_of_a_fork_follows_by_itself_and_drains_what_it_counted(

@@ -5,13 +5,13 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.abtest.assignment import Assignment, AssignmentTable, LiveTest, live
-from shared.abtest.exposed import exposed_units
 from shared.abtest.exposures import ExposureBuffer
 from shared.abtest.hashing import slot_of
 from shared.abtest.kept import NOBODY_KEPT
@@ -21,26 +21,26 @@ from shared.abtest.lifecycle import (
     create,
     find,
     force,
-    load_test,
     pause,
     ramp,
     redefine,
-    republish,
     resume,
     start,
     stop,
-    table_of,
 )
 from shared.abtest.publishing import Truth, publish
+from shared.abtest.serving import load_test, republish
 from shared.abtest.slots import slots_in
 from shared.abtest.states import AbTestError
 from shared.abtest.tables import AbTest
+from shared.abtest.truth import table_of
 from shared.database import TenantId, tenant_session
 from shared.evaluation.runs import Assigned
 from shared.evaluation.tables import Episode
 from shared.jobs.contracts import AbSplit, RunBenchmark
 from shared.redis_client import ab_index_key, ab_kept_key, ab_table_key, redis_client
 from shared.registry.models import register
+from shared.telemetry.tables import Exposure
 from shared.telemetry.units import unit_digest
 from shared.tenancy.tables import AuditEntry
 from tasks.control import _chooser, make_run, republish_ab_tests
@@ -255,16 +255,20 @@ def test_units_that_have_met_a_variant_of_a_sticky_test_are_published_before_the
     job = RunBenchmark(tasks=("click-test",), seeds=tuple(range(60)), ab=AbSplit(test="prompt"))
     with tenant_session(models) as session:
         make_run(session, job)
-        shown = exposed_units(session, find(session, "prompt"), [(0, 10_000)])
-        met = {unit.unit_id: unit.variant for unit in shown}
+        met = {row.unit_id: row.variant for row in session.scalars(sa.select(Exposure))}
         names = session.scalars(sa.select(Episode.unit_id)).all()
     assert {unit_digest(str(name)) for name in names} == met.keys()
     assert len(met) == 60
     with tenant_session(models) as session:
         change_weights(session, "prompt", {"control": 0.2, "treatment": 0.8})
         table = table_of(find(session, "prompt"))
-    test = load(models)
-    assert {unit_digest(unit): variant(test, unit) for unit in names} == met
+
+    def given() -> dict[UUID, str]:
+        with tenant_session(models) as session:
+            test = load_test(session, "prompt")
+            return {unit_digest(unit): variant(test, unit) for unit in names}
+
+    assert given() == met
     moved = {unit for unit in names if slot_of("prompt", unit) in slots_in(table.slots.moved)}
     assert moved
     published = served(models)
@@ -282,14 +286,14 @@ def test_units_that_have_met_a_variant_of_a_sticky_test_are_published_before_the
     with tenant_session(models) as session:
         pause(session, "prompt")
         resume(session, "prompt")
-    assert {unit_digest(unit): variant(load(models), unit) for unit in names} == met
+    assert given() == met
     with tenant_session(models) as session:
         change_weights(session, "prompt", {"control": 0.5, "treatment": 0.5})
     again = served(models)
     assert again is not None
     assert again.kept != published.kept
     assert redis_client().ttl(key) > 0
-    assert {unit_digest(unit): variant(load(models), unit) for unit in names} == met
+    assert given() == met
 
 
 @pytest.mark.parametrize(
@@ -487,6 +491,14 @@ def test_variants_need_not_be_models_unless_they_are_to_be_evaluated(session: Se
     assert session.scalars(sa.select(AbTest)).one().variants[0]["model"] is None
     with pytest.raises(AbTestError, match="'standard' of test 'words' names no model"):
         _chooser(ExposureBuffer(), session, AbSplit(test="words"))
+
+
+def test_a_run_is_not_split_by_a_test_that_is_concluded(models: TenantId) -> None:
+    begin(models)
+    with tenant_session(models) as session:
+        conclude(session, "prompt", "treatment")
+        with pytest.raises(AbTestError, match="evaluate the model of its winner, 'treatment'"):
+            _chooser(ExposureBuffer(), session, AbSplit(test="prompt"))
 
 
 def test_a_unit_that_takes_no_part_is_evaluated_with_the_control_and_counts_for_nobody(

@@ -6,7 +6,11 @@ has shown a variant, when the test says so.
 
 from __future__ import annotations
 
+import random
+import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,33 +18,39 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from shared.abtest import copies, followers
+from shared.abtest import copies, followers, lifecycle
 from shared.abtest.assignment import LiveTest, Reason
 from shared.abtest.copies import LocalCopy
 from shared.abtest.enrolment import Enrolment, complete_moves
-from shared.abtest.exposed import store_exposures
+from shared.abtest.exposed import Remembered, store_exposures, units_that_keep
+from shared.abtest.exposures import Exposure as Shown
 from shared.abtest.exposures import ExposureBuffer, StickyExposures
+from shared.abtest.hashing import slot_of
+from shared.abtest.kept import Kept
 from shared.abtest.lifecycle import (
     change_weights,
     conclude,
     create,
     find,
-    load_test,
+    force,
     pause,
     ramp,
     resume,
     start,
     stop,
-    table_of,
 )
-from shared.abtest.slots import slots_in
+from shared.abtest.serving import load_test, republish
+from shared.abtest.slots import SlotTable, slots_in
+from shared.abtest.states import AbTestError
 from shared.abtest.tables import AbCopy, AbTest
+from shared.abtest.truth import kept_with, table_of
 from shared.database import TenantId, tenant_session
-from shared.redis_client import ab_index_key, ab_table_key, redis_client
+from shared.redis_client import ab_index_key, ab_kept_key, ab_table_key, redis_client
 from shared.telemetry.tables import Exposure
 from shared.telemetry.units import unit_digest
 from shared.tenancy.tables import AuditEntry
 from tasks.control import republish_ab_tests
+from tests.shared.abtest.keeping import kept_units
 
 UNITS = [f"unit-{number}" for number in range(200)]
 LATE = [f"late-{number}" for number in range(200)]
@@ -422,5 +432,150 @@ def test_what_assigns_in_a_transaction_is_waited_for_by_whoever_changes_the_test
     assert late == {Reason.ASSIGNED, Reason.MOVING}
     one.listen()
     one.tell()
+    one.listen()
+    assert one.give(*UNITS) == met
+
+
+@pytest.mark.parametrize("move", [pause, stop])
+def test_the_kill_switch_waits_for_nobody_who_assigns_in_a_transaction(
+    sticky: TenantId, move: Callable[..., AbTest]
+) -> None:
+    with tenant_session(sticky) as session:
+        names(load_test(session, "prompt"), *UNITS)
+        with tenant_session(sticky) as impatient:
+            impatient.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
+            assert move(impatient, "prompt").table_version == 3
+
+
+def test_the_kill_switch_does_not_wait_until_it_is_known_who_keeps_a_variant(
+    sticky: TenantId, process: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = process()
+    met = one.give(*UNITS)
+    one.tell()
+
+    def slow(move: Callable[..., AbTest], *given: Any) -> Kept:
+        change(sticky, move)
+        return kept_with(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lifecycle, "kept_with", partial(slow, pause))
+        frozen = weights(sticky, 0.0, 1.0)
+        patch.setattr(lifecycle, "kept_with", partial(slow, resume))
+        one.listen()
+        one.tell()
+    assert (frozen.status, now(sticky).status, moving(now(sticky))) == ("paused", "running", 0)
+    one.listen()
+    assert one.give(*UNITS) == met
+    monkeypatch.setattr(lifecycle, "kept_with", partial(slow, stop))
+    with pytest.raises(AbTestError, match="its weights are history"):
+        weights(sticky, 1.0, 0.0)
+    assert owned(now(sticky)) == [0, 10_000]
+
+
+def test_whoever_comes_after_one_who_moves_slots_waits_until_they_are_moved(
+    sticky: TenantId,
+) -> None:
+    with tenant_session(sticky) as session:
+        load_test(session, "prompt")
+        mover = threading.Thread(target=weights, args=(sticky, 0.2, 0.8))
+        mover.start()
+        waiting = sa.text(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        )
+        while not session.scalar(waiting):
+            time.sleep(0.01)
+        with (
+            pytest.raises(OperationalError, match="lock timeout"),
+            tenant_session(sticky) as late,
+        ):
+            late.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
+            load_test(late, "prompt")
+    mover.join()
+    assert owned(now(sticky)) == [2000, 8000]
+
+
+def test_only_who_moves_slots_looks_for_the_units_that_keep_their_variant(
+    sticky: TenantId, process: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = process()
+    one.give(*UNITS)
+    one.tell()
+    weights(sticky, 0.2, 0.8)
+    one.listen()
+    one.tell()
+    named = now(sticky).kept
+    assert named
+    monkeypatch.setattr(lifecycle, "kept_with", None)
+    for move in (partial(force, forced={"tester": "a"}), pause, resume):
+        assert change(sticky, move).kept == named
+    with tenant_session(sticky) as session:
+        load_test(session, "prompt")
+    assert change(sticky, conclude, "b").kept == ""
+
+
+def test_postgresql_picks_the_units_that_keep_their_variant_as_the_rule_has_it(
+    sticky: TenantId,
+) -> None:
+    """Units of each variant, of one that is gone and of an unknown slot, in slots of all sorts."""
+    drawn = random.Random(7)
+    slots = SlotTable.of_ranges([[(0, 4000)], [(4000, 7000)]], [(2000, 9000)], [(3500, 4500)])
+    met = {unit: drawn.choice(["a", "b", "gone"]) for unit in UNITS}
+    known = {unit: None if n < 20 else slot_of("prompt", unit) for n, unit in enumerate(UNITS)}
+    with tenant_session(sticky) as session:
+        test = find(session, "prompt")
+        shown = [Shown(test.id, unit, met[unit], known[unit], 0.0) for unit in UNITS]
+        store_exposures(session, shown)
+        kept = units_that_keep(session, test, slots)
+        asked = Remembered(session, test.id, ("a", "b"), slots)
+        of_one = {unit: asked.variant_of(unit) for unit in (*UNITS, "stranger")}
+    expected = kept_units(slots, "ab", {u: v for u, v in met.items() if known[u] is not None})
+    assert kept.packed() == expected.packed()
+    assert {unit: expected.variant_of(unit) for unit in of_one} == of_one
+    assert set(of_one.values()) == {None, 0, 1}
+
+
+def test_units_that_redis_lost_get_another_name_where_there_are_more_of_them_by_now(
+    sticky: TenantId, process: Callable[[], Process]
+) -> None:
+    one = process()
+    one.give(*UNITS)
+    one.tell()
+    weights(sticky, 0.0, 1.0)
+    one.listen()
+    one.tell()
+    before = now(sticky)
+    one.listen()
+    held = one.live
+    with tenant_session(sticky) as session:
+        slots = {unit: slot_of("prompt", unit) for unit in LATE}
+        late = min(slots, key=slots.__getitem__)
+        store_exposures(session, [Shown(before.id, late, "a", slots[late], 0.0)])
+        redis_client().delete(ab_kept_key(sticky, str(before.kept)))
+        assert republish(session) == 1
+    with tenant_session(sticky) as session:
+        assert republish(session) == 0
+    after = now(sticky)
+    assert (after.kept != before.kept, after.table_version) == (True, before.table_version + 1)
+    one.listen()
+    assert one.give(*UNITS) == names(held, *UNITS)
+    assert one.give(late) == {late: "a"}
+
+
+def test_whose_units_are_not_known_they_are_found_when_the_test_is_to_assign(
+    sticky: TenantId, process: Callable[[], Process]
+) -> None:
+    """As of tests from before their name was kept."""
+    one = process()
+    met = one.give(*UNITS)
+    one.tell()
+    weights(sticky, 0.2, 0.8)
+    one.listen()
+    one.tell()
+    named = now(sticky).kept
+    with tenant_session(sticky) as session:
+        session.execute(sa.update(AbTest).values(kept=None))
+    assert change(sticky, pause).kept is None
+    assert change(sticky, resume).kept == named
     one.listen()
     assert one.give(*UNITS) == met

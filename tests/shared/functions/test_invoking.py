@@ -340,6 +340,28 @@ def test_a_running_test_assigns_the_unit_and_always_the_same(served: Served) -> 
     }
 
 
+def test_a_concluded_test_gives_its_winner_to_all_who_are_targeted_by_their_context(
+    served: Served,
+) -> None:
+    variants = [{"name": n, "weight": 0.5} for n in ("short", "long")]
+    free = [{"attribute": "plan", "operator": "is", "value": "free"}]
+    with tenant_session(served.tenant) as session:
+        lifecycle.create(session, "choice", variants, targeting=free)
+        lifecycle.start(session, "choice")
+    served.function({"short": says("s"), "long": says("l")}, test={"test": "choice"})
+    plans = [{"plan": "free", "seats": [1]}, {"plan": "paid"}, {}]
+    told = [served.invoke(unit_id="u-1", context=plan).assigned_by for plan in plans]
+    assert told == ["test choice", *["test choice: not_targeted"] * 2]
+    with tenant_session(served.tenant) as session:
+        lifecycle.conclude(session, "choice", "long")
+    found = [served.invoke(unit_id=f"u-{n}", context=plans[0]) for n in range(4)]
+    assert {(one.variant, one.assigned_by) for one in found} == {("long", "test choice: concluded")}
+    assert served.invoke(unit_id="u-1", context=plans[1]).variant == "short"
+    # It counts nobody more.
+    with tenant_session(served.tenant) as session:
+        assert session.scalars(sa.select(Exposure.unit_id)).all() == [unit_digest("u-1")]
+
+
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
