@@ -62,7 +62,8 @@ def sentence(status: str, winner: str | None, state: str, verdict: str) -> str:
 
 def warnings(found: Verdict, winner: str) -> list[str]:
     """What speaks against a winner, a line for each."""
-    from shared.abtest.verdicts import AbState, Standing, size_of
+    from shared.abtest.sentences import size_of
+    from shared.abtest.verdicts import AbState, Standing
 
     success = found.figures[0].metric if found.figures else None
     told = []
@@ -83,9 +84,9 @@ def _print_outlook(found: Verdict) -> None:
     least = amount(outlook.minimum_detectable_effect, found.figures[0].unit)
     parts = [f"by now a difference of {least} would be told"]
     if outlook.required_units is not None:
-        parts.append(f"what matters takes {outlook.required_units} units of each variant")
+        parts.append(f"what matters takes {outlook.required_units} units in all")
     if outlook.days_left is not None:
-        parts.append(f"{outlook.days_left:.1f} days more at the rate so far")
+        parts.append(f"{outlook.days_left:.1f} days more at the rate of the last day")
     say("; ".join(parts))
 
 

@@ -1,6 +1,6 @@
 """What a test has shown so far: of agents by their benchmark episodes, else by what its units did.
 
-Whichever they are, they are judged alike (`verdicts.judge`).
+Whichever they are, they are judged alike (`judging.judge`).
 """
 
 from __future__ import annotations

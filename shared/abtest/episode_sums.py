@@ -17,11 +17,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.abtest.capping import capped
+from shared.abtest.judging import judge
 from shared.abtest.metrics import AbMetric, Kind
 from shared.abtest.plan import DEFAULT_UNITS, Plan
+from shared.abtest.shares import Share, shares_of
 from shared.abtest.tables import AbTest
 from shared.abtest.unit_analysis import moments_of, plan_of, units_a_day
-from shared.abtest.verdicts import MetricSums, VariantSums, Verdict, judge
+from shared.abtest.verdicts import MetricSums, VariantSums, Verdict
 
 PLANNED_UNITS: Final = 1_000
 "Of a test whose author planned no number: an episode costs more than a page view."
@@ -73,12 +75,14 @@ def judge_episodes(session: Session, test: AbTest, now: datetime) -> Verdict:
     What its plan compares and episodes do not tell is remarked.
     """
     plan = plan_of_agents(test)
-    variants = _sums(session, test, plan)
+    shares, earlier = shares_of(session, test)
+    variants = _sums(session, test, plan, shares)
     found = judge(
         plan,
         variants,
         split_changed=test.split_changed_at is not None,
-        units_a_day=units_a_day(test, variants, now),
+        units_by_other_shares=earlier,
+        units_a_day=units_a_day(session, test, variants, now),
     )
     wanted = plan_of(test)
     untold = [name for name in wanted.compared if not is_known(wanted.metric(name))]
@@ -88,7 +92,7 @@ def judge_episodes(session: Session, test: AbTest, now: datetime) -> Verdict:
     return replace(found, remarks=(*found.remarks, remark))
 
 
-def _sums(session: Session, test: AbTest, plan: Plan) -> list[VariantSums]:
+def _sums(session: Session, test: AbTest, plan: Plan, shares: Sequence[Share]) -> list[VariantSums]:
     named = {"name": test.name, "environment": test.environment}
     units = {row.variant: row.units for row in session.execute(_UNITS, named)}
     sums: defaultdict[str, dict[str, MetricSums]] = defaultdict(dict)
@@ -100,11 +104,12 @@ def _sums(session: Session, test: AbTest, plan: Plan) -> list[VariantSums]:
     return [
         VariantSums(
             variant["name"],
-            variant["weight"],
+            share.now,
             units.get(variant["name"], 0),
             metrics=sums[variant["name"]],
+            most=share.most,
         )
-        for variant in test.variants
+        for variant, share in zip(test.variants, shares, strict=True)
     ]
 
 

@@ -125,7 +125,7 @@ class Plan(_Part):
     `guardrails` None are the default ones. `minimum_effect` is the least difference of the success
     metric that matters, in its unit: with it a test can show that there is none. `units` of all
     variants together are what the intervals are made narrowest for, and when a test that has shown
-    nothing is over. ValueError for what cannot be.
+    nothing is undecided. ValueError for what cannot be.
     """
 
     success_metric: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]{0,99}$")] = (

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Protocol
+from typing import Final, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.abtest.inference.estimates import Moments
+from shared.abtest.judging import judge
 from shared.abtest.metrics import COMPLETION_RATE, METRICS, SPREADS, Kind
 from shared.abtest.plan import Plan
 from shared.abtest.retention import MIXED
-from shared.abtest.tables import AbSum, AbTest, AbUnit
-from shared.abtest.verdicts import MetricSums, VariantSums, Verdict, judge
+from shared.abtest.shares import shares_of
+from shared.abtest.tables import AbLook, AbSum, AbTest, AbUnit
+from shared.abtest.verdicts import MetricSums, VariantSums, Verdict
 from shared.telemetry.histograms import Histogram
+
+A_DAY: Final = timedelta(days=1)
+"Units come by the hour of the day, so their rate is that of a whole one."
 
 
 def judge_units(session: Session, test: AbTest, now: datetime) -> Verdict:
@@ -30,21 +35,24 @@ def judge_units(session: Session, test: AbTest, now: datetime) -> Verdict:
     for row in session.scalars(sa.select(AbSum).where(AbSum.test_id == test.id)):
         sums[row.variant][row.metric] = row
     mixed = _mixed(session, test)
+    shares, earlier = shares_of(session, test)
     variants = [
         VariantSums(
             variant["name"],
-            variant["weight"],
+            share.now,
             _units(sums[variant["name"]]),
             mixed.get(variant["name"], 0),
             _metrics(sums[variant["name"]]),
+            share.most,
         )
-        for variant in test.variants
+        for variant, share in zip(test.variants, shares, strict=True)
     ]
     return judge(
         plan_of(test),
         variants,
         split_changed=test.split_changed_at is not None,
-        units_a_day=units_a_day(test, variants, now),
+        units_by_other_shares=earlier,
+        units_a_day=units_a_day(session, test, variants, now),
     )
 
 
@@ -124,9 +132,17 @@ def _mixed(session: Session, test: AbTest) -> dict[str, int]:
     return dict(mixed)
 
 
-def units_a_day(test: AbTest, variants: Sequence[VariantSums], now: datetime) -> float | None:
-    """Since the test began, if that is a day ago or more."""
-    if test.began_at is None:
+def units_a_day(
+    session: Session, test: AbTest, variants: Sequence[VariantSums], now: datetime
+) -> float | None:
+    """Today's rate: since the newest kept look that is a day old; None where there is none yet."""
+    then = session.execute(
+        sa.select(AbLook.looked_at, AbLook.units)
+        .where(AbLook.test_id == test.id, AbLook.looked_at <= now - A_DAY)
+        .order_by(AbLook.looked_at.desc())
+        .limit(1)
+    ).one_or_none()
+    if then is None:
         return None
-    days = (now - test.began_at).total_seconds() / 86_400
-    return sum(one.units for one in variants) / days if days >= 1 else None
+    news: int = sum(one.units for one in variants) - then.units
+    return max(0, news) / float((now - then.looked_at) / A_DAY)

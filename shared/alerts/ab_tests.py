@@ -15,6 +15,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.abtest.sentences import size_of
 from shared.abtest.states import AbStatus
 from shared.abtest.tables import AbTest
 from shared.abtest.unit_analysis import plan_of
@@ -25,7 +26,6 @@ from shared.abtest.verdicts import (
     Comparison,
     Standing,
     Verdict,
-    size_of,
 )
 from shared.alerts.names import bare, command, fingerprint, sayable
 from shared.alerts.raising import Severity, raise_alert, resolve_alert
@@ -57,7 +57,8 @@ def tell_of_test(session: Session, test: AbTest, found: Verdict, now: datetime) 
     holds at any time, does not take it back.
     """
     opened = _opened(session, test)
-    findings = {one.name: one for one in _findings(test, found)}
+    decided = any(details.get("decision") in _DECISIONS for details in opened.values())
+    findings = {one.name: one for one in _findings(test, found, decided=decided)}
     for name, one in findings.items():
         since = opened[name]["since"] if name in opened else now.astimezone(UTC).isoformat()
         raise_alert(
@@ -109,7 +110,8 @@ class _Finding:
     details: Mapping[str, Any]
 
 
-def _findings(test: AbTest, found: Verdict) -> Iterator[_Finding]:
+def _findings(test: AbTest, found: Verdict, *, decided: bool) -> Iterator[_Finding]:
+    """`decided`: whether it was told before which way the test has gone."""
     p_value = found.sample_ratio_sequential_p
     if p_value is not None and p_value < MISMATCH_BELOW:
         yield _Finding(
@@ -131,7 +133,7 @@ def _findings(test: AbTest, found: Verdict) -> Iterator[_Finding]:
     for one in found.comparisons:
         if (one.variant, one.metric) in found.harmed:
             yield _harm(test, found, one)
-    if found.state in _DECISIONS:
+    if found.state in _DECISIONS or (found.state is AbState.UNDECIDED and not decided):
         yield _Finding(
             _name(test, What.DECISION, found.state.value),
             What.DECISION,
@@ -167,11 +169,11 @@ _DECISIONS: Final = (AbState.BETTER, AbState.WORSE, AbState.NO_DIFFERENCE)
 
 
 def _split(test: AbTest, found: Verdict) -> str:
-    whole = sum(variant["weight"] for variant in test.variants)
+    slots = [sum(end - first for first, end in variant["slots"]) for variant in test.variants]
     return ", ".join(
         f"{found.units_of[variant['name']]:,} of {found.units:,} in {variant['name']} where"
-        f" {found.units * variant['weight'] / whole:,.0f} were to be"
-        for variant in test.variants
+        f" {found.units * held / max(1, sum(slots)):,.0f} were to be"
+        for variant, held in zip(test.variants, slots, strict=True)
     )
 
 
@@ -188,7 +190,7 @@ def _over(details: Mapping[str, Any], found: Verdict) -> str | None:
         case What.HARMED:
             return _harm_is_over(details, found)
         case What.DECISION:
-            if found.state is AbState.COLLECTING:
+            if found.state in (AbState.COLLECTING, AbState.UNDECIDED):
                 return None
             return f"the test is {found.state.value} now"
 

@@ -107,7 +107,10 @@ def test_a_plan_is_said_when_the_test_is_made_and_shown_with_what_has_become_of_
     assert "error_rate (harmed by concise), cost_per_unit (5 % tolerated, open)" in after
     assert "llm_latency (0.2 s tolerated, held)" in after
     assert "capped at 0.12 $; above are 3 units of standard, 3 units of concise" in after
-    assert "by now a difference of 43.9 points would be told; what matters takes 246" in after
+    assert (
+        "by now a difference of 43.9 points would be told; what matters takes 49386 units in all"
+    ) in after
+    assert "20000 units are planned, and it takes 49386 of all variants together to show" in after
     found = told("show", "prompt", "--json")
     assert {one["metric"]: one["standing"] for one in found["comparisons"]} == {
         "task_completion_rate": None, "error_rate": "harmed", "cost_per_unit": "open",

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final, Self
-
-import numpy as np
-import numpy.typing as npt
+from typing import Final
 
 SKEW: Final = 100.0
 "How much of its relative variance is added to a figure's variance, see `cautious`."
@@ -33,34 +30,6 @@ class Moments:
     x: float = 0.0
     xx: float = 0.0
     xy: float = 0.0
-
-    @classmethod
-    def from_values(cls, y: npt.ArrayLike, x: npt.ArrayLike | None = None) -> Self:
-        """Of the units' values, 1-D. ValueError unless they are as many and finite."""
-        ys = np.asarray(y, dtype=np.float64)
-        xs = np.zeros_like(ys) if x is None else np.asarray(x, dtype=np.float64)
-        if ys.ndim != 1 or ys.shape != xs.shape:
-            raise ValueError(f"values of shape {ys.shape} and {xs.shape}; expected one list each")
-        if not (np.isfinite(ys).all() and np.isfinite(xs).all()):
-            raise ValueError("a value that is not finite")
-        if not ys.size:
-            return cls(0, 0.0, 0.0)
-        dy, dx = ys - ys.mean(), xs - xs.mean()
-        return cls(
-            ys.size,
-            float(ys.mean()),
-            float(dy @ dy),
-            float(xs.mean()),
-            float(dx @ dx),
-            float(dx @ dy),
-        )
-
-    @classmethod
-    def of_share(cls, successes: int, n: int) -> Self:
-        """Of units that are 1 or 0. ValueError unless 0 <= successes <= n."""
-        if not 0 <= successes <= n:
-            raise ValueError(f"{successes} successes of {n}; expected 0 to {n}")
-        return cls(n, successes / n if n else 0.0, successes * (n - successes) / n if n else 0.0)
 
     def __add__(self, other: Moments) -> Moments:
         n = self.n + other.n
@@ -189,16 +158,3 @@ def adjusted(treatment: Moments, control: Moments) -> tuple[Moments, Moments]:
 def _less(moments: Moments, theta: float, middle: float) -> Moments:
     left = moments.yy - 2 * theta * moments.xy + theta * theta * moments.xx
     return Moments(moments.n, moments.y - theta * (moments.x - middle), max(left, 0.0))
-
-
-def winsorized(values: npt.ArrayLike, share: float) -> npt.NDArray[np.float64]:
-    """`values` with the largest `share` of them set to the largest of the others.
-
-    Only from above, where latency and cost have their tails. The limit has to be the same for all
-    variants: give all their values at once. ValueError unless 0 <= share < 0.5.
-    """
-    if not 0 <= share < 0.5:
-        raise ValueError(f"share {share}; expected 0 to below 0.5")
-    ys = np.asarray(values, dtype=np.float64)
-    kept = ys.size - math.floor(share * ys.size)
-    return ys if kept == ys.size else np.minimum(ys, np.partition(ys, kept - 1)[kept - 1])

@@ -147,33 +147,37 @@ def always_valid_units(
     variance_treatment: float,
     difference: float,
     *,
-    planned: int,
+    planned: float,
     power: float = 0.8,
     alpha: float = 0.05,
     comparisons: int = 1,
+    ratio: float = 1.0,
 ) -> int | None:
-    """Units of each variant, as many of both, at which confidence sequences show a `difference`.
+    """Units of the control at which confidence sequences show a `difference`.
 
-    The least n with
+    The treatment has `ratio` r times as many: the same unless it is given. The least n with
 
-        (reach(2 n) + z(power)) sqrt((s1^2 + s2^2) / n) <= difference
+        (reach((1 + r) n) + z(power)) sqrt(s1^2 / n + s2^2 / (r n)) <= difference
 
     so that the look at these units has the power by itself, and looks before it add to it. The
     reach is that of intervals made narrowest for `planned` units (see `sequential.reach`), at
     alpha / `comparisons`: what Holm asks of the first of so many to be told. None where they are
     more than `MOST_UNITS`. ValueError for a difference of 0, negative variances, unless
-    0 < alpha < power < 1, for none planned, and for no comparison.
+    0 < alpha < power < 1, for none planned, for no comparison, and for a ratio not above 0.
     """
     _require(variance_control, variance_treatment, power, alpha)
     if difference == 0 or not math.isfinite(difference):
         raise ValueError(f"a difference of {difference}; expected a finite number that is not 0")
+
+    if not (ratio > 0 and math.isfinite(ratio)):
+        raise ValueError(f"a ratio of {ratio}; expected a finite number above 0")
 
     def enough(n: int) -> bool:
         least = always_valid_effect(
             variance_control,
             variance_treatment,
             n,
-            n,
+            ratio * n,
             planned=planned,
             power=power,
             alpha=alpha,
@@ -195,10 +199,10 @@ def always_valid_units(
 def always_valid_effect(
     variance_control: float,
     variance_treatment: float,
-    n_control: int,
-    n_treatment: int,
+    n_control: float,
+    n_treatment: float,
     *,
-    planned: int,
+    planned: float,
     power: float = 0.8,
     alpha: float = 0.05,
     comparisons: int = 1,

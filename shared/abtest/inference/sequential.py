@@ -12,7 +12,7 @@ from shared.abtest.inference.estimates import Estimate
 from shared.evaluation.intervals import Interval
 
 
-def mixture_scale(units: int, alpha: float = 0.05) -> float:
+def mixture_scale(units: float, alpha: float = 0.05) -> float:
     """rho, for which the interval is narrowest at so many `units`.
 
         rho = sqrt((-2 ln alpha + ln(-2 ln alpha) + 1) / units)

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.abtest.analysis import analysis_of, step
+from shared.abtest.inference.sample_ratio import sample_ratio_p
 from shared.abtest.lifecycle import AbTestError, change_weights, create, start
 from shared.abtest.tables import AbTest
-from shared.abtest.verdicts import AbState, VariantFigure, Verdict, sample_ratio_p
+from shared.abtest.verdicts import AbState, VariantFigure, Verdict
 from shared.database import tenant_of
 from shared.evaluation.tables import BenchmarkRun, Episode, EvaluationTask
 from shared.jobs.contracts import AnalyzeAbTest

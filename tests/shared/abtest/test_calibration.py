@@ -35,6 +35,7 @@ from shared.abtest.inference.quantiles import (
 )
 from shared.abtest.inference.sample_ratio import sequential_sample_ratio_p
 from shared.abtest.inference.sequential import mixture_scale, reach
+from shared.abtest.judging import judge
 from shared.abtest.metrics import METRICS
 from shared.abtest.plan import LEAST_UNITS, Plan
 from shared.abtest.verdicts import (
@@ -43,9 +44,9 @@ from shared.abtest.verdicts import (
     MetricSums,
     VariantSums,
     Verdict,
-    judge,
 )
 from shared.telemetry.histograms import Histogram, bin_of
+from tests.shared.abtest.units import of_share as one_trial_each
 
 Floats = npt.NDArray[np.float64]
 Values = tuple[Floats, Floats]
@@ -273,9 +274,7 @@ def test_one_look_at_the_required_units_has_the_stated_power() -> None:
     n, runs = required_units(*VARIANCES, RATES[1] - RATES[0]), 4000
     found = 0
     for control, treatment in rng.binomial(n, RATES, (runs, 2)).tolist():
-        found += (
-            two_proportions_p(Moments.of_share(treatment, n), Moments.of_share(control, n)) < 0.05
-        )
+        found += two_proportions_p(one_trial_each(treatment, n), one_trial_each(control, n)) < 0.05
     assert abs(found / runs - 0.8) < 4 * math.sqrt(0.8 * 0.2 / runs)
 
 

@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 
 from shared.abtest.guarding import harmed_guardrails, pause_when_harmed
 from shared.abtest.inference.estimates import Moments
+from shared.abtest.judging import judge
 from shared.abtest.lifecycle import conclude, create, find, resume, start
 from shared.abtest.tables import AbTest
 from shared.abtest.unit_analysis import plan_of
-from shared.abtest.verdicts import MetricSums, VariantSums, Verdict, judge
+from shared.abtest.verdicts import MetricSums, VariantSums, Verdict
 from shared.database import TenantId, tenant_session
 from shared.tenancy.tables import AuditEntry
+from tests.shared.abtest.units import of_share
 
 N = 5_000
 
@@ -32,8 +34,7 @@ def verdict(test: AbTest, **errors: int) -> Verdict:
     """Of so many errors of the control's and the treatment's units, with one attempt each."""
 
     def share(ones: int) -> MetricSums:
-        found = Moments.of_share(ones, N)
-        return MetricSums(replace(found, x=1.0))
+        return MetricSums(of_share(ones, N))
 
     return judge(
         plan_of(test),

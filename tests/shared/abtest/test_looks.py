@@ -9,14 +9,16 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.abtest.inference.estimates import Moments
+from shared.abtest.judging import judge
 from shared.abtest.lifecycle import create, start
 from shared.abtest.looks import EACH_KEPT, KEPT, keep, look_of, looks_of, newest_looks
 from shared.abtest.plan import Plan
 from shared.abtest.tables import AbLook, AbTest
-from shared.abtest.verdicts import AbState, MetricSums, VariantSums, Verdict, judge
+from shared.abtest.verdicts import AbState, MetricSums, VariantSums, Verdict
 from shared.database import TenantId, tenant_session
 from shared.telemetry.histograms import Histogram
 from shared.tenancy.tenants import create_tenant
+from tests.shared.abtest.units import of_share
 
 NOW = datetime(2026, 11, 20, 12, 17, tzinfo=UTC)
 SPLIT = [{"name": name, "weight": 0.5} for name in ("a", "b")]
@@ -26,8 +28,7 @@ def judged(a: int, b: int, n: int = 500) -> Verdict:
     """Of so many units that solved their task, of `n` in each variant."""
     variants = []
     for name, solved in (("a", a), ("b", b)):
-        share = Moments.of_share(solved, n)
-        rate = MetricSums(Moments(n, share.y, share.yy, 1.0))
+        rate = MetricSums(of_share(solved, n))
         variants.append(VariantSums(name, 0.5, n, metrics={"task_completion_rate": rate}))
     return judge(Plan(guardrails=()), variants)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,8 +13,9 @@ import pytest
 from sqlalchemy.orm import Session
 
 from shared.abtest.analysis import step
-from shared.abtest.inference.estimates import Moments
-from shared.abtest.lifecycle import change_weights, create, find, start
+from shared.abtest.lifecycle import change_weights, create, find, pause, ramp, resume, start
+from shared.abtest.looks import keep, look_of
+from shared.abtest.shares import coverages_of, shares_of
 from shared.abtest.states import AbTestError
 from shared.abtest.tables import AbTest
 from shared.abtest.unit_analysis import judge_units
@@ -23,6 +25,7 @@ from shared.jobs.contracts import AnalyzeAbTest
 from shared.telemetry.events import Event, ExposureEvent, LlmCallEvent, TaskEndEvent
 from shared.telemetry.ingestion import CallCost, store
 from shared.telemetry.units import unit_digest
+from tests.shared.abtest.units import of_values
 
 NOW = datetime.now(UTC)
 EACH = 300
@@ -81,13 +84,13 @@ def test_what_is_read_is_what_the_units_values_are(session: Session, running: Ab
     put(session, running, {"standard": 90, "concise": 90}, cost=10**12)
     found = judge_units(session, running, NOW)
     cost = next(one for one in found.figures if one.metric == "cost_per_unit")
-    of_values = Moments.from_values(10**12 + np.arange(EACH, dtype=np.float64))
-    assert cost.value == pytest.approx(of_values.y * 1e-9, rel=1e-12)
+    expected = of_values(10**12 + np.arange(EACH, dtype=np.float64))
+    assert cost.value == pytest.approx(expected.y * 1e-9, rel=1e-12)
     compared = next(one for one in found.comparisons if one.metric == "cost_per_unit")
     assert compared.difference == 0
     assert compared.one_look is not None
     # As from the values themselves: nothing is lost between numbers of 13 digits.
-    error = np.sqrt(2 * of_values.yy / (EACH - 1) / EACH) * 1e-9
+    error = np.sqrt(2 * expected.yy / (EACH - 1) / EACH) * 1e-9
     half = compared.one_look.interval.high
     assert half == pytest.approx(1.9640 * error, rel=1e-3)
 
@@ -113,6 +116,59 @@ def test_after_a_change_of_weights_there_is_no_ratio(session: Session, running: 
     assert judge_units(session, running, NOW).sample_ratio_p == 1.0
     change_weights(session, "prompt", {"standard": 0.9, "concise": 0.1})
     assert judge_units(session, find(session, "prompt"), NOW).sample_ratio_p is None
+
+
+def test_days_left_are_by_what_came_in_the_last_day(session: Session) -> None:
+    create(
+        session,
+        "prompt",
+        [{"name": n, "weight": 0.5} for n in ("standard", "concise")],
+        minimum_effect=0.02,
+    )
+    test = start(session, "prompt")
+    put(session, test, {"standard": 90, "concise": 90})
+    found = judge_units(session, test, NOW)
+    assert found.outlook is not None
+    assert found.outlook.days_left is None, "no look is a day old"
+    # A ramp at one percent, a pause, and then a day in which most of them came.
+    for days, units in ((40, 10), (2, 20), (1.25, 100), (0.9, 300)):
+        look = replace(look_of(test, found, NOW - timedelta(days=days)), units=units)
+        keep(session, test, look)
+    outlook = judge_units(session, test, NOW).outlook
+    assert outlook is not None
+    assert outlook.required_units is not None
+    a_day = (2 * EACH - 100) / 1.25
+    assert outlook.days_left == pytest.approx((outlook.required_units - 2 * EACH) / a_day)
+
+
+def test_units_are_held_to_every_share_that_a_ramp_has_given_since_the_beginning(
+    session: Session,
+) -> None:
+    thirds = [{"name": n, "weight": 1 / 3} for n in "abc"]
+    create(session, "prompt", thirds, coverage=0.5)
+    # As a draft it had others.
+    ramp(session, "prompt", 0.0002)
+    ramp(session, "prompt", 0.001)
+    test = start(session, "prompt")
+    assert [one.coverage for one in coverages_of(session, test)] == [0.001]
+    first, earlier = shares_of(session, test)
+    assert earlier is None
+    assert [share.now for share in first] == [0.4, 0.3, 0.3]
+    assert [share.most for share in first] == [None] * 3
+    ramp(session, "prompt", 0.01)
+    pause(session, "prompt")
+    resume(session, "prompt")
+    test = ramp(session, "prompt", 1.0)
+    covered = coverages_of(session, test)
+    assert [one.coverage for one in covered] == [0.001, 0.01, 1.0]
+    found = judge_units(session, test, NOW)
+    for hours, units in ((1, 300), (3, 400), (30, 4_000)):
+        look = look_of(test, found, covered[-1].since + timedelta(hours=hours))
+        keep(session, test, replace(look, units=units))
+    now, earlier = shares_of(session, test)
+    assert earlier == 400, "what was shown just before the ramp is summed by then"
+    assert [share.now for share in now] == pytest.approx([0.3334, 0.3333, 0.3333])
+    assert [share.most for share in now] == [0.4, 0.3333, 0.3333]
 
 
 def test_a_quantile_of_the_units_is_compared_too(session: Session) -> None:

@@ -8,13 +8,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.abtest.inference.estimates import Moments
+from shared.abtest.judging import judge
 from shared.abtest.lifecycle import conclude, create, start
 from shared.abtest.plan import Plan
 from shared.abtest.tables import AbTest
-from shared.abtest.verdicts import MetricSums, VariantSums, Verdict, judge
+from shared.abtest.verdicts import MetricSums, VariantSums, Verdict
 from shared.alerts.ab_tests import Told, close_alerts_of, tell_of_test, told_of
 from shared.alerts.tables import Alert
+from tests.shared.abtest.units import of_share
 
 NOW = datetime(2026, 11, 20, 12, 17, tzinfo=UTC)
 SPLIT = [{"name": name, "weight": 0.5} for name in ("standard", "concise")]
@@ -32,8 +33,7 @@ def judged(
     ):
         metrics = {}
         for metric, count in zip(("task_completion_rate", "error_rate"), counts, strict=True):
-            share = Moments.of_share(count, n)
-            metrics[metric] = MetricSums(Moments(n, share.y, share.yy, 1.0))
+            metrics[metric] = MetricSums(of_share(count, n))
         variants.append(VariantSums(name, 0.5, n, mixed, metrics))
     return judge(PLAN, variants, split_changed=split_changed)
 
@@ -113,6 +113,20 @@ def test_a_decision_is_told_once_and_stays(session: Session, running: AbTest) ->
     assert tell_of_test(session, running, lost, NOW) == Told(1, 1)
     (alert,) = alerts(session)
     assert alert.details["decision"] == "worse"
+
+
+def test_that_nothing_is_decided_at_the_planned_units_is_told_unless_something_was(
+    session: Session, running: AbTest
+) -> None:
+    undecided = judged(units=(2_500, 2_500), standard=1_250, concise=1_260, errors=(250, 250))
+    assert tell_of_test(session, running, undecided, NOW) == Told(1, 0)
+    (alert,) = alerts(session)
+    assert (alert.severity, alert.details["decision"]) == ("info", "undecided")
+    assert tell_of_test(session, running, judged(concise=350), NOW) == Told(1, 1)
+    # What was told before stays as it is.
+    assert tell_of_test(session, running, undecided, NOW) == Told(0, 0)
+    (alert,) = alerts(session)
+    assert alert.details["decision"] == "better"
 
 
 def test_a_decision_of_figures_that_are_withheld_is_none(session: Session, running: AbTest) -> None:

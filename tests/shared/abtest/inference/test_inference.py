@@ -19,7 +19,6 @@ from shared.abtest.inference.estimates import (
     difference,
     mean,
     ratio,
-    winsorized,
 )
 from shared.abtest.inference.fixed_horizon import two_proportions_p, welch
 from shared.abtest.inference.multiplicity import holm
@@ -35,7 +34,9 @@ from shared.abtest.inference.sequential import (
     always_valid_p,
     confidence_sequence,
     mixture_scale,
+    reach,
 )
+from tests.shared.abtest.units import of_share, of_values
 
 
 def of(value: float, deviation: float, n: int) -> Moments:
@@ -57,7 +58,7 @@ def test_a_published_difference_of_means_comes_out():
 
 
 def test_two_shares_are_told_apart_as_by_the_chi_square_of_their_table():
-    found = two_proportions_p(Moments.of_share(60, 400), Moments.of_share(40, 420))
+    found = two_proportions_p(of_share(60, 400), of_share(40, 420))
     table = [[60, 340], [40, 380]]
     assert found == pytest.approx(stats.chi2_contingency(table, correction=False).pvalue, rel=1e-12)
 
@@ -77,6 +78,10 @@ def test_confidence_sequences_take_about_twice_as_many_units():
     assert at_these <= 0.02 < before
     assert always_valid_units(0.09, 0.1, 0.02, planned=15_000, comparisons=4) > needed
     assert always_valid_effect(0.1, 0.1, 0, 5, planned=100) is None
+    # A tenth of the units in the treatment: 1 + 1 / 9 of its share against 2 of the half.
+    uneven = always_valid_units(0.1, 0.1, 0.02, planned=15_000, ratio=1 / 9) / 0.9
+    even = always_valid_units(0.1, 0.1, 0.02, planned=15_000) / 0.5
+    assert uneven / even == pytest.approx(0.25 / 0.09, rel=0.1)
     with pytest.raises(ValueError, match="0 comparisons; expected 1 or more"):
         always_valid_effect(0.1, 0.1, 5, 5, planned=100, comparisons=0)
 
@@ -109,10 +114,8 @@ def test_moments_of_parts_add_up_to_those_of_the_whole():
     rng = np.random.default_rng(3)
     y = 1e6 + rng.normal(size=1000)
     x = rng.exponential(size=1000)
-    parts = [
-        Moments.from_values(y[a:b], x[a:b]) for a, b in ((0, 0), (0, 1), (1, 700), (700, 1000))
-    ]
-    whole = Moments.from_values(y, x)
+    parts = [of_values(y[a:b], x[a:b]) for a, b in ((0, 0), (0, 1), (1, 700), (700, 1000))]
+    whole = of_values(y, x)
     total = sum(parts[1:], start=parts[0])
     for name in ("n", "y", "yy", "x", "xx", "xy"):
         assert getattr(total, name) == pytest.approx(getattr(whole, name), rel=1e-9), name
@@ -122,7 +125,7 @@ def test_a_ratio_varies_as_drawing_the_units_again_says():
     rng = np.random.default_rng(5)
     x = rng.poisson(3, 400).astype(float)
     y = 0.2 * x + rng.gamma(2, 0.5, 400)
-    found = ratio(Moments.from_values(y, x))
+    found = ratio(of_values(y, x))
     assert found is not None
     assert found.value == pytest.approx(y.sum() / x.sum())
     drawn = rng.integers(0, 400, (4000, 400))
@@ -136,7 +139,7 @@ def test_what_was_known_before_takes_its_noise_away_and_not_the_effect():
     y = before + rng.normal(0, 1, 20_000)
     y[10_000:] += 0.1
     control, treatment = (
-        Moments.from_values(y[part], before[part]) for part in (slice(10_000), slice(10_000, None))
+        of_values(y[part], before[part]) for part in (slice(10_000), slice(10_000, None))
     )
     plain = apart(treatment, control)
     better = apart(*adjusted(treatment, control))
@@ -145,16 +148,8 @@ def test_what_was_known_before_takes_its_noise_away_and_not_the_effect():
 
 
 def test_what_is_the_same_for_all_changes_nothing():
-    one, two = Moments.from_values([1.0, 2.0], [5.0, 5.0]), Moments.from_values([3.0], [5.0])
+    one, two = of_values([1.0, 2.0], [5.0, 5.0]), of_values([3.0], [5.0])
     assert adjusted(one, two) == (one, two)
-
-
-def test_only_the_largest_values_are_cut():
-    values = winsorized([*range(99), 1e9], 0.01)
-    assert (values.min(), values.max()) == (0, 98)
-    assert winsorized([1.0, 2.0], 0.0).tolist() == [1.0, 2.0]
-    with pytest.raises(ValueError, match="share"):
-        winsorized([1.0], 0.5)
 
 
 def test_holm_adjusts_as_published():
@@ -206,17 +201,25 @@ def test_looking_after_every_hundred_units_is_wrong_at_most_five_times_of_a_hund
     variances = ((squares / n - means**2) / (n - 1)).sum(axis=0)
     deltas = means[1] - means[0]
     rho = mixture_scale(5000)
-    spread = 2 * n * rho * rho
-    bound = np.sqrt(2 * (spread + 1) / spread * np.log(np.sqrt(spread + 1) / 0.05))
+    bound = np.array([reach(units, rho) for units in (2 * n).tolist()])
     wrong = (np.abs(deltas) > bound * np.sqrt(variances)).any(axis=1)
     naive = (np.abs(deltas) > 1.96 * np.sqrt(variances)).any(axis=1)
     assert wrong.mean() <= 0.05
     assert naive.mean() > 0.2, "the looks are many enough to mislead"
-    # The same bound as the function's.
-    found = apart(of(1.0, 1.0, 50), of(0.0, 1.0, 50))
-    assert confidence_sequence(found, rho).high - 1 == pytest.approx(
-        bound[0] * found.standard_error
-    )
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.2])
+def test_over_a_long_time_an_interval_misses_about_as_often_as_it_may(alpha: float):
+    """Sums of normal values of a known variance: to reach less far would miss more often."""
+    rng = np.random.default_rng(12)
+    tests, planned = 4000, 300
+    n = np.unique(np.geomspace(2, 10**8, 500).astype(int))
+    steps = rng.normal(size=(tests, n.size)) * np.sqrt(np.diff(n, prepend=0))
+    away = np.abs(steps.cumsum(axis=1)) / np.sqrt(n)
+    rho = mixture_scale(planned, alpha)
+    missed = (away > [reach(units, rho, alpha) for units in n.tolist()]).any(axis=1).mean()
+    # 5 % less reach: 0.06 and 0.21.
+    assert 0.7 * alpha < missed < alpha
 
 
 def test_a_split_that_does_not_hold_is_found_and_one_that_does_stays():
@@ -240,6 +243,40 @@ def test_a_split_may_be_looked_at_after_every_ten_units():
             for a, b in zip(first, n, strict=True)
         )
     assert fired / 300 <= 0.05 + 2.6 * math.sqrt(0.05 * 0.95 / 300)
+
+
+def test_shares_that_have_changed_let_pass_what_the_changes_explain_and_no_more():
+    most = [0.4, 1 / 3, 1 / 3]
+    thirds = [1, 1, 1]
+    assert sequential_sample_ratio_p([400, 300, 300], thirds) < 0.05
+    assert sequential_sample_ratio_p([4000, 3000, 3000], thirds, most) == 1.0
+    assert sequential_sample_ratio_p([2500, 2500, 5000], thirds, most) < 1e-9
+    # So many came by other shares: of those after them a smaller deviation is told.
+    few = [35_000, 32_500, 32_500]
+    assert sequential_sample_ratio_p(few, thirds, most) == 1.0
+    assert sequential_sample_ratio_p(few, thirds, most, 100) < 1e-9
+    assert sequential_sample_ratio_p([33_400, 33_300, 33_300], thirds, most, 100) == 1.0
+    assert sequential_sample_ratio_p([400, 300, 300], thirds, most, 1000) == 1.0
+    assert sequential_sample_ratio_p([1, 1, 0], thirds, [0.5, 0.5, 0.4]) == 1.0
+    # Who had slots once, and has none now.
+    assert sequential_sample_ratio_p([500, 5], [1, 0], [1.0, 0.5]) is not None
+    with pytest.raises(ValueError, match="below the shares"):
+        sequential_sample_ratio_p([1, 1], [0.5, 0.5], [0.4, 0.6])
+
+
+def test_a_split_that_changes_within_its_bounds_may_be_looked_at_after_every_twenty_units():
+    rng = np.random.default_rng(14)
+    runs, fired = 100, 0
+    for _ in range(runs):
+        # 4, 3 and 3 slots to begin with, then thirds.
+        few, many = rng.choice(3, 200, p=[0.4, 0.3, 0.3]), rng.choice(3, 1800)
+        seen = np.concatenate([few, many])[:, None] == np.arange(3)
+        counts = seen.cumsum(axis=0)[19::20].tolist()
+        fired += any(
+            sequential_sample_ratio_p(one, [1, 1, 1], [0.4, 1 / 3, 1 / 3], 200) < 0.05
+            for one in counts
+        )
+    assert fired <= 0.05 * runs
 
 
 def test_the_probability_to_be_best_is_that_of_the_posterior():
