@@ -155,7 +155,9 @@ KEPT = (
     "feature_store",
     "feature_values",
     "model_cards",
+    "model_deployments",
     "models",
+    "stated_performance",
 )
 REMOVED = (
     "ab_copies",
@@ -174,6 +176,7 @@ REMOVED = (
     "event_batches",
     "exposures",
     "llm_model_costs",
+    "model_aliases",
     "model_performance",
     "price_overrides",
     "rejected_events",

@@ -119,3 +119,42 @@ def test_registering_at_once_makes_one_version(tenant: TenantId) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(attempt, range(8)))) == 1
+
+
+def test_an_identifier_or_the_beginning_of_one_is_a_reference_too(session: Session) -> None:
+    stored = put(session, "walker")
+    for reference in (str(stored.id), stored.id.hex[:12], str(stored.id).upper()):
+        assert resolve(session, reference) is stored
+    # So short a name that is not there would too often be the beginning of an identifier.
+    with pytest.raises(RegistryError, match="no model"):
+        resolve(session, stored.id.hex[:3])
+
+
+def test_a_name_goes_before_an_identifier_that_begins_so(session: Session) -> None:
+    first = put(session, "walker")
+    named = put(session, first.id.hex[:8])
+    assert resolve(session, first.id.hex[:8]) is named
+
+
+def test_what_begins_more_than_one_identifier_is_no_reference(session: Session) -> None:
+    walker = put(session, "walker")
+    for number in range(2):
+        session.add(
+            ModelVersion(
+                id=UUID(f"abcd0000-0000-4000-8000-{number:012}"),
+                tenant_id=walker.tenant_id,
+                model_id=walker.model_id,
+                version=f"2.0.{number}",
+                agent="rule-based",
+            )
+        )
+    session.flush()
+    with pytest.raises(RegistryError, match="more than one model begins with 'abcd'"):
+        resolve(session, "abcd")
+
+
+def test_half_of_a_character_is_nowhere_in_a_model(session: Session) -> None:
+    with pytest.raises(RegistryError, match="the parameters as JSON holds half of a character"):
+        put(session, "walker", value="\ud800")
+    with pytest.raises(RegistryError, match="it must be 1 to 100 printable"):
+        put(session, "\ud800")
