@@ -29,8 +29,7 @@ class ModelScores:
     scores: Scores
 
 
-_EPISODES = sa.text(
-    """
+_OF_EPISODES: Final = """
     SELECT e.run_id, r.created_at, e.model_version_id, m.name || '@' || v.version AS model, v.agent,
            v.parameters->>'base_url' = :stand_in AS asks_stand_in,
            t.benchmark || '/' || t.name || CASE t.digest WHEN '' THEN '' ELSE '#' || t.digest END
@@ -45,9 +44,19 @@ _EPISODES = sa.text(
     JOIN mlops.evaluation_tasks t ON t.id = e.task_id
     JOIN mlops.model_versions v ON v.id = e.model_version_id
     JOIN mlops.models m ON m.id = v.model_id
-    WHERE e.run_id = ANY(:runs) AND e.outcome IS NOT NULL
-    ORDER BY model, task, e.seed
-    """
+"""
+
+_EPISODES = sa.text(
+    f"{_OF_EPISODES} WHERE e.run_id = ANY(:runs) AND e.outcome IS NOT NULL"
+    " ORDER BY model, task, e.seed"
+)
+
+# A version is the same agent in all of its runs, so each task and seed has one say: the last.
+_OF_VERSIONS = sa.text(
+    f"SELECT DISTINCT ON (model_version_id, task, seed) * FROM ({_OF_EPISODES}"  # noqa: S608 (ours)
+    " WHERE e.model_version_id = ANY(:versions) AND e.scored"
+    " AND (:benchmark = '' OR r.benchmark = :benchmark)) scored"
+    " ORDER BY model_version_id, task, seed, created_at DESC, run_id"
 )
 
 _PLAYED = sa.text(
@@ -85,6 +94,20 @@ def score_models(session: Session, run_ids: Sequence[UUID]) -> list[ModelScores]
     return [
         ModelScores(model, agent, score(episodes)) for (model, agent), episodes in found.items()
     ]
+
+
+def score_of_each_unit(
+    session: Session, version_ids: Sequence[UUID], benchmark: str = ""
+) -> dict[UUID, dict[Unit, EpisodeScore]]:
+    """The scored episodes of versions over all their runs, of each task and seed the newest.
+
+    Of one benchmark where it is named. A version without any has an empty mapping.
+    """
+    found: dict[UUID, dict[Unit, EpisodeScore]] = {one: {} for one in version_ids}
+    wanted = {"versions": list(version_ids), "benchmark": benchmark, "stand_in": STAND_IN}
+    for row in session.execute(_OF_VERSIONS, wanted):
+        found[row.model_version_id][row.task, row.seed] = _episode(row)
+    return found
 
 
 def benchmark_of(session: Session, run_id: UUID) -> str:
