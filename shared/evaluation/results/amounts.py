@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from shared.evaluation.intervals import Interval
 from shared.evaluation.results.bootstrap import bootstrap_interval
 from shared.evaluation.results.clustering import Cluster
-from shared.evaluation.results.played import Played, Side
+from shared.evaluation.results.pairing import Unit
+
+
+class _Scored(Protocol):
+    @property
+    def scored(self) -> bool: ...
+
+
+Episode = TypeVar("Episode", bound=_Scored)
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,9 @@ class AmountDifference:
 
 
 def compare_amounts(
-    base: Side, other: Side, amount: Callable[[Played], int | None]
+    base: Mapping[Unit, Episode],
+    other: Mapping[Unit, Episode],
+    amount: Callable[[Episode], int | None],
 ) -> AmountDifference:
     """Compare `amount` over the units that have a score on both sides; None without pairs."""
     scored = [
