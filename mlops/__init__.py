@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlops.drift_detector import DataDriftDetector
     from mlops.feature_store import FeatureStore
     from mlops.metrics import MetricsCollector
+    from mlops.model_registry import ModelRegistry
     from shared.evaluation.custom import Criterion, CustomBenchmark, CustomTask, Start
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Job",
     "MLOpsCostMonitor",
     "MetricsCollector",
+    "ModelRegistry",
     "Start",
     "submit",
 ]
@@ -40,6 +42,7 @@ _MODULES = {
     "Job": "mlops.client",
     "MLOpsCostMonitor": "mlops.cost_monitor",
     "MetricsCollector": "mlops.metrics",
+    "ModelRegistry": "mlops.model_registry",
     "FeatureStore": "mlops.feature_store",
     "submit": "mlops.client",
 }

@@ -1,31 +1,17 @@
-"""`mlops db`, `mlops tenant`, `mlops key` and `mlops model`: what is set up once."""
+"""`mlops db`, `mlops tenant` and `mlops key`: what is set up once."""
 
 from __future__ import annotations
 
-import json
 import shlex
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from mlops.console import (
-    Exit,
-    Json,
-    complain,
-    note,
-    one_line_errors,
-    print_json,
-    print_table,
-    say,
-)
-
-if TYPE_CHECKING:
-    from shared.registry.tables import ModelVersion
+from mlops.console import Json, note, one_line_errors, print_json, print_table, say
 
 db = typer.Typer(no_args_is_help=True, help="The database schema.")
 tenant = typer.Typer(no_args_is_help=True, help="Tenants: walled off from each other.")
 key = typer.Typer(no_args_is_help=True, help="API keys of the current tenant.")
-model = typer.Typer(no_args_is_help=True, help="Models: agents under a name and a version.")
 
 
 @db.command()
@@ -135,86 +121,6 @@ def revoke_key(name: str, as_json: Json = False) -> None:
         with tenant_session(tenants.current_tenant()) as session:
             tenants.revoke_api_key(session, name)
     _result(f"{name} revoked", {"name": name, "revoked": True}, as_json)
-
-
-@model.command("register")
-def register_model(
-    name: str,
-    version: Annotated[str, typer.Option(help="Semantic version.")] = "1.0.0",
-    agent: Annotated[
-        str, typer.Option(help="Kind: rule-based, random, llm, replay or external.")
-    ] = "llm",
-    parameters: Annotated[
-        str,
-        typer.Option(help='The agent\'s parameters as JSON, e.g. \'{"model": "gpt-4.1-mini"}\''),
-    ] = "{}",
-    description: str = "",
-    as_json: Json = False,
-) -> None:
-    """Register a version of a model.
-
-    Example: mlops model register mini --parameters '{"model": "gpt-4.1-mini"}'
-    """
-    with one_line_errors():
-        from shared.database import tenant_session
-        from shared.evaluation.agents.registry import describe_agent, missing_key
-        from shared.registry import models
-        from shared.tenancy.tenants import current_tenant
-
-        with tenant_session(current_tenant()) as session:
-            registered = models.register(
-                session,
-                name,
-                version,
-                agent,
-                _object(parameters),
-                description,
-                check=describe_agent,
-            )
-        key = models.key(registered)
-        missing = missing_key(registered.agent, registered.parameters)
-    _result(key, {"model": key} | _described(registered), as_json)
-    if missing is not None:
-        note(missing)
-
-
-@model.command("list")
-def list_models(as_json: Json = False) -> None:
-    """List the registered versions."""
-    with one_line_errors():
-        from shared.database import tenant_session
-        from shared.registry import models
-        from shared.tenancy.tenants import current_tenant
-
-        with tenant_session(current_tenant()) as session:
-            found = models.versions(session)
-    if as_json:
-        print_json([{"model": models.key(one)} | _described(one) for one in found])
-    else:
-        print_table(
-            ["model", "agent", "parameters"],
-            [(models.key(one), one.agent, json.dumps(one.parameters)) for one in found],
-            empty="no models yet: `mlops model register NAME --agent rule-based` makes one",
-        )
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        parsed = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise complain(f"--parameters is not JSON: {error}", Exit.USAGE) from None
-    if not isinstance(parsed, dict):
-        raise complain("--parameters must be a JSON object", Exit.USAGE)
-    return parsed
-
-
-def _described(version: ModelVersion) -> dict[str, Any]:
-    return {
-        "id": version.id,
-        "agent": version.agent,
-        "parameters": version.parameters,
-        "created_at": version.created_at,
-    }
 
 
 def _result(line: object, value: dict[str, Any], as_json: bool) -> None:

@@ -22,6 +22,7 @@ from mlops import (
 )
 from mlops.console import Commands, Exit, Json, complain, err, note, one_line_errors, say
 from mlops.functions import commands as functions
+from mlops.models import commands as models
 
 app = typer.Typer(
     name="mlops",
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 services.register(app)
 app.add_typer(jobs.app, name="job")
-app.add_typer(admin.model, name="model")
+app.add_typer(models.app, name="model")
 app.add_typer(evaluations.app, name="evaluate")
 app.add_typer(abtests.app, name="ab")
 app.add_typer(functions.app, name="functions")

@@ -18,6 +18,9 @@ from shared.evaluation.results.pairing import Unit
 from shared.evaluation.results.played import Played, Side
 from shared.evaluation.results.ranking import OwnResult
 from shared.evaluation.results.scores import EpisodeScore, Scores, score
+from shared.evaluation.runs import EvaluationError
+from shared.evaluation.tables import BenchmarkRun
+from shared.references import by_identifier
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,18 @@ def score_of_each_unit(
     for row in session.execute(_OF_VERSIONS, wanted):
         found[row.model_version_id][row.task, row.seed] = _episode(row)
     return found
+
+
+def run_named(session: Session, reference: str) -> UUID:
+    """The run of that identifier, or of the unique beginning of one. Raises `EvaluationError`."""
+    found = session.scalars(
+        by_identifier(sa.select(BenchmarkRun.id), BenchmarkRun.id, reference)
+    ).all()
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise EvaluationError(f"more than one run begins with {reference!r}: give more of it")
+    raise EvaluationError(f"no run {reference[:100]!r}")
 
 
 def benchmark_of(session: Session, run_id: UUID) -> str:

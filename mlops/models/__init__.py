@@ -1,0 +1,1 @@
+"""Models for people: what is registered, how it did, and where it is."""
