@@ -10,7 +10,7 @@ registry.deploy_model(model_id, target="production")
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mlops.evaluations.figures import is_simulated
 from mlops.models.files import Format, formatted, read_document, written
 from mlops.models.parameters import agent_parameters, nanos_stated
 from mlops.models.registered import RegisteredModel, registered
+from shared.abtest.inference.multiplicity import holm
 from shared.database import TenantId, tenant_session
 from shared.evaluation.agents.registry import describe_agent
 from shared.evaluation.results import versions as results
@@ -49,6 +50,16 @@ class Deployment:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """A version was put somewhere."""
+
+    target: Stage
+    came_from: Stage
+    deployed_by: str
+    deployed_at: datetime
+
+
+@dataclass(frozen=True)
 class Change:
     """An entry of the audit trail."""
 
@@ -67,7 +78,7 @@ class ModelComparison:
     measured: Mapping[str, results.Measured]
     "Of each version, over all that it was scored on."
     differences: Mapping[str, results.Difference]
-    "Of each but the first, over what both were scored on."
+    "Of each but the first, over what both were scored on; p-values are adjusted for their number."
     simulated: frozenset[str]
     "Those whose prices are simulated."
 
@@ -234,6 +245,26 @@ class ModelRegistry:
             found = ancestors(session, models.resolve(session, model_id))
             return tuple(map(models.key, found))
 
+    def get_deployments(self, model_id: str) -> list[Placement]:
+        """Where a version was put, the newest first."""
+        with tenant_session(self._tenant_id) as session:
+            return [
+                Placement(Stage(one.target), Stage(one.came_from), one.deployed_by, one.deployed_at)
+                for one in deploying.deployments(session, models.resolve(session, model_id))
+            ]
+
+    def get_measured(self, model_id: str, benchmark: str = "") -> results.Measured:
+        """What benchmark episodes have shown of a version, over all its runs; of all benchmarks
+        unless one is named."""
+        with tenant_session(self._tenant_id) as session:
+            [units] = _played(session, [models.resolve(session, model_id)], benchmark).values()
+            return results.measured(units)
+
+    def simulated(self, measured: Mapping[str, results.Measured]) -> frozenset[str]:
+        """Those of the versions whose prices are simulated, by `name@version`."""
+        with tenant_session(self._tenant_id) as session:
+            return _simulated(session, measured)
+
     def list_models(
         self, status: str | None = None, name: str | None = None
     ) -> list[RegisteredModel]:
@@ -262,9 +293,9 @@ class ModelRegistry:
             return ModelComparison(
                 models=tuple(registered(session, found)),
                 measured=measured,
-                differences={
-                    name: results.difference(played[base], played[name]) for name in others
-                },
+                differences=_adjusted(
+                    {name: results.difference(played[base], played[name]) for name in others}
+                ),
                 simulated=_simulated(session, measured),
             )
 
@@ -381,6 +412,22 @@ def _played(
 ) -> dict[str, results.Units]:
     units = score_of_each_unit(session, [one.id for one in found], benchmark)
     return {models.key(one): units[one.id] for one in found}
+
+
+def _adjusted(
+    differences: Mapping[str, results.Difference],
+) -> dict[str, results.Difference]:
+    """With the p-values that hold for all comparisons together (Holm)."""
+    known = {
+        name: one.success.p_value
+        for name, one in differences.items()
+        if one.success.p_value is not None
+    }
+    adjusted = dict(zip(known, holm(list(known.values())), strict=True))
+    return {
+        name: replace(one, success=replace(one.success, p_value=adjusted.get(name)))
+        for name, one in differences.items()
+    }
 
 
 def _require_common(

@@ -52,6 +52,8 @@ def compare(
     base = compared.models[0].model
     for name, difference in compared.differences.items():
         _print_difference(base, name, difference, simulated=bool(compared.simulated))
+    if len(compared.differences) > 1:
+        say(f"p is adjusted for {len(compared.differences)} comparisons (Holm); intervals are not")
 
 
 def print_measured(measured: Mapping[str, Measured], simulated: frozenset[str]) -> None:
@@ -59,7 +61,7 @@ def print_measured(measured: Mapping[str, Measured], simulated: frozenset[str]) 
     from mlops.evaluations.figures import bounds
 
     print_table(
-        ["measured", "success (95 %)", "cost a task (95 %)", "seconds a task (95 %)", "n", "tasks"],
+        ["model", "success (95 %)", "cost a task (95 %)", "seconds a task (95 %)", "n", "tasks"],
         [
             (
                 name,

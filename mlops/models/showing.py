@@ -80,7 +80,7 @@ def list_models(
 
 @one_line_errors()
 def show(model_id: ModelId, as_json: Json = False) -> None:
-    """Show a version: what it is, what it was made from, and what people stated of it.
+    """Show a version: what it is, where it was put, what was measured and what people stated.
 
     Example: mlops model show mini@champion
     """
@@ -89,9 +89,18 @@ def show(model_id: ModelId, as_json: Json = False) -> None:
     registry = ModelRegistry()
     with looking_up():
         found = registry.get_model(model_id)
-        made_from = registry.get_lineage(str(found.id))
+    made_from = registry.get_lineage(str(found.id))
+    deployed = registry.get_deployments(str(found.id))
+    measured = registry.get_measured(str(found.id))
     if as_json:
-        print_json(found.fields | {"ancestors": made_from})
+        print_json(
+            found.fields
+            | {
+                "ancestors": made_from,
+                "deployments": [asdict(one) for one in deployed],
+                "measured": asdict(measured),
+            }
+        )
         return
     rows = [
         ("id", found.id),
@@ -106,9 +115,17 @@ def show(model_id: ModelId, as_json: Json = False) -> None:
         ("evaluation runs", ", ".join(found.evaluation_runs)),
         ("registered (UTC)", f"{found.created_at:%Y-%m-%d %H:%M}"),
         ("unchangeable since (UTC)", found.fixed_at and f"{found.fixed_at:%Y-%m-%d %H:%M}"),
+        *(
+            (f"to {one.target} (UTC)", f"{one.deployed_at:%Y-%m-%d %H:%M} by {one.deployed_by}")
+            for one in reversed(deployed)
+        ),
         *((f"stated {name}", said) for name, said in stated_lines(found).items()),
     ]
     print_table(["", found.model], [row for row in rows if row[1] not in (None, "")])
+    if measured.units:
+        from mlops.models.comparing import print_measured
+
+        print_measured({found.model: measured}, registry.simulated({found.model: measured}))
 
 
 @one_line_errors()

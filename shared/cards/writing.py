@@ -123,7 +123,7 @@ def _subject(version: ModelVersion) -> Subject:
         name=version.model.name,
         version=version.version,
         agent=version.agent,
-        description=version.model.description,
+        description=version.description or version.model.description,
         registered=f"{version.created_at:%Y-%m-%d %H:%M} UTC",
         settings=tuple(
             (name, value) for name, value in sorted(described.items()) if name != "kind"

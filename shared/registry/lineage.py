@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -82,13 +82,34 @@ def children(session: Session, version: ModelVersion) -> Sequence[ModelVersion]:
 
 
 def require_no_circle(session: Session, version: ModelVersion, parent_id: UUID) -> None:
-    """Raises `RegistryError` if `parent_id` is the version itself or was made from it."""
-    parent = session.get_one(ModelVersion, parent_id)
-    if version.id in {one.id for one in (parent, *ancestors(session, parent))}:
+    """Raises `RegistryError` if `parent_id` is the version itself or was made from it.
+
+    Holds until the transaction ends: nobody else gives a version another parent meanwhile.
+    """
+    session.execute(_ONE_AT_A_TIME)
+    parents = (
+        sa.select(ModelVersion.id, ModelVersion.parent_id)
+        .where(ModelVersion.id == parent_id)
+        .cte("parents", recursive=True)
+    )
+    parents = parents.union(
+        sa.select(ModelVersion.id, ModelVersion.parent_id).join(
+            parents, ModelVersion.id == parents.c.parent_id
+        )
+    )
+    if session.scalar(sa.select(parents.c.id).where(parents.c.id == version.id)) is not None:
+        parent = session.get_one(ModelVersion, parent_id)
         raise RegistryError(
             f"{version.model.name}@{version.version} cannot be made from"
             f" {parent.model.name}@{parent.version}, which is itself or was made from it"
         )
+
+
+# Two who each make their version the other's parent would both find no circle.
+_ONE_AT_A_TIME: Final = sa.text(
+    "SELECT pg_advisory_xact_lock("
+    "hashtextextended('mlops.model_versions.parent_id ' || current_setting('app.tenant'), 0))"
+)
 
 
 FindRun = Callable[[str], UUID]

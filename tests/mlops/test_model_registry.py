@@ -23,7 +23,7 @@ from shared.jobs.contracts import RunBenchmark
 from shared.jobs.tables import JobRow
 from shared.registry import models
 from shared.registry.errors import RegistryError
-from shared.registry.stages import Stage
+from shared.registry.stages import MOVES, Stage
 
 STAND_IN = ("stand-in", "stand-in")
 Command = Callable[..., Result]
@@ -241,6 +241,9 @@ def test_promotion_leads_by_staging_to_production_and_archives_what_was_there(
         "model.archive",
     ]
     assert "replaced_by" in told("history", "m@1.0.0")
+    shown = told("show", "m@1.0.0", "--json")["deployments"]
+    assert [one["came_from"] for one in shown] == ["archived", "development"]
+    assert told("show", "m@1.0.0").count("to production (UTC)") == 2
 
 
 def test_what_is_stated_is_shown_as_stated_and_ranks_nothing(
@@ -278,8 +281,29 @@ def test_versions_are_compared_where_tasks_and_seeds_match(
     assert "m@1.1.0 against m@1.0.0, on 7 tasks and seeds that both have" in shown
     assert "unknown: 7 calls without a price" in shown
     assert "dollars a task (simulated): unknown in every pair" in shown
+    assert "100.0 %" in told("show", "m@1.1.0")
     other = told("compare", *two, "--benchmark", "sites", "--json")
     assert other["measured"]["m@1.0.0"]["units"] == 0
+
+
+def test_of_many_comparisons_each_p_value_is_adjusted_for_all(
+    tenant: TenantId, registry: ModelRegistry, two: tuple[str, str], told: Told
+) -> None:
+    registry.register_model("m", *STAND_IN, version="1.2.0")
+    tasks = ("click-test", "click-button", "click-link", "click-tab", "focus-text", "enter-text")
+    put_run(
+        tenant,
+        {
+            "m@1.0.0": dict.fromkeys(tasks, "F"),
+            "m@1.1.0": dict.fromkeys(tasks, "S"),
+            "m@1.2.0": dict.fromkeys(tasks, "F"),
+        },
+    )
+    alone = registry.compare_models(*two).differences["m@1.1.0"].success
+    found = registry.compare_models(*two, "m@1.2.0").differences["m@1.1.0"].success
+    assert (alone.p_value, found.p_value) == (2 / 2**6, 4 / 2**6)
+    assert (alone.finding.value, found.finding.value) == ("better", "no difference shown")
+    assert "adjusted for 2 comparisons" in told("compare", *two, "m@1.2.0")
 
 
 def test_a_ranking_is_over_what_all_were_scored_on(
@@ -420,3 +444,62 @@ def test_a_file_with_a_mistake_says_where_and_nothing_of_it_is_registered(
     path.write_text(text)
     refused(Exit.FAILURE, complaint, of=("import", str(path)))
     assert registry.list_models() == []
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of the page about models."""
+    inside = (text.partition("\n") for text in PAGE.read_text("utf-8").split("```")[1::2])
+    return [text for named, _, text in inside if named == language]
+
+
+def test_every_command_of_the_page_works_as_it_is_written(
+    tenant: TenantId, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, *others = blocks("")
+    said: dict[str, str] = {}
+
+    def work(block: str) -> None:
+        for line in filter(None, block.splitlines()):
+            program, group, *arguments = shlex.split(line.partition("#")[0])
+            assert (program, group) == ("mlops", "model")
+            said[line.partition("#")[0].strip()] = told(*arguments)
+
+    work(first)
+    put_run(
+        tenant,
+        {
+            "buyer@1.0.0": {"click-test": "SF", "search-engine": "SF"},
+            "buyer@1.1.0": {"click-test": "SS", "search-engine": "SF"},
+        },
+    )
+    for block in others:
+        work(block)
+    assert len(said) >= 18
+    assert "buyer@1.0.0" in said["mlops model list --status production"]
+    assert (
+        "buyer@1.1.0 against buyer@1.0.0, on 4 tasks"
+        in said["mlops model compare buyer@1.0.0 buyer@1.1.0"]
+    )
+
+
+def test_the_python_of_the_page_works_as_it_is_written(
+    tenant: TenantId,
+    name: str,
+    with_environment: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with_environment(MLOPS_TENANT=name)
+    (program,) = blocks("python")
+    exec(program, {})  # noqa: S102 (it is ours)
+    printed = [line[2:] for line in program.splitlines() if line.startswith("# ")]
+    assert capsys.readouterr().out.splitlines() == printed
+
+
+def test_the_page_tells_the_moves_that_there_are() -> None:
+    for before, after in MOVES.items():
+        listed = ", ".join(stage for stage in Stage if stage in after)
+        assert f"| {before} | {listed} |" in PAGE.read_text("utf-8")

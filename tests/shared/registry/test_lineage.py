@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.database import TenantId, tenant_session
 from shared.registry.errors import RegistryError
 from shared.registry.lineage import UNSAID, Lineage, ancestors, children, lineage_of, said
 from shared.registry.models import change, register, resolve
@@ -90,3 +92,21 @@ def test_a_version_is_not_registered_again_with_another_lineage(session: Session
         again("", Lineage(prompt_version="v2"))
     with pytest.raises(RegistryError, match="registered with another description: edit that"):
         again("another", lineage)
+
+
+def test_of_two_that_close_a_circle_at_once_one_is_refused(tenant: TenantId) -> None:
+    with tenant_session(tenant) as session:
+        for name in ("a", "b"):
+            register(session, name, "1.0.0", "llm", {}, check=accepted)
+
+    def attempt(name: str, parent: str) -> bool:
+        try:
+            with tenant_session(tenant) as session:
+                made_from = Lineage(resolve(session, parent).id)
+                change(session, resolve(session, name), lineage=made_from)
+        except RegistryError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(attempt, "ab", "ba")) == [False, True]
