@@ -40,6 +40,15 @@ CREATE TRIGGER keep_model_version BEFORE INSERT OR UPDATE ON mlops.model_version
 FOR EACH ROW EXECUTE FUNCTION mlops.keep_model_version();
 """
 
+# A model's description was given with its first version.
+DESCRIBED = """
+UPDATE mlops.model_versions v SET description = m.description FROM mlops.models m
+WHERE m.id = v.model_id AND NOT EXISTS (
+    SELECT FROM mlops.model_versions earlier
+    WHERE earlier.model_id = v.model_id AND (earlier.created_at, earlier.id) < (v.created_at, v.id)
+)
+"""
+
 # Beside the right to lock a row.
 CHANGES = (
     "stage",
@@ -68,6 +77,11 @@ def upgrade() -> None:
         "stage IN ('development', 'staging', 'production', 'archived')",
         schema="mlops",
     )
+    for table in ("models", "model_versions"):
+        op.execute(f"ALTER TABLE mlops.{table} NO FORCE ROW LEVEL SECURITY")
+    op.execute(DESCRIBED)
+    for table in ("models", "model_versions"):
+        op.execute(f"ALTER TABLE mlops.{table} FORCE ROW LEVEL SECURITY")
     op.execute(FIXED)
     op.execute(f"GRANT UPDATE ({', '.join(CHANGES)}) ON mlops.model_versions TO mlops_app")
     _create_aliases()

@@ -396,3 +396,35 @@ def test_when_tests_began_and_ended_is_taken_from_the_audit_trail(
         ("ended", 2, 4, 7),
         ("runs", 2, None, None),
     ]
+
+
+def test_a_models_description_is_that_of_its_first_version_which_is_in_development(
+    database: str, services: TemporaryServices
+) -> None:
+    engine = sa.create_engine(psycopg_url(database), poolclass=sa.NullPool)
+    tenant, model = uuid.uuid4(), uuid.uuid4()
+    with engine.begin() as connection:
+        at_version(connection, "0023")
+    with as_superuser(database, services).begin() as connection:
+        for statement in (
+            "INSERT INTO mlops.tenants (id, name) VALUES (:t, 'before')",
+            "INSERT INTO mlops.models (id, tenant_id, name, description)"
+            " VALUES (:m, :t, 'buyer', 'Buys things')",
+            "INSERT INTO mlops.model_versions (id, tenant_id, model_id, version, agent, created_at)"
+            " SELECT gen_random_uuid(), :t, :m, n || '.0.0', 'llm', now() + n * interval '1 s'"
+            " FROM generate_series(1, 2) AS n",
+        ):
+            connection.execute(sa.text(statement), {"t": tenant, "m": model})
+
+    upgrade(database, services.database_url)
+
+    with as_superuser(database, services).begin() as connection:
+        found = connection.execute(
+            sa.text(
+                "SELECT version, description, stage, fixed_at FROM mlops.model_versions ORDER BY 1"
+            )
+        ).all()
+    assert [tuple(one) for one in found] == [
+        ("1.0.0", "Buys things", "development", None),
+        ("2.0.0", "", "development", None),
+    ]
