@@ -230,10 +230,12 @@ class ModelRegistry:
             before = aliases.set_alias(session, models.resolve(session, model_id), alias)
             return None if before is None else models.key(before)
 
-    def remove_alias(self, model_id: str, alias: str) -> None:
-        """Let an alias of a model lead nowhere."""
+    def remove_alias(self, model_id: str, alias: str) -> str:
+        """Let an alias of a model lead nowhere; returns the version that it led to."""
         with tenant_session(self._tenant_id) as session:
-            aliases.remove_alias(session, models.resolve(session, model_id), alias)
+            return models.key(
+                aliases.remove_alias(session, models.resolve(session, model_id), alias)
+            )
 
     def get_model(self, model_id: str) -> RegisteredModel:
         with tenant_session(self._tenant_id) as session:

@@ -14,7 +14,8 @@ from mlops.models.showing import stated_lines
 from shared.money import NANOS, call_count, dollars
 
 if TYPE_CHECKING:
-    from mlops.model_registry import ModelComparison, RegisteredModel
+    from mlops.model_registry import ModelComparison
+    from mlops.models.registered import RegisteredModel
     from shared.evaluation.results.amounts import AmountDifference
     from shared.evaluation.results.versions import Difference, Measured
 

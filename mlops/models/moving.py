@@ -98,12 +98,12 @@ def alias(
     """
     registry, found = _found(model_id)
     version = registry.get_model(found)
+    after = None if remove else version.model
     if remove:
         with looking_up():
-            registry.remove_alias(found, name)
-        before, after = version.model, None
+            before: str | None = registry.remove_alias(found, name)
     else:
-        before, after = registry.set_alias(found, name), version.model
+        before = registry.set_alias(found, name)
     if as_json:
         print_json({"alias": f"{version.name}@{name}", "model": after, "before": before})
     elif after is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +23,7 @@ from mlops.models.options import ModelId
 from shared.money import dollars
 
 if TYPE_CHECKING:
-    from mlops.model_registry import RegisteredModel
+    from mlops.models.registered import RegisteredModel
     from shared.registry.stated import Stated
 
 _LONGEST = 200
@@ -160,7 +161,7 @@ def history(model_id: ModelId, as_json: Json = False) -> None:
 
 def stated_lines(model: RegisteredModel) -> dict[str, str]:
     """What people said of a version, with who, when and of how many tasks."""
-    forms = {
+    forms: dict[str, tuple[str, Callable[[Any], str]]] = {
         "success_rate": ("success", lambda value: f"{100 * value:.1f} %"),
         "completion_seconds": ("seconds a task", lambda value: f"{value:.2f}"),
         "cost_nanos": ("cost a task", dollars),

@@ -60,8 +60,11 @@ def set_alias(session: Session, version: ModelVersion, alias: str) -> ModelVersi
     return before
 
 
-def remove_alias(session: Session, version: ModelVersion, alias: str) -> None:
-    """Let an alias of the version's model lead nowhere. Raises `RegistryError` if there is none."""
+def remove_alias(session: Session, version: ModelVersion, alias: str) -> ModelVersion:
+    """Let an alias of the version's model lead nowhere; returns the version that it led to.
+
+    Raises `RegistryError` if there is no such alias.
+    """
     lock(session, version.model_id)
     before = _found(session, version.model_id, alias)
     if before is None:
@@ -79,6 +82,7 @@ def remove_alias(session: Session, version: ModelVersion, alias: str) -> None:
         )
     )
     audit(session, "model.unalias", key(before), {"alias": alias})
+    return before
 
 
 def aliases(session: Session) -> Mapping[UUID, Sequence[str]]:

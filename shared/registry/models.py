@@ -95,7 +95,9 @@ def register(
         raise RegistryError(f"{key(registered)} is registered with another description: edit that")
     if lineage not in (UNSAID, lineage_of(registered)):
         raise RegistryError(f"{key(registered)} is registered with another lineage: edit that")
-    return change(session, registered, description=description or None)
+    if description and not registered.description:
+        return change(session, registered, description=description)
+    return registered
 
 
 def change(
@@ -138,7 +140,8 @@ def lock(session: Session, model_id: UUID) -> Sequence[ModelVersion]:
         sa.select(ModelVersion)
         .where(ModelVersion.model_id == model_id)
         .order_by(ModelVersion.id)
-        .with_for_update(of=ModelVersion)
+        # Whoever only refers to a version, as a run or a child does, need not wait.
+        .with_for_update(of=ModelVersion, key_share=True)
         .execution_options(populate_existing=True)
     ).all()
 

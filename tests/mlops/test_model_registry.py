@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import resource
 import shlex
@@ -378,6 +379,16 @@ def test_an_export_is_imported_as_it_was(
     again = tmp_path / f"again.{form}"
     told("export", "copy@1.0.0", "copy@1.1.0", "--to", str(again))
     assert again.read_bytes() == path.read_bytes()
+
+
+def test_an_export_is_imported_from_standard_input_as_well(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = (
+        '{"schema_version": 1, "models": [{"name": "a", "version": "1.0.0", "agent": "random"}]}'
+    )
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+    assert registry.import_models("-") == {"a@1.0.0": True}
 
 
 def test_an_export_stays_in_its_folder_whatever_a_model_is_called(
