@@ -242,8 +242,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # 1e3 and 09 are texts in YAML 1.1 and numbers in 1.2.
-    style = '"' if text[:1] in tuple("+-.0123456789") else None
+    # 1e3 and 09 are texts in YAML 1.1 and numbers in 1.2; unquoted, U+0085 reads back as a space.
+    quoted = text[:1] in tuple("+-.0123456789") or not text.isprintable()
+    style = '"' if quoted else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
