@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlops.config_manager import ConfigManager
     from mlops.cost_monitor import MLOpsCostMonitor
     from mlops.drift_detector import DataDriftDetector
+    from mlops.experiment_tracker import ExperimentTracker
     from mlops.feature_store import FeatureStore
     from mlops.metrics import MetricsCollector
     from mlops.model_registry import ModelRegistry
@@ -27,6 +28,7 @@ __all__ = [
     "CustomBenchmark",
     "CustomTask",
     "DataDriftDetector",
+    "ExperimentTracker",
     "FeatureStore",
     "Job",
     "MLOpsCostMonitor",
@@ -39,6 +41,7 @@ __all__ = [
 _MODULES = {
     "ConfigManager": "mlops.config_manager",
     "DataDriftDetector": "mlops.drift_detector",
+    "ExperimentTracker": "mlops.experiment_tracker",
     "Job": "mlops.client",
     "MLOpsCostMonitor": "mlops.cost_monitor",
     "MetricsCollector": "mlops.metrics",

@@ -11,7 +11,8 @@ import shared.jobs.tables
 import shared.registry.tables
 import shared.telemetry.features.tables
 import shared.telemetry.tables
-import shared.tenancy.tables  # noqa: F401
+import shared.tenancy.tables
+import shared.tracking.tables  # noqa: F401
 from shared.database import Base
 
 metadata = Base.metadata

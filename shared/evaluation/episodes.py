@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
+from shared.content_store import Stored
 from shared.evaluation.agents.replay import with_recording
-from shared.evaluation.artifacts import Stored, record_stored
+from shared.evaluation.artifacts import record_stored
 from shared.evaluation.emission import Emitter, episode_events, timed_calls
 from shared.evaluation.protocol import EpisodeResult, LlmCall, Outcome, Task
 from shared.evaluation.tables import BenchmarkRun, Episode, EvaluationTask

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from playwright.async_api import BrowserContext
 
-    from shared.evaluation.artifacts import ArtifactStore, Stored
+    from shared.content_store import Stored
+    from shared.evaluation.artifacts import ArtifactStore
 
 
 class Recorder(Protocol):

@@ -14,13 +14,13 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from shared import content_store
+from shared.content_store import ContentStore, NotStoredError
 from shared.database import TenantId, tenant_session
-from shared.evaluation import artifacts
 from shared.evaluation.artifacts import (
     JPEG,
     ZIP,
     ArtifactStore,
-    NotStoredError,
     prune,
     record_stored,
 )
@@ -99,9 +99,9 @@ def test_a_full_disk_leaves_nothing_half_written(store: ArtifactStore, no_room: 
 
 
 def test_what_is_too_large_is_refused(
-    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(artifacts, "LARGEST", 6)
+    store = ContentStore(tmp_path / "store", largest=6)
     with pytest.raises(NotStoredError, match="7 bytes are too many for one file; at most 6"):
         store.put(b"picture", JPEG)
 
@@ -109,7 +109,7 @@ def test_what_is_too_large_is_refused(
 def test_the_last_of_the_disk_is_left_to_others(
     store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifacts, "FREE_AT_LEAST", 2**60)
+    monkeypatch.setattr(content_store, "FREE_AT_LEAST", 2**60)
     with pytest.raises(NotStoredError, match="too few to store more"):
         store.put(b"picture", JPEG)
 

@@ -12,9 +12,10 @@ from uuid import UUID, uuid4
 import pytest
 from PIL import Image
 
-from shared.evaluation import artifacts
+from shared import content_store
+from shared.content_store import Stored
 from shared.evaluation.agents.rule_based import RuleBasedAgent
-from shared.evaluation.artifacts import ArtifactStore, Stored
+from shared.evaluation.artifacts import ArtifactStore
 from shared.evaluation.episode import run_episode
 from shared.evaluation.miniwob.catalogue import catalogue
 from shared.evaluation.protocol import Decision, EpisodeResult, Outcome, Part, ReportInfeasible
@@ -176,7 +177,7 @@ def test_a_trace_holds_no_key_of_the_worker(
 def test_a_full_disk_does_not_fail_an_episode(
     browser: BrowserRuntime, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifacts, "FREE_AT_LEAST", 2**60)
+    monkeypatch.setattr(content_store, "FREE_AT_LEAST", 2**60)
     result, recorder = play(browser, store, Recording.ALL)
     assert result.outcome is Outcome.SUCCESS
     assert [step.screenshot for step in result.steps] == [None] * len(result.steps)
