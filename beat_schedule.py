@@ -10,6 +10,7 @@ app.conf.beat_schedule = {
     "roll-up-dirty-hours": {"task": "mlops.roll_up_dirty_hours", "schedule": 60.0},
     "sum-units": {"task": "mlops.sum_units_everywhere", "schedule": 60.0},
     "republish-ab-tests": {"task": "mlops.republish_ab_tests", "schedule": 60.0},
+    "end-silent-runs": {"task": "mlops.end_silent_runs", "schedule": 60.0},
     "make-event-partitions": {"task": "mlops.make_event_partitions", "schedule": crontab(minute=7)},
     # Days, weeks and months end at midnight (UTC), also for who sends nothing.
     "judge-budgets": {"task": "mlops.judge_budgets_everywhere", "schedule": crontab(minute=2)},
@@ -33,5 +34,11 @@ for entry, setting in app.conf.beat_schedule.items():
     setting["kwargs"] = {"entry": entry}
     setting["options"] = {"queue": "control"}
 # After a night without a worker nobody needs a night's ticks of these.
-for often in ("sweep", "roll-up-dirty-hours", "sum-units", "republish-ab-tests"):
+for often in (
+    "sweep",
+    "roll-up-dirty-hours",
+    "sum-units",
+    "republish-ab-tests",
+    "end-silent-runs",
+):
     app.conf.beat_schedule[often]["options"]["expires"] = 300

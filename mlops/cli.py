@@ -21,6 +21,8 @@ from mlops import (
     services,
 )
 from mlops.console import Commands, Exit, Json, complain, err, note, one_line_errors, say
+from mlops.experiments import commands as experiments
+from mlops.experiments import runs
 from mlops.functions import commands as functions
 from mlops.models import commands as models
 
@@ -35,6 +37,8 @@ app = typer.Typer(
 services.register(app)
 app.add_typer(jobs.app, name="job")
 app.add_typer(models.app, name="model")
+app.add_typer(experiments.app, name="experiment")
+app.add_typer(runs.app, name="run")
 app.add_typer(evaluations.app, name="evaluate")
 app.add_typer(abtests.app, name="ab")
 app.add_typer(functions.app, name="functions")

@@ -197,6 +197,7 @@ _MISTAKES = {
         "shared.jobs.errors.InvalidJobError",
         "shared.tenancy.tenants.UnfitNameError",
         "shared.telemetry.features.definitions.UnfitFeatureError",
+        "shared.tracking.errors.FilterError",
     ),
     Exit.NOT_FOUND: (
         "shared.jobs.errors.UnknownJobError",
@@ -206,6 +207,7 @@ _MISTAKES = {
         "shared.telemetry.features.definitions.UnknownFeatureError",
         "shared.telemetry.seen.NeverSeenError",
         "shared.functions.definition.UnknownFunctionError",
+        "shared.tracking.errors.NotFoundError",
     ),
     Exit.FAILURE: (
         "shared.tenancy.tenants.NameTakenError",
@@ -213,6 +215,7 @@ _MISTAKES = {
         "shared.standalone.PageError",
         "shared.jobs.errors.JobError",
         "shared.registry.models.RegistryError",
+        "shared.tracking.errors.TrackingError",
         "shared.abtest.states.AbTestError",
         "shared.abtest.assignment.AssignmentError",
         "shared.functions.definition.FunctionError",

@@ -64,6 +64,7 @@ from shared.jobs.sweeping import sweep
 from shared.settings import settings
 from shared.telemetry.retention import keep_no_longer
 from shared.tenancy.tenants import TenancyError, find_tenant
+from shared.tracking.runs import SILENT, end_silent_runs
 from tasks.cards import enqueue_cards
 from tasks.costs import enqueue_anomalies, enqueue_judging, enqueue_roll_ups
 from tasks.declaring import transactional_task
@@ -300,6 +301,18 @@ def republish_ab_tests(slot: datetime) -> None:
 @timetable_task("mlops.look_at_ab_tests", every=timedelta(hours=1))
 def look_at_ab_tests(slot: datetime) -> None:
     enqueue_looks(slot)
+
+
+@timetable_task("mlops.end_silent_runs", every=timedelta(minutes=1))
+def end_runs_of_dead_processes(slot: datetime) -> None:
+    now = datetime.now(UTC)
+    with system_session() as session:
+        tenants = session.scalars(
+            sa.select(sa.func.mlops.tenants_with_silent_runs(now - SILENT))
+        ).all()
+    for tenant_id in tenants:
+        with tenant_session(tenant_id) as session:
+            end_silent_runs(session, now)
 
 
 @timetable_task("mlops.make_event_partitions", every=timedelta(hours=1))

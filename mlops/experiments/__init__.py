@@ -1,0 +1,1 @@
+"""`mlops experiment ...` and `mlops run ...`."""
