@@ -9,8 +9,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from migrations.definer import joined_to_definer
 from migrations.walls import wall
 
-revision = "0021"
-down_revision = "0020"
+revision = "0028"
+down_revision = "0027"
 branch_labels = None
 depends_on = None
 
