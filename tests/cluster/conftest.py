@@ -121,8 +121,12 @@ class Cluster:
 
         def up() -> bool:
             for info in services.statuses(self.running.state_dir):
+                # One that was just killed is still listed, until its manager hears of it.
                 if info.name == name and info.pid is not None:
-                    found.append(psutil.Process(info.pid))
+                    with suppress(psutil.NoSuchProcess):
+                        process = psutil.Process(info.pid)
+                        if process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+                            found.append(process)
             return bool(found)
 
         until(up, f"{name} to be up")

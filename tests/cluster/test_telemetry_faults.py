@@ -6,9 +6,11 @@ import json
 import signal
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -98,7 +100,8 @@ def test_killing_the_worker_in_mid_batch(cluster: Any, sender: Sender) -> None:
         sender.under_way()
         worker = cluster.process("ingest")
         for process in (*worker.children(recursive=True), worker):
-            process.send_signal(signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
     sender.assert_each_event_is_there_once()
 
 
