@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from click.testing import Result
@@ -120,3 +122,30 @@ def test_a_mistake_is_told_in_one_line(
     assert told in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "experiments.md"
+
+
+def test_the_page_works_as_it_is_written(
+    mlops: Callable[..., Result],
+    name: str,
+    tenant: TenantId,
+    with_environment: Callable[..., None],
+) -> None:
+    blocks = [text.partition("\n") for text in PAGE.read_text("utf-8").split("```")[1::2]]
+    with_environment(MLOPS_TENANT=name)
+    (program,) = (text for language, _, text in blocks if language == "python")
+    exec(program, {})  # noqa: S102 (it is ours)
+    (commands,) = (text for language, _, text in blocks if language == "")
+    said = {}
+    for line in commands.splitlines():
+        program_name, *arguments = shlex.split(line)
+        assert program_name == "mlops"
+        result = mlops(*arguments)
+        assert result.exit_code == 0, (line, result.stderr)
+        said[line] = result.stdout
+    (filtered,) = (told for line, told in said.items() if "success_rate > 0.8" in line)
+    assert "long" in filtered
+    assert "short" not in filtered
+    assert "10 pairs" in said["mlops run compare short long"]
