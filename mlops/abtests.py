@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlops.abtest_arguments import json_object, rules_of_a_new_test, variant_of, weights_of
 from mlops.abtest_looks import print_looks
 from mlops.abtest_plans import (
     Alpha,
@@ -26,10 +25,17 @@ from mlops.abtest_plans import (
     print_plan,
 )
 from mlops.abtest_results import print_verdict, sentence, warnings
+from mlops.abtest_states import (
+    described,
+    on_its_way,
+    print_changed,
+    so_far,
+    state_line,
+    variant_told,
+    without_units,
+)
 from mlops.console import (
-    Exit,
     Json,
-    complain,
     looking_up,
     note,
     one_line_errors,
@@ -111,7 +117,7 @@ def create(
         from shared.database import tenant_session
         from shared.tenancy.tenants import current_tenant
 
-        variants = [_variant(text, 1 / len(variant)) for text in variant]
+        variants = [variant_of(text, 1 / len(variant)) for text in variant]
         plan = planned(
             guardrail,
             minimum_effect,
@@ -128,14 +134,14 @@ def create(
             "allocation": allocation,
             "least_share": least_share,
         }
-        given |= plan | _rules_of_a_new_test(rules)
+        given |= plan | rules_of_a_new_test(rules)
         with tenant_session(current_tenant()) as session:
             _require_models(session, variants)
             made = lifecycle.create(
                 session, name, variants, environment=environment, success_metric=metric, **given
             )
             few = _too_few(session, made)
-            _result(made, as_json, _on_its_way(session, made))
+            print_changed(made, as_json, on_its_way(session, made))
         for line in few:
             note(line)
 
@@ -179,7 +185,9 @@ def redefine(
         from shared.tenancy.tenants import current_tenant
 
         changes: dict[str, Any] = {
-            "variants": [_variant(text, 1 / len(variant)) for text in variant] if variant else None,
+            "variants": [variant_of(text, 1 / len(variant)) for text in variant]
+            if variant
+            else None,
             "success_metric": metric,
             "coverage": coverage,
             "sticky": sticky,
@@ -195,7 +203,7 @@ def redefine(
             winsorize,
             own_metric,
         )
-        changes |= _object("--rules", rules)
+        changes |= json_object("--rules", rules)
         with tenant_session(current_tenant()) as session:
             with looking_up():
                 test = lifecycle.find(session, name, environment)
@@ -212,7 +220,7 @@ def redefine(
             # What it had is part of what it becomes: it must not have changed in between.
             read = test.table_version if version is None else version
             made = lifecycle.redefine(session, before | changes, expected_version=read)
-            _result(made, as_json, _on_its_way(session, made))
+            print_changed(made, as_json, on_its_way(session, made))
 
 
 @app.command()
@@ -311,7 +319,7 @@ def conclude(
     against = warnings(found, winner)
     if as_json:
         shown = {"state": found.state, "verdict": found.verdict, "warnings": against}
-        print_json({**_described(test), "moving": None, **shown})
+        print_json({**described(test), "moving": None, **shown})
         return
     say(f"{test.name} {sentence(test.status, winner, found.state, found.verdict)}")
     for line in against:
@@ -354,7 +362,7 @@ def weights(
     with one_line_errors():
         from shared.abtest import lifecycle
 
-        wanted = dict(_weight(text) for text in split)
+        wanted = weights_of(split)
 
         def move(session: Session, of: str, where: str, **seen: int | None) -> AbTest:
             return lifecycle.change_weights(session, of, wanted, where, **seen)
@@ -405,7 +413,7 @@ def assign(
         from shared.database import tenant_session
         from shared.tenancy.tenants import current_tenant
 
-        known = _object("--attributes", attributes)
+        known = json_object("--attributes", attributes)
         with tenant_session(current_tenant()) as session:
             with looking_up():
                 test = serving.look_up(session, name, environment)
@@ -453,7 +461,7 @@ def list_tests(
                 query = query.where(AbTest.environment == environment)
             looks = newest_looks(session)
             rows = [
-                _described(test) | {"look": looks.get(test.id)} for test in session.scalars(query)
+                described(test) | {"look": looks.get(test.id)} for test in session.scalars(query)
             ]
     if as_json:
         print_json([row | {"look": row["look"] and asdict(row["look"])} for row in rows])
@@ -465,9 +473,9 @@ def list_tests(
                 row["name"],
                 row["environment"],
                 row["status"],
-                ", ".join(_told(variant) for variant in row["variants"]),
+                ", ".join(variant_told(variant) for variant in row["variants"]),
                 f"{row['created_at']:%Y-%m-%d}",
-                row["look"] and _so_far(row["status"], row["look"].state.value),
+                row["look"] and so_far(row["status"], row["look"].state.value),
             )
             for row in rows
         ],
@@ -480,11 +488,6 @@ def list_tests(
             at = f"{look.looked_at:%Y-%m-%d %H:%M} UTC"
             told = sentence(row["status"], row["winner"], look.state, look.verdict)
             say(f"{row['name']} in {row['environment']}, as of {at}: {told}")
-
-
-def _so_far(status: str, state: str) -> str:
-    ended = status in ("stopped", "concluded")
-    return "undecided" if ended and state == "collecting" else state
 
 
 @app.command()
@@ -507,83 +510,21 @@ def show(name: Name, environment: Environment = "production", as_json: Json = Fa
             found = analysis.analysis_of(session, test, now)
             looks = looks_of(session, test)
             newest = look_of(test, found, now)
-            told = _described(test) | _on_its_way(session, test)
+            told = described(test) | on_its_way(session, test)
             plan, paused_by = analysis.plan_judged_by(test), harms_that_paused(session, test)
     if as_json:
         print_json(told | analysis.described(found) | {"looks": [asdict(look) for look in looks]})
         return
     if not found.units:
-        say(_without_units(told))
+        say(without_units(told))
         print_plan(plan, found, paused_by)
-        say(_state(told))
+        say(state_line(told))
         return
     say(sentence(told["status"], told["winner"], found.state, found.verdict))
     print_verdict(found)
     print_plan(plan, found, paused_by)
     print_looks([*looks, newest])
-    say(_state(told))
-
-
-def _state(test: Mapping[str, Any]) -> str:
-    """What the test does now, and to how many."""
-    parts = [f"{test['name']} is {test['status']}, version {test['version']}"]
-    parts.append(", ".join(_told(variant) for variant in test["variants"]))
-    if test["winner"] is not None:
-        parts.append(f"winner {test['winner']}")
-    coverage = test["rules"].get("coverage", 1)
-    if coverage != 1:
-        parts.append(f"{coverage:.4g} of the units take part")
-    if test["moving"]:
-        parts.append(_moving(test["moving"]))
-    return "; ".join(parts)
-
-
-def _on_its_way(session: Session, test: AbTest) -> dict[str, Any]:
-    """The share of the units that are on their way to another variant, and whom they wait for."""
-    from shared.abtest.followers import awaited
-    from shared.abtest.hashing import SLOTS
-
-    if not test.moving:
-        return {"moving": None}
-    processes = [follower.process for follower in awaited(session, test)]
-    slots = sum(end - first for first, end in test.moving)
-    return {"moving": {"share": slots / SLOTS, "waits_for": processes}}
-
-
-MOST_NAMED = 5
-
-
-def _moving(moving: Mapping[str, Any]) -> str:
-    processes = moving["waits_for"]
-    what = f"{moving['share']:.4g} of the units move"
-    if not processes:
-        return f"{what} within a minute"
-    count = "1 process has" if len(processes) == 1 else f"{len(processes)} processes have"
-    named = ", ".join(processes[:MOST_NAMED]) + (", ..." if len(processes) > MOST_NAMED else "")
-    return f"{what} when {count} stored whom they have shown a variant; waits for {named}"
-
-
-def _without_units(test: Mapping[str, Any]) -> str:
-    """What to say of a test of which no unit is known yet: how one comes to be."""
-    name, environment = test["name"], test["environment"]
-    where = "" if environment == "production" else f" --environment {shlex.quote(environment)}"
-    match test["status"]:
-        case "draft":
-            how = f"it is a draft: `mlops ab start {shlex.quote(name)}{where}` lets it assign"
-        case "running" if any(variant["model"] is None for variant in test["variants"]):
-            how = f"`mlops ab assign {shlex.quote(name)} UNIT{where}` shows what a unit gets, and"
-            how += " units that `ConfigManager.assign` shows a variant are summed every minute"
-        case "running":
-            split = {"test": name} | ({"environment": environment} if where else {})
-            job = json.dumps({"job": "run_benchmark", "seeds": [1, 2, 3], "ab": split})
-            how = f"`mlops job submit {shlex.quote(job)}` evaluates with it"
-        case status:
-            how = f"it is {status}"
-    of_agents = all(variant["model"] for variant in test["variants"])
-    done = "evaluated" if of_agents else "summed"
-    if test["status"] == "draft":
-        done = "assigned"
-    return f"{name} has {done} no unit yet, so nothing is known; {how}"
+    say(state_line(told))
 
 
 def _too_few(session: Session, test: AbTest) -> list[str]:
@@ -621,101 +562,5 @@ def _change(
         with looking_up():
             lifecycle.find(session, name, environment)
         test = change(session, name, environment, expected_version=version)
-        moving = _on_its_way(session, test)
-    _result(test, as_json, moving)
-
-
-def _variant(text: str, equal: float) -> dict[str, Any]:
-    """`NAME`, `NAME:WEIGHT` or `NAME=MODEL:WEIGHT`; without a weight it is `equal`."""
-    name, equals, model = text.partition("=")
-    rest = model if equals else name
-    # The last colon: a model's name may have some of its own.
-    before, colon, weight = rest.rpartition(":")
-    if not colon and not equals:
-        before, weight = rest, str(equal)
-    try:
-        if not (name and before and weight):
-            raise ValueError
-        share = float(weight)
-    except ValueError:
-        raise complain(
-            f"variant {text[:200]!r} is not NAME=MODEL:WEIGHT, such as control=my-agent:0.5, nor"
-            " NAME:WEIGHT or NAME",
-            Exit.USAGE,
-        ) from None
-    if equals:
-        return {"name": name, "model": before, "weight": share}
-    return {"name": before, "model": None, "weight": share}
-
-
-def _weight(text: str) -> tuple[str, float]:
-    name, _, weight = text.rpartition(":")
-    try:
-        if not name:
-            raise ValueError
-        return name, float(weight)
-    except ValueError:
-        raise complain(
-            f"weight {text[:200]!r} is not NAME:WEIGHT, such as control:0.2", Exit.USAGE
-        ) from None
-
-
-def _rules_of_a_new_test(text: str) -> dict[str, Any]:
-    """`--rules`, without what the command has words of its own for."""
-    rules = _object("--rules", text)
-    for key, said_by in _SAID_OTHERWISE.items():
-        if key in rules:
-            raise complain(f"--rules has {key!r}, which is said by {said_by}", Exit.USAGE)
-    return rules
-
-
-_SAID_OTHERWISE = {
-    "name": "the argument NAME",
-    "environment": "--environment",
-    "variants": "--variant",
-    "success_metric": "--metric",
-}
-
-
-def _object(option: str, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except RecursionError:
-        raise complain(f"{option} {text[:100]!r} is nested too deeply", Exit.USAGE) from None
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise complain(f"{option} {text[:100]!r} is no JSON object", Exit.USAGE)
-    return value
-
-
-def _told(variant: Mapping[str, Any]) -> str:
-    model = "" if variant["model"] is None else f"={variant['model']}"
-    return f"{variant['name']}{model}:{variant['weight']:g}"
-
-
-def _described(test: AbTest) -> dict[str, Any]:
-    return {
-        "name": test.name,
-        "environment": test.environment,
-        "status": test.status,
-        "version": test.table_version,
-        "variants": [
-            {"payload": None} | {k: v for k, v in variant.items() if k != "slots"}
-            for variant in test.variants
-        ],
-        "rules": test.rules,
-        "winner": test.winner,
-        "success_metric": test.success_metric,
-        "plan": test.plan,
-        "created_at": test.created_at,
-    }
-
-
-def _result(test: AbTest, as_json: bool, more: Mapping[str, Any]) -> None:
-    if as_json:
-        print_json({**_described(test), **more})
-    elif more["moving"]:
-        say(f"{test.name} {test.status}; {_moving(more['moving'])}")
-    else:
-        say(f"{test.name} {test.status}")
+        moving = on_its_way(session, test)
+    print_changed(test, as_json, moving)

@@ -96,18 +96,22 @@ class RunLog:
 
     def flush_for(self, run_id: UUID, seconds: float = LAST_SECONDS) -> None:
         """`flush`, tried for so long; `TrackingError` after it, and nothing is lost by it."""
-        deadline, pause = time.monotonic() + seconds, 0.05
-        while True:
-            try:
-                return self.flush(run_id)
-            except _AWAY as error:
-                if time.monotonic() + pause > deadline:
-                    raise TrackingError(
-                        f"{len(self._waiting[run_id])} entries of run {run_id} are not stored,"
-                        f" PostgreSQL is away ({type(error).__name__}): try again"
-                    ) from None
-                time.sleep(pause)
-                pause = min(2 * pause, 1.0)
+        from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+        try:
+            for attempt in Retrying(
+                retry=retry_if_exception_type(_AWAY),
+                stop=stop_after_delay(seconds),
+                wait=wait_exponential(0.05, max=1.0),
+                reraise=True,
+            ):
+                with attempt:
+                    self.flush(run_id)
+        except _AWAY as error:
+            raise TrackingError(
+                f"{len(self._waiting[run_id])} entries of run {run_id} are not stored,"
+                f" PostgreSQL is away ({type(error).__name__}): try again"
+            ) from None
 
     def close(self, run_id: UUID) -> None:
         """The run has ended; what it has logged must be stored."""

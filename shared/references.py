@@ -10,15 +10,18 @@ from uuid import UUID
 import sqlalchemy as sa
 
 _DIGITS: Final = 32
+_FEWEST: Final = 4
+"Digits of the beginning of an identifier: one or two are as likely a name."
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 
 Rows = TypeVar("Rows", bound=sa.Select[Any])
 
 
 def by_identifier(query: Rows, column: Any, reference: str) -> Rows:
-    """At most two rows whose identifier begins with `reference`; none if that is no identifier."""
+    """At most two rows whose identifier begins with `reference`; none if that is no identifier,
+    or fewer than four digits of one."""
     digits = reference.strip().lower().replace("-", "")
-    if not (1 <= len(digits) <= _DIGITS and set(digits) <= _HEXADECIMAL):
+    if not (_FEWEST <= len(digits) <= _DIGITS and set(digits) <= _HEXADECIMAL):
         return query.where(sa.false())
     first, last = (UUID(digits.ljust(_DIGITS, end)) for end in "0f")
     return query.where(column.between(first, last)).limit(2)

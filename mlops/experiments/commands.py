@@ -8,7 +8,7 @@ import typer
 
 from mlops.console import Json, one_line_errors, print_json, print_table, say
 from mlops.experiments.comparing import print_comparison
-from mlops.experiments.named_values import named_values
+from mlops.experiments.named_values import named_values, print_tags
 
 app = typer.Typer(no_args_is_help=True, help="Experiments: a question, and the runs that answer.")
 
@@ -176,7 +176,4 @@ def tag(
 
         with tenant_session(current_tenant()) as session:
             now = dict(tag_experiment(session, experiment, given).tags)
-    if as_json:
-        print_json(now)
-    else:
-        say(", ".join(f"{name}={value}" for name, value in now.items()) or "no tags")
+    print_tags(now, as_json=as_json)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
+
+from mlops.console import print_json, say
 
 
 def named_values(option: str, given: Sequence[str]) -> dict[str, Any]:
@@ -29,6 +31,13 @@ def figure(value: float | None) -> str | None:
 def plain_number(value: float | None) -> float | str | None:
     """A number for machines; JSON has no NaN and no infinity, so they are text."""
     return value if value is None or math.isfinite(value) else str(value)
+
+
+def print_tags(tags: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(dict(tags))
+    else:
+        say(", ".join(f"{name}={value}" for name, value in tags.items()) or "no tags")
 
 
 def _value(text: str) -> Any:

@@ -12,7 +12,7 @@ import typer
 
 from mlops.console import Json, complain, note, one_line_errors, print_json, print_table, say
 from mlops.experiments.comparing import print_comparison
-from mlops.experiments.named_values import figure, named_values, plain_number
+from mlops.experiments.named_values import figure, named_values, plain_number, print_tags
 
 if TYPE_CHECKING:
     from shared.tracking.searching import Found
@@ -175,10 +175,7 @@ def tag(
 
         with tenant_session(current_tenant()) as session:
             now = dict(set_tags(session, run, given).tags)
-    if as_json:
-        print_json(now)
-    else:
-        say(", ".join(f"{name}={value}" for name, value in now.items()) or "no tags")
+    print_tags(now, as_json=as_json)
 
 
 @app.command()

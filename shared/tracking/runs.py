@@ -162,12 +162,15 @@ def end_silent_runs(session: Session, now: datetime) -> int:
 
 
 def find_run(session: Session, reference: str) -> ExperimentRun:
-    """By identifier, the unique beginning of one, or a name that only one run has."""
+    """By a name that only one run has, an identifier, or the unique beginning of one.
+
+    Raises `NotFoundError`.
+    """
     reference = str(reference)
     if len(reference) <= 1000 and "\x00" not in reference:
         named = sa.select(ExperimentRun).where(ExperimentRun.name == reference).limit(2)
         identified = by_identifier(sa.select(ExperimentRun), ExperimentRun.id, reference)
-        for query in (identified, named):
+        for query in (named, identified):
             found = session.scalars(query).all()
             if len(found) == 1:
                 return found[0]

@@ -306,6 +306,11 @@ def test_a_run_is_found_by_its_name_its_identifier_or_the_beginning_of_one(
         pass
     for reference in (run, run[:10], "first"):
         assert stored(tenant, reference).id == run.uuid
+    # What could be the beginning of many identifiers is a name.
+    for name in "0123456789abcdef":
+        with tracker.start_run(experiment, name) as short:
+            pass
+        assert stored(tenant, name).id == short.uuid
     with pytest.raises(NotFoundError, match="near it: first"):
         stored(tenant, "frist")
     with tracker.start_run(experiment, "first"):

@@ -211,6 +211,7 @@ def test_what_an_ab_test_cannot_become_is_told_in_one_line(told, mlops):
         (("weights", "words", "a:0.5", "b:0.6"), Exit.FAILURE, "sum to 1.1"),
         (("weights", "words", "a:1"), Exit.FAILURE, "this test's variants are"),
         (("weights", "words", "a=1"), Exit.USAGE, "NAME:WEIGHT"),
+        (("weights", "words", "a:0.5", "a:0.4", "b:0.5"), Exit.USAGE, "two weights"),
         (("ramp", "words", "1.5"), Exit.FAILURE, "coverage 1.5"),
         (("conclude", "words", "c"), Exit.FAILURE, "there is: a, b"),
         (("force", "words", "u", "c"), Exit.FAILURE, "there is: a, b"),
